@@ -1,0 +1,3 @@
+//! Countersign: Docker Content Trust, rebuilt.
+
+fn main() {}

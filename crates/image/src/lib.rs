@@ -1,0 +1,1 @@
+//! Image references, digests, manifests and media types.

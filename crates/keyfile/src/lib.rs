@@ -1,0 +1,1 @@
+//! Private key files: PEM with headers, PKCS#8, legacy encryptions and JWE; bytes in, keys out.

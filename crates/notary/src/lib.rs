@@ -1,0 +1,1 @@
+//! The trust service's HTTP API, as a client.

@@ -1,0 +1,1 @@
+//! HTTP, registry authentication, docker's configuration and the distribution API.

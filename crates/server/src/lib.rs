@@ -1,0 +1,1 @@
+//! The trust service: HTTP API, validation, renewal, change feed, metrics.

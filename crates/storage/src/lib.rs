@@ -1,0 +1,1 @@
+//! The trust service's repositories: metadata, change feed and keys.

@@ -1,0 +1,1 @@
+//! The trust directory: keys, cache, change lists and locks.
