@@ -1,1 +1,37 @@
 //! Real tools on loopback ports, an in-process registry, fixtures: for tests and the demo.
+//!
+//! Everything here cleans up after itself: a tool that was started ends, with all its children, when its value is
+//! dropped, also when the test panics, and also when the test's process is killed. Servers inside the process run on
+//! a thread of their own, so that a test may block on a command that talks to them.
+//!
+//! Apart from [`memory_registry`], which the demo uses, functions panic when the environment cannot do what a test
+//! needs (a tool is not installed, a port cannot be had): a test without its tool fails, it is never skipped.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot get its tool or its port has failed; the crate's documentation says so once"
+)]
+
+pub mod clock;
+pub mod digest;
+pub mod fake_server;
+pub mod fixtures;
+pub mod port;
+pub mod tls;
+
+mod background;
+mod command;
+mod docker_registry;
+mod notary_client;
+mod process;
+mod tool;
+
+pub use command::Finished;
+pub use docker_registry::{Account, DockerRegistry, DockerRegistryBuilder};
+pub use fake_server::{FakeServer, Reply};
+pub use notary_client::{NotaryClient, Passphrases};
+pub use port::Port;
+pub use process::Process;
+pub use tls::{TestCa, TestCertificate};
+pub use tool::Tool;
