@@ -1,0 +1,105 @@
+//! The contract suite: what [`MetadataStore`] and [`KeyStore`] promise, as checks that every implementation runs.
+//!
+//! A test module of an implementation calls [`store_contract!`](crate::store_contract) with the name of a function that opens an empty
+//! database twice, the way two processes would.
+#![expect(clippy::unwrap_used, reason = "these are tests; a failure is the answer")]
+#![expect(clippy::missing_panics_doc, reason = "each check panics when the promise is broken")]
+
+pub mod changes;
+pub mod keys;
+pub mod metadata;
+pub mod races;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use countersign_tuf::{Gun, RoleName, Version};
+use jiff::Timestamp;
+
+use crate::{KeyStore, MetadataStore, NewMetadata};
+
+/// One process's connection to the database under test.
+#[derive(Clone)]
+pub struct Handle {
+    /// Its metadata.
+    pub metadata: Arc<dyn MetadataStore>,
+    /// Its keys.
+    pub keys: Arc<dyn KeyStore>,
+}
+
+/// An empty database, opened twice.
+pub struct Subject {
+    /// The handle most checks use.
+    pub first: Handle,
+    /// A second, independent handle on the same database.
+    pub second: Handle,
+    /// Whatever must live as long as the database.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+/// Makes a test of every check; the argument names an `async fn() -> contract::Subject` in scope.
+#[macro_export]
+macro_rules! store_contract {
+    ($open:ident) => {
+        $crate::store_contract!(@group $open, metadata: [
+            a_new_collection_has_nothing, the_first_publication_is_found_every_way, gaps_between_versions_are_fine,
+            an_equal_version_is_refused, an_older_version_is_refused, one_old_file_refuses_the_whole_publication,
+            the_same_role_twice_with_one_version_is_refused, an_older_publication_after_a_newer_one_is_refused,
+            a_role_not_published_again_stays_current, versions_of_other_collections_do_not_matter,
+            a_superseded_base_is_refused, a_base_of_before_a_deletion_is_refused, names_are_compared_byte_by_byte,
+            a_checksum_is_found_only_under_its_role, deletion_takes_exactly_one_collection,
+            deletion_of_nothing_says_so, versions_begin_anew_after_a_deletion, the_highest_version_can_be_stored,
+            files_are_returned_byte_for_byte, state_tells_the_base, stale_pages_through_old_timestamps, health_is_good,
+        ]);
+        $crate::store_contract!(@group $open, changes: [
+            a_publication_is_recorded_with_its_timestamp, a_publication_without_timestamp_is_not_recorded,
+            a_refused_publication_is_not_recorded, only_a_real_deletion_is_recorded, pages_go_forwards_and_backwards,
+            one_collections_changes_are_filtered, pages_are_bounded, ids_are_never_reused,
+        ]);
+        $crate::store_contract!(@group $open, keys: [
+            any_key_tells_whether_there_are_keys, a_pending_key_is_returned_again, a_used_key_is_no_longer_pending, a_key_is_found_only_under_its_collection,
+            roles_and_algorithms_have_their_own_pending_keys, the_limit_on_pending_keys_holds,
+            old_pending_keys_of_nothing_give_way, pending_keys_of_published_collections_never_give_way,
+            using_an_unknown_key_changes_nothing, keys_survive_the_deletion_of_their_collection,
+        ]);
+        $crate::store_contract!(@group $open, races: [
+            of_twenty_conflicting_publishers_exactly_one_wins, of_ten_first_publications_exactly_one_wins,
+            readers_always_see_whole_publications, publishing_and_deleting_leave_no_half,
+            of_twenty_askers_all_get_the_same_pending_key,
+        ]);
+    };
+    (@group $open:ident, $group:ident: [$($check:ident),* $(,)?]) => {
+        mod $group {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $check() {
+                    let subject: $crate::contract::Subject = super::$open().await;
+                    $crate::contract::$group::$check(&subject).await;
+                }
+            )*
+        }
+    };
+}
+
+fn gun(name: &str) -> Gun {
+    Gun::parse(name).unwrap()
+}
+
+fn role(name: &str) -> RoleName {
+    RoleName::parse(name).unwrap()
+}
+
+/// A file whose bytes depend on everything about it.
+fn file(name: &str, version: u64, text: &str) -> NewMetadata {
+    NewMetadata::new(role(name), Version::new(version).unwrap(), format!("{name} {version} {text}").into_bytes())
+}
+
+/// All base roles in one version, as a first publication would bring them.
+fn whole(version: u64, text: &str) -> Vec<NewMetadata> {
+    ["root", "targets", "snapshot", "timestamp"].map(|name| file(name, version, text)).to_vec()
+}
+
+/// The n-th second of the tests.
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_795_300_000 + second).unwrap()
+}

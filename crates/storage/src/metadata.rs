@@ -1,0 +1,202 @@
+//! Metadata: every version of every file of every collection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use countersign_crypto::digest::{Sha256Digest, sha256};
+use countersign_tuf::{Gun, RoleName, Version};
+use jiff::Timestamp;
+
+use crate::{Change, ChangeQuery, PageSize, PublishError, StoreError};
+
+/// A stored file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The role the file belongs to.
+    pub role: RoleName,
+    /// The version the file carries.
+    pub version: Version,
+    /// The digest of `bytes`.
+    pub sha256: Sha256Digest,
+    /// The bytes exactly as they were stored.
+    pub bytes: Arc<[u8]>,
+    /// When the file was stored, to the microsecond.
+    pub stored_at: Timestamp,
+}
+
+/// A file to be stored; its digest is computed here and cannot disagree with the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMetadata {
+    role: RoleName,
+    version: Version,
+    bytes: Arc<[u8]>,
+    sha256: Sha256Digest,
+}
+
+impl NewMetadata {
+    /// Prepares a file for storing.
+    pub fn new(role: RoleName, version: Version, bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        let sha256 = sha256(&bytes);
+        Self { role, version, bytes, sha256 }
+    }
+
+    /// Returns the role.
+    #[must_use]
+    pub fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// Returns the version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// Returns the digest of the bytes.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256Digest {
+        self.sha256
+    }
+}
+
+/// Where the current file of a role is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// The role.
+    pub role: RoleName,
+    /// Its current version.
+    pub version: Version,
+    /// The digest of its current file.
+    pub sha256: Sha256Digest,
+}
+
+/// Files of one and the same publication.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The current timestamp's digest, none when nothing is published: the value to build upon, see [`Base`].
+    pub timestamp: Option<Sha256Digest>,
+    /// The current files among those asked for.
+    pub files: BTreeMap<RoleName, Stored>,
+}
+
+impl State {
+    /// Returns the base of a publication made from this state.
+    #[must_use]
+    pub fn base(&self) -> Base {
+        self.timestamp.map_or(Base::Nothing, Base::Timestamp)
+    }
+}
+
+/// The state of the collection that a publication was built upon.
+///
+/// Checked in the transaction that stores the publication: it is the fence between publishers, whichever process they run in
+/// and however long they were paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// Whatever is there (for imports of foreign databases).
+    Anything,
+    /// The collection has no current timestamp.
+    Nothing,
+    /// The current timestamp has this digest.
+    Timestamp(Sha256Digest),
+}
+
+/// What a deletion found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// Every version of the collection is gone and a deletion is in the change feed.
+    Deleted,
+    /// There was nothing; the change feed is unchanged.
+    NothingThere,
+}
+
+/// Stores the metadata of collections and the feed of changes to them.
+///
+/// What every implementation promises (Notary protocol, server database; the suite in `contract` checks it):
+/// - A publication is stored whole or not at all, and is durable when `publish` returns.
+/// - Readers see the collection before or after a publication, never between.
+/// - For every role, versions only grow until the collection is deleted; gaps are fine.
+/// - The *current* files are those of the last publication that contained the role.
+/// - Names are compared byte by byte; one collection's deletion does not touch another's files.
+#[async_trait]
+pub trait MetadataStore: Send + Sync {
+    /// Returns the current file of a role.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn current(&self, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError>;
+
+    /// Returns the current files of several roles, all of the same publication; roles without a file are left out.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn state(&self, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<State, StoreError>;
+
+    /// Returns where the current files of all roles are, all of the same publication, in role order.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn pointers(&self, gun: &Gun) -> Result<Vec<Pointer>, StoreError>;
+
+    /// Returns the file of this role with this digest, whichever version it is.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn by_checksum(
+        &self,
+        gun: &Gun,
+        role: &RoleName,
+        sha256: &Sha256Digest,
+    ) -> Result<Option<Stored>, StoreError>;
+
+    /// Returns the file of this role with this version.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError>;
+
+    /// Stores the files in one transaction and makes them current; when a timestamp is among them, an update is added to
+    /// the change feed. An empty list changes nothing.
+    ///
+    /// # Errors
+    /// Nothing is stored when the collection's state is not `base` (`Superseded`), or when a version is not greater than
+    /// every stored version of its role (`VersionConflict`), or when the database fails.
+    async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError>;
+
+    /// Removes every version of every role of exactly this collection; service keys stay.
+    ///
+    /// # Errors
+    /// Fails when the database does; then nothing is removed.
+    async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError>;
+
+    /// Returns changes, oldest first.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError>;
+
+    /// Returns collections whose current timestamp was stored before the given time, in byte order after `after`.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn stale(
+        &self,
+        stored_before: Timestamp,
+        after: Option<&Gun>,
+        limit: PageSize,
+    ) -> Result<Vec<Gun>, StoreError>;
+
+    /// Checks that the database answers and has its tables.
+    ///
+    /// # Errors
+    /// Fails when it does not.
+    async fn health(&self) -> Result<(), StoreError>;
+}

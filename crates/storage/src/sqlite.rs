@@ -1,0 +1,138 @@
+//! Everything in one `SQLite` file.
+//!
+//! One connection writes, several read; the write-ahead log lets them work side by side. `synchronous=FULL`: what was
+//! acknowledged survives a power cut. A second process on the same file is held off by `SQLite`'s own lock, and its
+//! publications by [`Base`](crate::Base).
+
+mod change;
+mod keys;
+mod metadata;
+
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use countersign_crypto::digest::Sha256Digest;
+use countersign_tuf::{Gun, RoleName, Version};
+use jiff::Timestamp;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use crate::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
+
+/// Connections that only read.
+const READERS: u32 = 4;
+/// How long a statement waits for another process's write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Permissions of the database file; `SQLite` gives its side files the same.
+const FILE_MODE: u32 = 0o600;
+
+/// A [`MetadataStore`](crate::MetadataStore) and [`KeyStore`](crate::KeyStore) in one `SQLite` file.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database file, creating it (mode 0600) and bringing it to this release's layout when needed.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be created or protected, is no database, or was written by a newer release.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        protect(path).map_err(StoreError::File)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("trusted_schema", "OFF");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone())
+            .await
+            .map_err(StoreError::database("opened the file"))?;
+        MIGRATIONS.run(&writer).await.map_err(StoreError::Migration)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(StoreError::database("opened the file for reading"))?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Closes all connections after their current work and folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Begins a transaction that holds the write lock from the start, so that what it reads stays true until it commits.
+    async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::database("began to write"))
+    }
+
+    /// Begins a transaction in which all reads see one state.
+    async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.readers.begin().await.map_err(StoreError::database("began to read"))
+    }
+}
+
+/// Creates the file if need be and keeps others from reading it.
+fn protect(path: &Path) -> std::io::Result<()> {
+    let file = fs_err::OpenOptions::new();
+    let mut options = file.clone();
+    options.create(true).append(true);
+    options.options_mut().mode(FILE_MODE);
+    let file = options.open(path)?;
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o777 != FILE_MODE {
+        permissions.set_mode(FILE_MODE);
+        file.set_permissions(permissions)?;
+    }
+    file.sync_all()?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => fs_err::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+// Values of columns, written and read back. What cannot be read back was not written by this service.
+
+fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+fn read_time(micros: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(|_| StoreError::damaged("time", &micros))
+}
+
+/// At most 2^53, so the conversion never saturates.
+fn number(version: Version) -> i64 {
+    i64::try_from(version.get()).unwrap_or(i64::MAX)
+}
+
+fn read_version(number: i64) -> Result<Version, StoreError> {
+    u64::try_from(number).ok().and_then(Version::new).ok_or_else(|| StoreError::damaged("version", &number))
+}
+
+fn read_digest(hex: &str) -> Result<Sha256Digest, StoreError> {
+    Sha256Digest::from_hex(hex).map_err(|_| StoreError::damaged("sha256", hex))
+}
+
+fn read_role(name: &str) -> Result<RoleName, StoreError> {
+    RoleName::parse(name).map_err(|_| StoreError::damaged("role", name))
+}
+
+fn read_gun(name: &str) -> Result<Gun, StoreError> {
+    Gun::parse(name).map_err(|_| StoreError::damaged("gun", name))
+}

@@ -1,0 +1,168 @@
+//! The service's keys.
+
+use async_trait::async_trait;
+use countersign_crypto::{KeyId, KeyType};
+use countersign_tuf::Gun;
+use fail::fail_point;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{SqliteStore, micros, read_gun, read_time};
+use crate::{
+    EncryptedKey, KeyStore, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
+};
+
+type KeyRow = (String, String, String, String, Vec<u8>, String, i64, Option<i64>);
+
+fn service_key(
+    (id, gun, role, algorithm, public, private, created_at, last_used): KeyRow,
+) -> Result<ServiceKey, StoreError> {
+    let role = match role.as_str() {
+        "snapshot" => ServiceRole::Snapshot,
+        "timestamp" => ServiceRole::Timestamp,
+        other => return Err(StoreError::damaged("role", other)),
+    };
+    let key = NewServiceKey {
+        id: id.parse().map_err(|_| StoreError::damaged("key_id", &id))?,
+        gun: read_gun(&gun)?,
+        role,
+        algorithm: KeyType::from(algorithm.as_str()),
+        public,
+        private: EncryptedKey::new(private),
+    };
+    Ok(ServiceKey { key, created_at: read_time(created_at)?, last_used: last_used.map(read_time).transpose()? })
+}
+
+#[async_trait]
+impl KeyStore for SqliteStore {
+    async fn service_key(&self, gun: &Gun, id: &KeyId) -> Result<Option<ServiceKey>, StoreError> {
+        sqlx::query_as(
+            "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used FROM service_keys \
+             WHERE key_id = ? AND gun = ?",
+        )
+        .bind(id.to_string())
+        .bind(gun.as_str())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::database("looked a key up"))?
+        .map(service_key)
+        .transpose()
+    }
+
+    async fn pending_key(
+        &self,
+        gun: &Gun,
+        role: ServiceRole,
+        algorithm: &KeyType,
+    ) -> Result<Option<ServiceKey>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(StoreError::database("waited to read"))?;
+        pending(&mut connection, gun, role, algorithm).await
+    }
+
+    async fn insert_pending(
+        &self,
+        new: NewServiceKey,
+        limits: PendingLimits,
+        now: Timestamp,
+    ) -> Result<ServiceKey, PendingKeyError> {
+        let mut tx = self.begin_write().await?;
+        if let Some(found) = pending(&mut tx, &new.gun, new.role, &new.algorithm).await? {
+            return Ok(found);
+        }
+        make_room(&mut tx, limits, now).await?;
+        insert(&mut tx, &new, now).await?;
+        fail_point!("key-before-commit");
+        tx.commit().await.map_err(StoreError::database("committed a key"))?;
+        fail_point!("key-committed");
+        let created_at = read_time(micros(now))?;
+        Ok(ServiceKey { key: new, created_at, last_used: None })
+    }
+
+    async fn any_key(&self) -> Result<Option<ServiceKey>, StoreError> {
+        sqlx::query_as(
+            "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used FROM service_keys LIMIT 1",
+        )
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::database("looked for a key"))?
+        .map(service_key)
+        .transpose()
+    }
+
+    async fn mark_used(&self, gun: &Gun, id: &KeyId, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE service_keys SET last_used = ? WHERE key_id = ? AND gun = ?")
+            .bind(micros(now))
+            .bind(id.to_string())
+            .bind(gun.as_str())
+            .execute(&self.writer)
+            .await
+            .map_err(StoreError::database("recorded the use of a key"))?;
+        fail_point!("key-marked-used");
+        Ok(())
+    }
+}
+
+async fn pending(
+    connection: &mut SqliteConnection,
+    gun: &Gun,
+    role: ServiceRole,
+    algorithm: &KeyType,
+) -> Result<Option<ServiceKey>, StoreError> {
+    sqlx::query_as(
+        "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used FROM service_keys \
+         WHERE gun = ? AND role = ? AND algorithm = ? AND last_used IS NULL",
+    )
+    .bind(gun.as_str())
+    .bind(role.as_str())
+    .bind(algorithm.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::database("looked a pending key up"))?
+    .map(service_key)
+    .transpose()
+}
+
+/// Sees to it that one more pending key stays within the limit.
+async fn make_room(
+    connection: &mut SqliteConnection,
+    limits: PendingLimits,
+    now: Timestamp,
+) -> Result<(), PendingKeyError> {
+    let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM service_keys WHERE last_used IS NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::database("counted pending keys"))?;
+    if u64::try_from(count).unwrap_or(u64::MAX) < limits.count {
+        return Ok(());
+    }
+    let oldest = now.saturating_sub(limits.keep).unwrap_or(Timestamp::MIN);
+    let removed = sqlx::query(
+        "DELETE FROM service_keys WHERE key_id = ( \
+             SELECT key_id FROM service_keys k WHERE last_used IS NULL AND created_at < ? \
+             AND NOT EXISTS (SELECT 1 FROM current_files c WHERE c.gun = k.gun) ORDER BY created_at LIMIT 1)",
+    )
+    .bind(micros(oldest))
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("removed an old pending key"))?
+    .rows_affected();
+    if removed == 0 { Err(PendingKeyError::TooMany { limit: limits.count }) } else { Ok(()) }
+}
+
+async fn insert(connection: &mut SqliteConnection, new: &NewServiceKey, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO service_keys (key_id, gun, role, algorithm, public, private, created_at, last_used) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+    )
+    .bind(new.id.to_string())
+    .bind(new.gun.as_str())
+    .bind(new.role.as_str())
+    .bind(new.algorithm.as_str())
+    .bind(new.public.as_slice())
+    .bind(new.private.as_str())
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("stored a key"))?;
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Metadata files and the pointers to the current ones.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use countersign_crypto::digest::Sha256Digest;
+use countersign_tuf::{Gun, RoleName, Version};
+use fail::fail_point;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{SqliteStore, change, micros, number, read_digest, read_gun, read_role, read_time, read_version};
+use crate::{
+    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
+    StoreError, Stored,
+};
+
+type FileRow = (String, i64, String, i64, Vec<u8>);
+
+fn stored((role, version, sha256, stored_at, bytes): FileRow) -> Result<Stored, StoreError> {
+    Ok(Stored {
+        role: read_role(&role)?,
+        version: read_version(version)?,
+        sha256: read_digest(&sha256)?,
+        bytes: bytes.into(),
+        stored_at: read_time(stored_at)?,
+    })
+}
+
+#[async_trait]
+impl MetadataStore for SqliteStore {
+    async fn current(&self, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(StoreError::database("waited to read"))?;
+        current(&mut connection, gun, role).await
+    }
+
+    async fn state(&self, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<State, StoreError> {
+        let mut tx = self.begin_read().await?;
+        let timestamp = current_timestamp(&mut tx, gun).await?;
+        let mut state = State { timestamp, ..State::default() };
+        for role in roles {
+            if let Some(file) = current(&mut tx, gun, role).await? {
+                state.files.insert(role.clone(), file);
+            }
+        }
+        Ok(state)
+    }
+
+    async fn pointers(&self, gun: &Gun) -> Result<Vec<Pointer>, StoreError> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT f.role, f.version, f.sha256 FROM current_files c JOIN tuf_files f ON f.id = c.file_id WHERE c.gun = ?",
+        )
+        .bind(gun.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("listed current files"))?;
+        let mut pointers = Vec::with_capacity(rows.len());
+        for (role, version, sha256) in rows {
+            let (role, version, sha256) = (read_role(&role)?, read_version(version)?, read_digest(&sha256)?);
+            pointers.push(Pointer { role, version, sha256 });
+        }
+        pointers.sort_by(|a, b| a.role.cmp(&b.role));
+        Ok(pointers)
+    }
+
+    async fn by_checksum(
+        &self,
+        gun: &Gun,
+        role: &RoleName,
+        sha256: &Sha256Digest,
+    ) -> Result<Option<Stored>, StoreError> {
+        sqlx::query_as(
+            "SELECT role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND sha256 = ? LIMIT 1",
+        )
+        .bind(gun.as_str())
+        .bind(role.as_str())
+        .bind(sha256.hex())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::database("looked a file up by checksum"))?
+        .map(stored)
+        .transpose()
+    }
+
+    async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError> {
+        sqlx::query_as(
+            "SELECT role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND version = ?",
+        )
+        .bind(gun.as_str())
+        .bind(role.as_str())
+        .bind(number(version))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::database("looked a file up by version"))?
+        .map(stored)
+        .transpose()
+    }
+
+    async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
+        let mut tx = self.begin_write().await?;
+        fail_point!("publish-begun");
+        check_base(&mut tx, gun, base).await?;
+        for file in files {
+            check_version(&mut tx, gun, file).await?;
+            store_file(&mut tx, gun, file, now).await?;
+            fail_point!("publish-file-written");
+        }
+        for file in files.iter().filter(|file| *file.role() == RoleName::Timestamp) {
+            change::record_update(&mut tx, gun, file, now).await?;
+            fail_point!("publish-change-written");
+        }
+        fail_point!("publish-before-commit");
+        tx.commit().await.map_err(StoreError::database("committed a publication"))?;
+        fail_point!("publish-committed");
+        Ok(())
+    }
+
+    async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query("DELETE FROM current_files WHERE gun = ?")
+            .bind(gun.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("deleted pointers"))?;
+        fail_point!("delete-pointers-gone");
+        let deleted = sqlx::query("DELETE FROM tuf_files WHERE gun = ?")
+            .bind(gun.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("deleted files"))?
+            .rows_affected();
+        if deleted == 0 {
+            return Ok(Deletion::NothingThere);
+        }
+        change::record_deletion(&mut tx, gun, now).await?;
+        fail_point!("delete-before-commit");
+        tx.commit().await.map_err(StoreError::database("committed a deletion"))?;
+        fail_point!("delete-committed");
+        Ok(Deletion::Deleted)
+    }
+
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
+        change::changes(&self.readers, query).await
+    }
+
+    async fn stale(
+        &self,
+        stored_before: Timestamp,
+        after: Option<&Gun>,
+        limit: PageSize,
+    ) -> Result<Vec<Gun>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT c.gun FROM current_files c JOIN tuf_files f ON f.id = c.file_id \
+             WHERE c.role = 'timestamp' AND c.gun > ? AND f.created_at < ? ORDER BY c.gun LIMIT ?",
+        )
+        .bind(after.map_or("", Gun::as_str))
+        .bind(micros(stored_before))
+        .bind(i64::from(limit.get()))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("looked for old timestamps"))?;
+        rows.iter().map(|(gun,)| read_gun(gun)).collect()
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        for statement in [
+            "SELECT count(*) FROM (SELECT id FROM tuf_files LIMIT 1)",
+            "SELECT count(*) FROM (SELECT gun FROM current_files LIMIT 1)",
+            "SELECT count(*) FROM (SELECT id FROM changefeed LIMIT 1)",
+            "SELECT count(*) FROM (SELECT key_id FROM service_keys LIMIT 1)",
+        ] {
+            sqlx::query(statement).execute(&self.readers).await.map_err(StoreError::database("checked its tables"))?;
+        }
+        Ok(())
+    }
+}
+
+async fn current(connection: &mut SqliteConnection, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
+    sqlx::query_as(
+        "SELECT f.role, f.version, f.sha256, f.created_at, f.data FROM current_files c JOIN tuf_files f ON f.id = c.file_id \
+         WHERE c.gun = ? AND c.role = ?",
+    )
+    .bind(gun.as_str())
+    .bind(role.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::database("looked a current file up"))?
+    .map(stored)
+    .transpose()
+}
+
+async fn current_timestamp(connection: &mut SqliteConnection, gun: &Gun) -> Result<Option<Sha256Digest>, StoreError> {
+    let row: Option<(String,)> = sqlx::query_as(
+        "SELECT f.sha256 FROM current_files c JOIN tuf_files f ON f.id = c.file_id WHERE c.gun = ? AND c.role = 'timestamp'",
+    )
+    .bind(gun.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::database("looked the current timestamp up"))?;
+    row.map(|(hex,)| read_digest(&hex)).transpose()
+}
+
+async fn check_base(connection: &mut SqliteConnection, gun: &Gun, base: Base) -> Result<(), PublishError> {
+    let expected = match base {
+        Base::Anything => return Ok(()),
+        Base::Nothing => None,
+        Base::Timestamp(digest) => Some(digest),
+    };
+    if current_timestamp(connection, gun).await? == expected { Ok(()) } else { Err(PublishError::Superseded) }
+}
+
+async fn check_version(connection: &mut SqliteConnection, gun: &Gun, file: &NewMetadata) -> Result<(), PublishError> {
+    let (highest,): (Option<i64>,) = sqlx::query_as("SELECT max(version) FROM tuf_files WHERE gun = ? AND role = ?")
+        .bind(gun.as_str())
+        .bind(file.role().as_str())
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::database("looked the highest version up"))?;
+    match highest.map(read_version).transpose()? {
+        Some(stored) if stored >= file.version() => {
+            Err(PublishError::VersionConflict { role: file.role().clone(), offered: file.version(), stored })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn store_file(
+    connection: &mut SqliteConnection,
+    gun: &Gun,
+    file: &NewMetadata,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (id,): (i64,) = sqlx::query_as(
+        "INSERT INTO tuf_files (gun, role, version, sha256, created_at, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+    )
+    .bind(gun.as_str())
+    .bind(file.role().as_str())
+    .bind(number(file.version()))
+    .bind(file.sha256().hex())
+    .bind(micros(now))
+    .bind(file.bytes().as_ref())
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(StoreError::database("stored a file"))?;
+    sqlx::query(
+        "INSERT INTO current_files (gun, role, file_id) VALUES (?, ?, ?) \
+         ON CONFLICT (gun, role) DO UPDATE SET file_id = excluded.file_id",
+    )
+    .bind(gun.as_str())
+    .bind(file.role().as_str())
+    .bind(id)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("made a file current"))?;
+    Ok(())
+}

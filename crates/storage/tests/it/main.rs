@@ -1,0 +1,5 @@
+//! The contract on `SQLite`, and what only `SQLite` promises.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
+mod crash;
+mod sqlite;
