@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::port::{Answer, accepts};
-use crate::{Port, Process, TestCa, Tool};
+use crate::{Port, Process, TestCa, TokenService, Tool};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(3);
@@ -72,6 +72,10 @@ enum Access {
     #[default]
     Everybody,
     Passwords,
+    Tokens {
+        realm: String,
+        certificate_pem: String,
+    },
 }
 
 impl DockerRegistry {
@@ -121,6 +125,13 @@ impl DockerRegistryBuilder {
         self
     }
 
+    /// Sends clients to this token service, which has to outlive the registry's use.
+    #[must_use]
+    pub fn tokens(mut self, service: &TokenService) -> Self {
+        self.access = Access::Tokens { realm: service.realm(), certificate_pem: service.certificate_pem().to_owned() };
+        self
+    }
+
     /// Speaks HTTPS with a certificate of this authority.
     #[must_use]
     pub fn tls(mut self, ca: &TestCa) -> Self {
@@ -162,6 +173,16 @@ impl DockerRegistryBuilder {
                 let line = |account: Account| format!("{}:{}\n", account.name, account.bcrypt);
                 write(&folder.join("htpasswd"), &(line(Account::ALICE) + &line(Account::BOB)));
                 let _ = write!(text, "auth:\n  htpasswd:\n    realm: test\n    path: {place}/htpasswd\n");
+            }
+            Access::Tokens { realm, certificate_pem } => {
+                write(&folder.join("tokens.pem"), certificate_pem);
+                let _ = write!(
+                    text,
+                    "auth:\n  token:\n    realm: {realm}\n    service: {}\n    issuer: {}\n    \
+                     rootcertbundle: {place}/tokens.pem\n",
+                    TokenService::SERVICE,
+                    TokenService::ISSUER
+                );
             }
         }
         text

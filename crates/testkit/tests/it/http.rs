@@ -1,5 +1,6 @@
 //! The least HTTP client: one request on one connection, the whole answer as text.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -13,7 +14,7 @@ pub(crate) fn request(host: &str, method: &str, path: &str, headers: &[(&str, &s
     let mut head =
         format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
     stream.write_all(body).unwrap();
