@@ -24,14 +24,19 @@ pub mod token_service;
 
 mod background;
 mod command;
+mod docker_client;
 mod docker_registry;
+mod dockerd;
 mod image;
 mod notary_client;
 mod process;
 mod tool;
+mod trust_service;
 
 pub use command::Finished;
+pub use docker_client::DockerClient;
 pub use docker_registry::{Account, DockerRegistry, DockerRegistryBuilder};
+pub use dockerd::Dockerd;
 pub use fake_server::{FakeServer, Reply};
 pub use image::Image;
 pub use memory_registry::MemoryRegistry;
@@ -41,3 +46,4 @@ pub use process::Process;
 pub use tls::{TestCa, TestCertificate};
 pub use token_service::TokenService;
 pub use tool::Tool;
+pub use trust_service::{TrustService, TrustServiceBuilder};

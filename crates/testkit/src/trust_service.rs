@@ -1,0 +1,150 @@
+//! Countersign's own trust service, run from the program under test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::port::{Answer, accepts};
+use crate::{Port, Process};
+
+const START_LIMIT: Duration = Duration::from_mins(1);
+const GRACE: Duration = Duration::from_secs(10);
+
+/// `countersign serve` with a data folder and a port of its own; it ends when dropped.
+#[derive(Debug)]
+pub struct TrustService {
+    process: Option<Process>,
+    port: Port,
+    settings: TrustServiceBuilder,
+    folder: TempDir,
+}
+
+/// What a trust service is started with.
+#[derive(Clone, Debug)]
+pub struct TrustServiceBuilder {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    authority: PathBuf,
+}
+
+impl TrustService {
+    /// Where the service writes the certificate of its own authority, below its data folder.
+    pub const AUTHORITY: &str = "tls/ca.pem";
+
+    /// Starts a service with nothing configured; `program` is `env!("CARGO_BIN_EXE_countersign")`.
+    #[must_use]
+    pub fn start(program: &str) -> Self {
+        Self::builder(program).start()
+    }
+
+    /// Says how the service differs from one with nothing configured.
+    #[must_use]
+    pub fn builder(program: &str) -> TrustServiceBuilder {
+        TrustServiceBuilder {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            authority: Self::AUTHORITY.into(),
+        }
+    }
+
+    /// The base URL without a slash at its end: `https://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.port.address())
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        data_dir(&self.folder)
+    }
+
+    /// The certificate of the service's own authority as PEM text.
+    #[must_use]
+    pub fn authority_pem(&self) -> String {
+        let path = self.data_dir().join(&self.settings.authority);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("no authority at {}: {error}", path.display()))
+    }
+
+    /// What the service printed since it was last started.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// Takes the service down like a power cut; [`TrustService::restart`] brings it back with what is on its disk.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Stops the service, if it runs, and starts it with the same data folder, port and settings.
+    pub fn restart(&mut self) {
+        drop(self.process.take());
+        self.process = Some(self.settings.spawn(&self.folder, &self.port));
+    }
+
+    /// A notary client for this service.
+    #[must_use]
+    pub fn notary_client(&self) -> crate::NotaryClient {
+        crate::NotaryClient::new(&self.url(), &self.authority_pem())
+    }
+
+    /// A docker client with content trust on, for this service.
+    #[must_use]
+    pub fn trusting(&self, client: crate::DockerClient) -> crate::DockerClient {
+        client.with_content_trust(&self.url(), &self.authority_pem())
+    }
+}
+
+impl TrustServiceBuilder {
+    /// Adds an argument after the data folder and the address.
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Says where below the data folder the service's authority is.
+    #[must_use]
+    pub fn authority(mut self, path: impl AsRef<Path>) -> Self {
+        path.as_ref().clone_into(&mut self.authority);
+        self
+    }
+
+    /// Starts the service and waits until it takes connections.
+    #[must_use]
+    pub fn start(self) -> TrustService {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = Port::take();
+        let process = self.spawn(&folder, &port);
+        TrustService { process: Some(process), port, settings: self, folder }
+    }
+
+    fn spawn(&self, folder: &TempDir, port: &Port) -> Process {
+        let mut command = Command::new(&self.program);
+        command.arg("serve").arg("--data-dir").arg(data_dir(folder)).arg("--listen").arg(port.address().to_string());
+        command.args(&self.arguments).env("HOME", folder.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let mut process = Process::start(&command, &folder.path().join("log"), GRACE);
+        process.wait_until(START_LIMIT, || (accepts(port.address()) == Answer::Yes).into());
+        process
+    }
+}
+
+fn data_dir(folder: &TempDir) -> PathBuf {
+    folder.path().join("data")
+}
