@@ -60,8 +60,12 @@ pub(super) fn verify(
 
     let end_entity = CertificateDer::from(leaf.der());
     let end_entity = EndEntityCert::try_from(&end_entity).map_err(|error| no_path(&error))?;
-    let between: Vec<CertificateDer<'_>> =
-        intermediates.iter().map(|authority| CertificateDer::from(authority.der())).collect();
+    // The path builder does not look at key usage, so authorities that may not issue are left out before.
+    let between: Vec<CertificateDer<'_>> = intermediates
+        .iter()
+        .filter(|authority| authority.may_issue())
+        .map(|authority| CertificateDer::from(authority.der()))
+        .collect();
     end_entity
         .verify_for_usage(
             ALL_VERIFICATION_ALGS,
@@ -84,13 +88,8 @@ fn is_usable(pin: &Certificate, now: Timestamp) -> bool {
 /// Applies the pinned authority's own path length, which the path builder leaves to whoever trusts the authority.
 fn within_limit(path: &VerifiedPath<'_>, anchors: &[TrustAnchor<'_>], limits: &[Option<usize>]) -> Result<(), Error> {
     let between = path.intermediate_certificates().count();
-    let limit = anchors
-        .iter()
-        .zip(limits)
-        .find(|(anchor, _)| {
-            std::ptr::eq(std::ptr::from_ref(*anchor).cast::<u8>(), std::ptr::from_ref(path.anchor()).cast::<u8>())
-        })
-        .map(|(_, limit)| *limit);
+    let limit =
+        anchors.iter().zip(limits).find(|(anchor, _)| std::ptr::eq(*anchor, path.anchor())).map(|(_, limit)| *limit);
     match limit {
         Some(None) => Ok(()),
         Some(Some(limit)) if between <= limit => Ok(()),
