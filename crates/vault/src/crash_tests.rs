@@ -1,0 +1,279 @@
+//! Processes killed at each step, and two processes at once.
+//!
+//! Each test runs itself again as a child that dies at the first durable step, then at the second, until the child gets
+//! through; after every death the directory must be in a state that the next run can use.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use countersign_tuf::{Gun, RoleName};
+use jiff::Timestamp;
+
+use crate::failpoint::counting::{CRASH_AT, recorded};
+use crate::{CacheUpdate, LocalCollection, TrustDirectory};
+
+const CHILD_DIRECTORY: &str = "COUNTERSIGN_CRASH_DIRECTORY";
+const MOST_STEPS: usize = 200;
+
+/// Runs the named test as a child in a directory; the child dies at the given step.
+fn run(test: &str, directory: &Path, at: Option<usize>) -> ExitStatus {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(CHILD_DIRECTORY, directory);
+    command.env_remove(CRASH_AT);
+    if let Some(at) = at {
+        command.env(CRASH_AT, at.to_string());
+    }
+    command.stdout(std::process::Stdio::null()).status().unwrap()
+}
+
+fn child_directory() -> Option<TrustDirectory> {
+    let path = std::env::var_os(CHILD_DIRECTORY)?;
+    Some(TrustDirectory::open(PathBuf::from(path)).unwrap())
+}
+
+/// Kills the child at every step; `prepare` makes the state before, `check` judges what each death left.
+fn kill_at_every_step(test: &str, prepare: impl Fn(&TrustDirectory), check: impl Fn(&TrustDirectory, usize)) {
+    for at in 1..=MOST_STEPS {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = TrustDirectory::create(temporary.path().join("trust")).unwrap();
+        prepare(&directory);
+        let status = run(test, directory.path(), Some(at));
+        check(&directory, at);
+        if status.success() {
+            assert!(at > 5, "only {at} steps: the steps are not marked");
+            return;
+        }
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(9), "the child failed by itself: {status}");
+    }
+    panic!("more than {MOST_STEPS} steps");
+}
+
+fn collection(directory: &TrustDirectory) -> LocalCollection {
+    directory.collection(&Gun::parse("registry.example:5000/team/app").unwrap()).unwrap()
+}
+
+fn role(name: &str) -> RoleName {
+    RoleName::parse(name).unwrap()
+}
+
+const ROLES: [&str; 6] = ["root", "targets/a", "targets/a/deep", "targets", "snapshot", "timestamp"];
+
+fn update(content: &str) -> CacheUpdate {
+    let update = ROLES.iter().fold(CacheUpdate::new(), |update, name| update.store(role(name), content.into()));
+    update.seen(content.into())
+}
+
+#[test]
+fn a_killed_commit_leaves_each_file_old_or_new_and_the_next_one_succeeds() {
+    if let Some(directory) = child_directory() {
+        return collection(&directory).lock().unwrap().commit(update("new").keep_delegations([])).unwrap();
+    }
+    let stale = role("targets/stale");
+    let name = "crash_tests::a_killed_commit_leaves_each_file_old_or_new_and_the_next_one_succeeds";
+    let prepare = |directory: &TrustDirectory| {
+        let update = update("old").store(role("targets/stale"), b"old".to_vec());
+        collection(directory).lock().unwrap().commit(update).unwrap();
+    };
+    kill_at_every_step(name, prepare, |directory, _| {
+        let collection = collection(directory);
+        let read = |name: &str| String::from_utf8(collection.read(&role(name)).unwrap().unwrap()).unwrap();
+        let mut states: Vec<String> = ROLES.iter().map(|name| read(name)).collect();
+        states.push(String::from_utf8(collection.read_seen().unwrap().unwrap()).unwrap());
+        // New files come first, in the order of the list above: no file is new before one that it needs.
+        let news = states.iter().take_while(|state| *state == "new").count();
+        assert!(states.iter().skip(news).all(|state| state == "old"), "{states:?}");
+        if collection.read(&stale).unwrap().is_none() {
+            assert_eq!(news, states.len(), "removed before the update was complete");
+        }
+        let locked = collection.lock().unwrap();
+        locked.commit(update("newer").keep_delegations([])).unwrap();
+        assert_eq!(read("timestamp"), "newer");
+        assert_eq!(collection.read(&stale).unwrap(), None);
+        assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+    });
+}
+
+#[test]
+fn a_killed_first_commit_never_leaves_metadata_without_root() {
+    if let Some(directory) = child_directory() {
+        return collection(&directory).lock().unwrap().commit(update("new")).unwrap();
+    }
+    let name = "crash_tests::a_killed_first_commit_never_leaves_metadata_without_root";
+    kill_at_every_step(
+        name,
+        |_| {},
+        |directory, _| {
+            let collection = collection(directory);
+            let root = collection.read(&RoleName::Root).unwrap();
+            assert_eq!(root.is_some(), collection.has_any().unwrap());
+            collection.lock().unwrap().commit(update("newer")).unwrap();
+            assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+        },
+    );
+}
+
+#[test]
+fn a_killed_removal_never_leaves_metadata_without_root() {
+    if let Some(directory) = child_directory() {
+        return collection(&directory).lock().unwrap().remove().unwrap();
+    }
+    let name = "crash_tests::a_killed_removal_never_leaves_metadata_without_root";
+    let prepare = |directory: &TrustDirectory| {
+        let locked = collection(directory).lock().unwrap();
+        locked.commit(update("old")).unwrap();
+        locked.stage(Timestamp::UNIX_EPOCH, &[b"1".to_vec(), b"2".to_vec()]).unwrap();
+    };
+    kill_at_every_step(name, prepare, |directory, _| {
+        let collection = collection(directory);
+        let root = collection.read(&RoleName::Root).unwrap();
+        assert_eq!(root.is_some(), collection.has_any().unwrap());
+        let changes = collection.changes().unwrap();
+        if changes.staged.len() == 1 {
+            assert_eq!(changes.staged[0].bytes, b"1", "the second change makes no sense without the first");
+        }
+        collection.lock().unwrap().remove().unwrap();
+        assert!(!collection.path().exists());
+    });
+}
+
+#[test]
+fn a_killed_staging_leaves_whole_changes_in_order() {
+    if let Some(directory) = child_directory() {
+        let changes = [b"second".to_vec(), b"third".to_vec()];
+        return collection(&directory).lock().unwrap().stage(Timestamp::UNIX_EPOCH, &changes).map(drop).unwrap();
+    }
+    let name = "crash_tests::a_killed_staging_leaves_whole_changes_in_order";
+    let prepare = |directory: &TrustDirectory| {
+        collection(directory).lock().unwrap().stage(Timestamp::UNIX_EPOCH, &[b"first".to_vec()]).unwrap();
+    };
+    kill_at_every_step(name, prepare, |directory, _| {
+        let collection = collection(directory);
+        let changes = collection.changes().unwrap();
+        let contents: Vec<_> = changes.staged.iter().map(|change| change.bytes.as_slice()).collect();
+        let all: [&[u8]; 3] = [b"first", b"second", b"third"];
+        assert_eq!(contents, &all[..contents.len()]);
+        assert!(!contents.is_empty() && changes.skipped.is_empty(), "{changes:?}");
+        // Every regular file counts as a change for docker and notary: none may be there that is no change.
+        let names = std::fs::read_dir(collection.path().join("changelist")).unwrap().count();
+        assert_eq!(names, contents.len());
+    });
+}
+
+#[test]
+fn a_write_is_flushed_before_it_gets_its_name_and_the_name_is_flushed_too() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = crate::folder::Folder::open_top(temporary.path()).unwrap();
+    let steps = recorded(|| folder.replace("x", b"y").unwrap());
+    assert_eq!(steps, ["file made", "file written", "file synced", "file renamed", "directory synced"]);
+}
+
+#[test]
+fn all_files_of_a_commit_are_on_the_disk_before_the_first_is_in_force() {
+    let temporary = tempfile::tempdir().unwrap();
+    let locked = collection(&TrustDirectory::create(temporary.path()).unwrap()).lock().unwrap();
+    let steps = recorded(|| locked.commit(update("x")).unwrap());
+    let first_rename = steps.iter().position(|step| *step == "file renamed").unwrap();
+    let last_flush = steps.iter().rposition(|step| *step == "file synced").unwrap();
+    assert!(last_flush < first_rename, "{steps:?}");
+    assert_eq!(steps.iter().filter(|step| **step == "file synced").count(), ROLES.len() + 1);
+}
+
+#[test]
+fn two_processes_never_hold_a_collection_at_once_and_lose_no_change() {
+    const EACH: usize = 20;
+    if let Some(directory) = child_directory() {
+        let collection = collection(&directory.with_lock_wait(Duration::from_mins(1)));
+        for _ in 0..EACH {
+            let locked = collection.lock().unwrap();
+            let count =
+                collection.read_seen().unwrap().map_or(0, |seen| String::from_utf8(seen).unwrap().parse().unwrap());
+            let next: usize = count + 1;
+            locked.commit(update(&next.to_string())).unwrap();
+            locked.stage(Timestamp::UNIX_EPOCH, &[next.to_string().into_bytes()]).unwrap();
+        }
+        return;
+    }
+    let name = "crash_tests::two_processes_never_hold_a_collection_at_once_and_lose_no_change";
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = TrustDirectory::create(temporary.path()).unwrap();
+    std::thread::scope(|scope| {
+        let children: Vec<_> = (0..3).map(|_| scope.spawn(|| run(name, directory.path(), None))).collect();
+        for child in children {
+            assert!(child.join().unwrap().success());
+        }
+    });
+    let collection = collection(&directory);
+    assert_eq!(collection.read_seen().unwrap().unwrap(), (3 * EACH).to_string().into_bytes());
+    let changes = collection.changes().unwrap().staged;
+    let numbers: Vec<usize> = changes.iter().map(|c| std::str::from_utf8(&c.bytes).unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=3 * EACH).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_lock_dies_with_its_process_and_a_living_one_is_reported() {
+    if let Some(directory) = child_directory() {
+        let _locked = collection(&directory).lock().unwrap();
+        std::fs::write(directory.path().join("locked"), "").unwrap();
+        std::thread::sleep(Duration::from_mins(10));
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = TrustDirectory::create(temporary.path()).unwrap().with_lock_wait(Duration::from_millis(50));
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash_tests::a_lock_dies_with_its_process_and_a_living_one_is_reported", "--nocapture"])
+        .env(CHILD_DIRECTORY, directory.path())
+        .spawn()
+        .unwrap();
+    while !directory.path().join("locked").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let error = collection(&directory).lock().unwrap_err();
+    let crate::LockError::Busy { path, .. } = &error else { panic!("{error}") };
+    assert!(path.starts_with(directory.path().join(".countersign")), "{}", path.display());
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    collection(&directory.with_lock_wait(Duration::from_secs(10))).lock().unwrap();
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_cache_whole() {
+    if let Some(directory) = child_directory() {
+        let update = update("new").store(RoleName::Timestamp, vec![b'x'; 100_000]);
+        let error = collection(&directory).lock().unwrap().commit(update).unwrap_err();
+        assert!(error.is_unwritable(), "{error}");
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = TrustDirectory::create(temporary.path()).unwrap();
+    collection(&directory).lock().unwrap().commit(update("old")).unwrap();
+    // A limit on file sizes stands for the full disk; the signal that goes with it is ignored.
+    let status = Command::new("sh")
+        .args(["-c", r#"trap '' XFSZ; ulimit -f 20; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "crash_tests::a_full_disk_leaves_the_old_cache_whole", "--nocapture"])
+        .env(CHILD_DIRECTORY, directory.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let collection = collection(&directory);
+    for name in ROLES {
+        assert_eq!(collection.read(&role(name)).unwrap().unwrap(), b"old", "{name}");
+    }
+    assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+}
+
+/// Finds temporary files anywhere below a directory.
+fn leftovers(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(leftovers(&entry.path()));
+        } else if entry.file_name().to_string_lossy().ends_with(".tmp") {
+            found.push(entry.path());
+        }
+    }
+    found
+}

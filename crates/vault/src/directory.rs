@@ -1,0 +1,183 @@
+//! The trust directory as a whole: opening, locking, and what is worth a warning.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_tuf::Gun;
+use rustix::process::geteuid;
+
+use crate::collection::{self, CollectionError, LocalCollection};
+use crate::error::{FileError, LockError};
+use crate::folder::{self, EntryKind, Folder};
+use crate::keys::KeyStore;
+use crate::limits::DEFAULT_LOCK_WAIT;
+use crate::lock::FileLock;
+
+/// The directory of private keys below the trust directory.
+pub(crate) const PRIVATE: &str = "private";
+/// The directory of collections below the trust directory.
+pub(crate) const COLLECTIONS: &str = "tuf";
+/// What only Countersign uses; docker and notary look at no other name than the two above.
+const OWN: &str = ".countersign";
+const LOCKS: &str = "locks";
+
+const ANYONE_ELSE: u32 = 0o077;
+const ANYONE_ELSE_WRITES: u32 = 0o022;
+
+/// A trust directory: `~/.docker/trust` or `~/.notary`, shared in turns with docker and notary.
+///
+/// The directory's own path may be or contain a symbolic link; inside it none is followed. Directories are made with mode
+/// 0700 and files with 0600 whatever the umask. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct TrustDirectory {
+    top: Folder,
+    lock_wait: Duration,
+}
+
+/// Something about the trust directory that its owner should hear about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Others than the owner can read or change it.
+    OpenToOthers {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to another user, who can change it at will.
+    OwnedByAnother {
+        /// The file or directory.
+        path: PathBuf,
+        /// The owner's numeric user id.
+        owner: u32,
+    },
+    /// It is not a regular file or directory and is left out, as docker and notary do.
+    LeftOut {
+        /// The name met.
+        path: PathBuf,
+        /// What it is.
+        kind: crate::FileKind,
+    },
+}
+
+impl TrustDirectory {
+    /// Opens an existing trust directory.
+    ///
+    /// # Errors
+    /// [`FileError::Missing`] if it does not exist, otherwise what the system says.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        Ok(Self { top: Folder::open_top(path.as_ref())?, lock_wait: DEFAULT_LOCK_WAIT })
+    }
+
+    /// Opens a trust directory and creates it, and its parents, if it is missing.
+    ///
+    /// # Errors
+    /// What the system says when a directory can be neither opened nor made.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        Ok(Self { top: Folder::create_top(path.as_ref())?, lock_wait: DEFAULT_LOCK_WAIT })
+    }
+
+    /// Sets how long to wait for a lock that another process holds.
+    #[must_use]
+    pub fn with_lock_wait(mut self, wait: Duration) -> Self {
+        self.lock_wait = wait;
+        self
+    }
+
+    /// Returns the path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.top.path()
+    }
+
+    /// Returns the place of one collection; nothing is read or made yet.
+    ///
+    /// # Errors
+    /// [`CollectionError::ReservedSegment`] for a name whose files could be another collection's files.
+    pub fn collection(&self, gun: &Gun) -> Result<LocalCollection, CollectionError> {
+        LocalCollection::new(self.clone(), gun)
+    }
+
+    /// Returns the store of private keys; nothing is read or made yet.
+    #[must_use]
+    pub fn keys(&self) -> KeyStore {
+        KeyStore::new(self.clone())
+    }
+
+    /// Lists the collections of which metadata is cached, in the order of their names.
+    ///
+    /// # Errors
+    /// When a directory cannot be read or there is no end to them.
+    pub fn collections(&self) -> Result<Vec<Gun>, FileError> {
+        collection::list(self)
+    }
+
+    /// Looks at permissions, owners and kinds: of the directory, the key directories and every key file.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn warnings(&self) -> Result<Vec<Warning>, FileError> {
+        let mut warnings = Vec::new();
+        let top = self.top.own_stat()?;
+        note(&mut warnings, self.path(), &top, ANYONE_ELSE);
+        match self.top.stat(COLLECTIONS)? {
+            Some(stat) if folder::kind(&stat) == crate::FileKind::Directory => {
+                note(&mut warnings, &self.top.path_of(COLLECTIONS), &stat, ANYONE_ELSE_WRITES);
+            }
+            Some(stat) => {
+                warnings.push(Warning::LeftOut { path: self.top.path_of(COLLECTIONS), kind: folder::kind(&stat) });
+            }
+            None => {}
+        }
+        if let Some(private) = self.top.child(PRIVATE)? {
+            note(&mut warnings, private.path(), &private.own_stat()?, ANYONE_ELSE);
+            note_keys(&mut warnings, &private, crate::limits::MAX_DEPTH)?;
+        }
+        Ok(warnings)
+    }
+
+    pub(crate) fn folder(&self, name: &str) -> Result<Option<Folder>, FileError> {
+        self.top.child(name)
+    }
+
+    pub(crate) fn make_folder(&self, name: &str) -> Result<Folder, FileError> {
+        self.top.make(name)
+    }
+
+    pub(crate) fn lock(&self, name: &str) -> Result<FileLock, LockError> {
+        let locks = self.top.make(OWN)?.make(LOCKS)?;
+        FileLock::acquire(&locks, name, self.lock_wait)
+    }
+}
+
+fn note(warnings: &mut Vec<Warning>, path: &Path, stat: &rustix::fs::Stat, unwanted: u32) {
+    let mode = stat.st_mode & 0o7777;
+    if mode & unwanted != 0 {
+        warnings.push(Warning::OpenToOthers { path: path.to_owned(), mode });
+    }
+    if stat.st_uid != geteuid().as_raw() {
+        warnings.push(Warning::OwnedByAnother { path: path.to_owned(), owner: stat.st_uid });
+    }
+}
+
+fn note_keys(warnings: &mut Vec<Warning>, folder: &Folder, depth: usize) -> Result<(), FileError> {
+    if depth == 0 {
+        return Err(FileError::TooMany { path: folder.path().to_owned(), limit: crate::limits::MAX_DEPTH });
+    }
+    for entry in folder.entries()? {
+        let path = folder.path_of(&entry.name);
+        let Some(stat) = folder.stat(&entry.name)? else { continue };
+        match entry.kind {
+            EntryKind::Folder => {
+                note(warnings, &path, &stat, ANYONE_ELSE);
+                if let Some(child) = folder.child(&entry.name)? {
+                    note_keys(warnings, &child, depth - 1)?;
+                }
+            }
+            EntryKind::File => note(warnings, &path, &stat, ANYONE_ELSE),
+            EntryKind::Other => warnings.push(Warning::LeftOut { path, kind: folder::kind(&stat) }),
+        }
+    }
+    Ok(())
+}

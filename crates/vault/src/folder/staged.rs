@@ -1,0 +1,83 @@
+//! A file that is complete on disk but does not have its name yet.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+
+use rustix::fs::{self, AtFlags, OFlags};
+
+use super::{Entry, EntryKind, FILE_MODE, Folder, plain};
+use crate::error::FileError;
+use crate::failpoint;
+
+const PREFIX: &str = ".countersign-";
+const SUFFIX: &str = ".tmp";
+
+/// A file written and flushed under a temporary name; dropped without being published it disappears again.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    folder: Folder,
+    name: String,
+    published: Published,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Published {
+    No,
+    Yes,
+}
+
+impl Folder {
+    /// Writes a file under a temporary name in this directory, mode 0600 whatever the umask, and flushes it to the disk.
+    pub(crate) fn stage(&self, bytes: &[u8]) -> Result<Staged, FileError> {
+        let name = format!("{PREFIX}{}{SUFFIX}", uuid::Uuid::new_v4());
+        let path = self.path_of(&name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd =
+            fs::openat(&self.fd, &name, flags, FILE_MODE).map_err(|error| FileError::io("create", &path, error))?;
+        let staged = Staged { folder: self.clone(), name, published: Published::No };
+        failpoint::step("file made");
+        fs::fchmod(&fd, FILE_MODE).map_err(|error| FileError::io("set the mode of", &path, error))?;
+        let mut file = File::from(fd);
+        file.write_all(bytes).map_err(|error| FileError::io("write", &path, error))?;
+        failpoint::step("file written");
+        file.sync_all().map_err(|error| FileError::io("flush", &path, error))?;
+        failpoint::step("file synced");
+        Ok(staged)
+    }
+
+    /// Removes temporary files that a crash left behind. Only for whoever holds the lock under which they are made.
+    pub(crate) fn sweep(&self) -> Result<(), FileError> {
+        for entry in self.entries()?.iter().filter(|entry| is_leftover(entry)) {
+            self.remove_file(&entry.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Staged {
+    /// Gives the file its name in a directory on the same file system, replacing what had it, and makes that durable.
+    /// A symbolic link or pipe of that name is replaced, not followed.
+    pub(crate) fn publish(mut self, target: &Folder, name: impl AsRef<OsStr>) -> Result<(), FileError> {
+        let name = plain(name.as_ref())?;
+        fs::renameat(&self.folder.fd, &self.name, &target.fd, name)
+            .map_err(|error| target.explain_file("write", name, error))?;
+        self.published = Published::Yes;
+        failpoint::step("file renamed");
+        target.sync()
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.published == Published::No {
+            // Best effort: a file that stays is swept by the next writer.
+            let _ = fs::unlinkat(&self.folder.fd, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Tells whether an entry is a temporary file of this module.
+fn is_leftover(entry: &Entry) -> bool {
+    entry.kind == EntryKind::File && entry.text().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+}
