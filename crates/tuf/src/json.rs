@@ -80,6 +80,11 @@ impl Canonical {
         Ok(value)
     }
 
+    /// Takes bytes that this crate wrote in canonical form itself.
+    pub(crate) fn trusted(canonical: Vec<u8>) -> Self {
+        Self(canonical.into())
+    }
+
     /// Returns the canonical bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,6 +1,20 @@
 //! The Update Framework as Notary v1 speaks it: metadata, canonical JSON, the update state machine, the editor.
 
+mod collection;
+mod expires;
 pub mod json;
+pub mod metadata;
 mod name;
+mod pinning;
+mod root_trust;
+mod seen;
+pub mod update;
+mod verify;
 
+pub use collection::{BrokenDelegation, BrokenReason, Collection, Found, LookupError, Note, Paths};
+pub use expires::Expires;
 pub use name::{DelegationName, Gun, GunError, MAX_GUN_LENGTH, MAX_ROLE_LENGTH, RoleName, RoleNameError, Version};
+pub use pinning::{FirstUse, Pin, Pinning};
+pub use root_trust::RootError;
+pub use seen::{Regression, Seen, SeenError};
+pub use verify::{Expired, Rollback, ThresholdError, TrustedKeys, Unverified, Verified};

@@ -1,0 +1,312 @@
+//! A verified view of a collection, and looking names up in it.
+
+use crate::metadata::{FileMeta, Root, Snapshot, Targets, Timestamp};
+use crate::name::{Gun, RoleName};
+use crate::root_trust;
+use crate::seen::Seen;
+use crate::update::{Absence, Request, UpdateError};
+use crate::verify::{Expired, ThresholdError, TrustedKeys, Unverified, Verified};
+use bytes::Bytes;
+use countersign_crypto::KeyId;
+use jiff::{ToSpan, tz::TimeZone};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Something a person should know although the update succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing was known and no pin spoke: this root (its key ids) has been taken on first use.
+    FirstUse(Vec<KeyId>),
+    /// The service is away; the cached timestamp was used.
+    CachedTimestamp(Absence),
+    /// The metadata of a role expires within six months.
+    NearExpiry(RoleName, crate::expires::Expires),
+    /// The root's certificate is for a wildcard of names: a sibling's metadata cannot be told apart.
+    WildcardRoot,
+    /// A delegation could not be verified.
+    Broken(RoleName, BrokenReason),
+    /// The local clock is earlier than at the last verification: expired data could look fresh.
+    ClockBehind,
+}
+
+/// Why a delegation is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenReason {
+    /// It is not signed as its parent demands.
+    #[error(transparent)]
+    Threshold(ThresholdError),
+    /// It has expired.
+    #[error(transparent)]
+    Expired(Expired),
+}
+
+/// A delegation that is listed but not verifiable; its content may be signed anew (witnessed).
+#[derive(Debug, Clone)]
+pub struct BrokenDelegation {
+    /// Why.
+    pub reason: BrokenReason,
+    pub(crate) content: Unverified<Targets>,
+}
+
+/// A complete, verified, unexpired view of a collection.
+#[derive(Debug)]
+pub struct Collection {
+    gun: Gun,
+    root: Verified<Root>,
+    timestamp: Verified<Timestamp>,
+    snapshot: Verified<Snapshot>,
+    targets: BTreeMap<RoleName, Verified<Targets>>,
+    broken: BTreeMap<RoleName, BrokenDelegation>,
+    notes: Vec<Note>,
+    downloaded: BTreeMap<RoleName, Bytes>,
+    seen: Seen,
+}
+
+/// A name that was found, and who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The role in whose file it stands.
+    pub role: RoleName,
+    /// What it stands for.
+    pub meta: FileMeta,
+}
+
+/// Why a name cannot be answered for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// No role that was asked has it.
+    #[error("No valid trust data for {0}")]
+    NotFound(String),
+    /// A role that comes first and may have it cannot be verified; what others say of the name is no answer.
+    #[error("{role} cannot be verified ({reason}), so it is unknown what it says of {name}")]
+    Broken {
+        /// The name.
+        name: String,
+        /// The role.
+        role: RoleName,
+        /// Why it cannot be verified.
+        reason: BrokenReason,
+    },
+}
+
+impl Collection {
+    pub(crate) fn new(
+        request: Request<'_>,
+        root: Verified<Root>,
+        timestamp: Verified<Timestamp>,
+        snapshot: Verified<Snapshot>,
+        tree: crate::update::Tree,
+        downloaded: BTreeMap<RoleName, Bytes>,
+        mut notes: Vec<Note>,
+    ) -> Result<Self, UpdateError> {
+        root_trust::check_current(&root, &request.gun, request.now)?;
+        let mut seen = request.seen;
+        let now = u64::try_from(request.now.as_second()).unwrap_or(0);
+        if now < seen.verified_at() {
+            notes.push(Note::ClockBehind);
+        }
+        let base = |role: &RoleName| root.trusted(role).map(|keys| TrustedKeys::resolve(role, keys, &root.keys));
+        if let Some(keys) = base(&RoleName::Timestamp) {
+            seen.raise(&timestamp, &keys);
+        }
+        if let Some(keys) = base(&RoleName::Snapshot) {
+            seen.raise(&snapshot, &keys);
+        }
+        for (role, targets) in &tree.loaded {
+            if let Some(keys) = tree.keys.get(role) {
+                seen.raise(targets, keys);
+            }
+        }
+        let exists = |role: &RoleName| match role.parent().and_then(|parent| tree.loaded.get(&parent)) {
+            Some(parent) => parent.delegations.get(role).is_some(),
+            None => role.parent().is_none_or(|parent| tree.broken.contains_key(&parent)),
+        };
+        seen.settle(exists, request.now);
+        notes.extend(tree.broken.iter().map(|(role, broken)| Note::Broken(role.clone(), broken.reason.clone())));
+        notes.extend(near_expiry(request.now, &root, &snapshot, &tree.loaded));
+        if root_trust::has_wildcard_name(&root, &request.gun) {
+            notes.push(Note::WildcardRoot);
+        }
+        let (gun, targets, broken) = (request.gun, tree.loaded, tree.broken);
+        Ok(Self { gun, root, timestamp, snapshot, targets, broken, notes, downloaded, seen })
+    }
+
+    /// Returns the collection's name.
+    #[must_use]
+    pub fn gun(&self) -> &Gun {
+        &self.gun
+    }
+
+    /// Returns the root.
+    #[must_use]
+    pub fn root(&self) -> &Verified<Root> {
+        &self.root
+    }
+
+    /// Returns the timestamp.
+    #[must_use]
+    pub fn timestamp(&self) -> &Verified<Timestamp> {
+        &self.timestamp
+    }
+
+    /// Returns the snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> &Verified<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Returns the verified file of `targets` or a delegation.
+    #[must_use]
+    pub fn targets(&self, role: &RoleName) -> Option<&Verified<Targets>> {
+        self.targets.get(role)
+    }
+
+    /// Iterates over all verified targets files, parents first.
+    pub fn all_targets(&self) -> impl Iterator<Item = (&RoleName, &Verified<Targets>)> {
+        self.targets.iter()
+    }
+
+    /// Returns the delegations that are listed but not verifiable.
+    #[must_use]
+    pub fn broken(&self) -> &BTreeMap<RoleName, BrokenDelegation> {
+        &self.broken
+    }
+
+    /// Returns what a person should know.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Returns the files that the cache has to take over: what was downloaded and is part of this view.
+    #[must_use]
+    pub fn downloaded(&self) -> &BTreeMap<RoleName, Bytes> {
+        &self.downloaded
+    }
+
+    /// Returns the floors as of this view.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Looks a name up: the subtree of each role in turn, breadth first, descending only into roles that may sign the name;
+    /// the first that has it wins.
+    ///
+    /// # Errors
+    /// Nobody has it, or a role that would have been asked first cannot be verified.
+    pub fn get(&self, name: &str, roles: &[RoleName]) -> Result<Found, LookupError> {
+        for role in roles {
+            for (role, paths) in self.walk(role, &others(roles, role)) {
+                if !paths.allow(name) {
+                    continue;
+                }
+                if let Some(broken) = self.broken.get(&role) {
+                    let (name, reason) = (name.to_owned(), broken.reason.clone());
+                    return Err(LookupError::Broken { name, role, reason });
+                }
+                if let Some(meta) = self.targets.get(&role).and_then(|targets| targets.entries.get(name)) {
+                    return Ok(Found { role, meta });
+                }
+            }
+        }
+        Err(LookupError::NotFound(name.to_owned()))
+    }
+
+    /// Lists every name of the roles' subtrees with the role that answers for it, by name.
+    #[must_use]
+    pub fn list(&self, roles: &[RoleName]) -> BTreeMap<String, Found> {
+        let mut all = BTreeMap::new();
+        for role in roles {
+            for (role, paths) in self.walk(role, &others(roles, role)) {
+                let Some(targets) = self.targets.get(&role) else { continue };
+                for (name, meta) in targets.entries.iter().filter(|(name, _)| paths.allow(name)) {
+                    if !all.contains_key(&*name) {
+                        all.insert(name.into_owned(), Found { role: role.clone(), meta });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Iterates over every role that may sign names, with the paths it may sign, from `targets`, breadth first.
+    #[must_use]
+    pub fn roles(&self) -> Vec<(RoleName, Paths)> {
+        self.walk(&RoleName::Targets, &BTreeSet::new())
+    }
+
+    /// Walks the subtree of a role, leaving out the subtrees of others.
+    fn walk(&self, start: &RoleName, without: &BTreeSet<&RoleName>) -> Vec<(RoleName, Paths)> {
+        let Some(paths) = self.effective_paths(start) else { return Vec::new() };
+        let mut queue = VecDeque::from([(start.clone(), paths)]);
+        let mut order = Vec::new();
+        while let Some((role, paths)) = queue.pop_front() {
+            if let Some(targets) = self.targets.get(&role) {
+                for child in targets.delegations.iter().filter(|child| !without.contains(&child.name)) {
+                    queue.push_back((child.name.clone(), paths.narrowed(&child.paths)));
+                }
+            }
+            order.push((role, paths));
+        }
+        order
+    }
+
+    /// Computes what a role may sign by way of all its ancestors.
+    #[must_use]
+    pub fn effective_paths(&self, role: &RoleName) -> Option<Paths> {
+        let mut paths = Paths::everything();
+        let mut chain = role.ancestors();
+        chain.push(role.clone());
+        for role in chain.iter().filter(|role| **role != RoleName::Targets) {
+            let parent = self.targets.get(&role.parent()?)?;
+            paths = paths.narrowed(&parent.delegations.get(role)?.paths);
+        }
+        Some(paths)
+    }
+}
+
+/// Name prefixes that a role may sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths(Vec<Box<str>>);
+
+impl Paths {
+    /// Allows every name, as for `targets` itself.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self(vec!["".into()])
+    }
+
+    /// Tells whether a name may be signed.
+    #[must_use]
+    pub fn allow(&self, name: &str) -> bool {
+        self.0.iter().any(|prefix| name.starts_with(&**prefix))
+    }
+
+    /// Keeps of a child's paths those that lie within these.
+    #[must_use]
+    pub fn narrowed(&self, child: &[Box<str>]) -> Self {
+        Self(child.iter().filter(|path| self.allow(path)).cloned().collect())
+    }
+
+    /// Iterates over the prefixes.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
+fn others<'a>(roles: &'a [RoleName], role: &RoleName) -> BTreeSet<&'a RoleName> {
+    roles.iter().filter(|other| *other != role).collect()
+}
+
+/// Notes what expires within six calendar months; timestamps always do.
+fn near_expiry(
+    now: jiff::Timestamp,
+    root: &Verified<Root>,
+    snapshot: &Verified<Snapshot>,
+    targets: &BTreeMap<RoleName, Verified<Targets>>,
+) -> Vec<Note> {
+    let soon = now.to_zoned(TimeZone::UTC).checked_add(6.months()).map_or(now, |later| later.timestamp());
+    let base = [(RoleName::Root, &root.expires), (RoleName::Snapshot, &snapshot.expires)];
+    let files = base.into_iter().chain(targets.iter().map(|(role, file)| (role.clone(), &file.expires)));
+    files.filter(|(_, at)| at.is_before(soon)).map(|(role, at)| Note::NearExpiry(role, at.clone())).collect()
+}

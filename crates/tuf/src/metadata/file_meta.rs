@@ -1,0 +1,158 @@
+//! What a referencing file says about a referenced one: length, hashes, custom data.
+
+use crate::json::{Cursor, Shape};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use countersign_crypto::digest::{HashPair, Sha256Digest, Sha512Digest};
+
+/// Length and hashes of a file or image manifest, with optional custom data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMeta {
+    /// The length in bytes.
+    pub length: u64,
+    /// The SHA-256 digest.
+    pub sha256: Option<Sha256Digest>,
+    /// The SHA-512 digest.
+    pub sha512: Option<Sha512Digest>,
+    /// Hashes of algorithms we do not know, as their canonical members `"name":"value"`; carried through, never relied on.
+    pub other_hashes: Vec<Bytes>,
+    /// Custom data of a target in canonical form.
+    pub custom: Option<Bytes>,
+}
+
+impl FileMeta {
+    /// Describes a metadata file by its bytes, with both hashes as the reference does.
+    #[must_use]
+    pub fn of(file: &[u8]) -> Self {
+        let length = file.len() as u64;
+        let (sha256, sha512) = hash_both(file);
+        Self { length, sha256: Some(sha256), sha512: Some(sha512), other_hashes: Vec::new(), custom: None }
+    }
+
+    /// Describes an image manifest as docker does: length and SHA-256 alone.
+    #[must_use]
+    pub fn of_manifest(digest: Sha256Digest, length: u64) -> Self {
+        Self { length, sha256: Some(digest), sha512: None, other_hashes: Vec::new(), custom: None }
+    }
+
+    /// Reads a file meta; at least one hash must be of a known algorithm and every known one well-formed.
+    ///
+    /// # Errors
+    /// The value is shaped otherwise.
+    pub fn read(cursor: &mut Cursor<'_>) -> Result<Self, Shape> {
+        let (mut length, mut meta) =
+            (None, Self { length: 0, sha256: None, sha512: None, other_hashes: Vec::new(), custom: None });
+        cursor.object("file meta", |name, value| {
+            match name {
+                "length" => length = Some(value.unsigned("length")?),
+                "hashes" if !value.take_null() => value.object("hashes", |algorithm, hash| meta.read_hash(algorithm, hash))?,
+                "custom" if !value.take_null() => meta.custom = Some(Bytes::copy_from_slice(value.skip())),
+                "hashes" | "custom" => {}
+                _ => {
+                    value.skip();
+                }
+            }
+            Ok::<_, Shape>(())
+        })?;
+        meta.length = length.ok_or_else(|| Shape::new("length", "a length in bytes"))?;
+        if meta.sha256.is_none() && meta.sha512.is_none() {
+            return Err(Shape::new("hashes", "a sha256 or sha512 hash"));
+        }
+        Ok(meta)
+    }
+
+    fn read_hash(&mut self, algorithm: &str, hash: &mut Cursor<'_>) -> Result<(), Shape> {
+        match algorithm {
+            "sha256" => self.sha256 = Some(Sha256Digest::from_bytes(decode(hash, "32 bytes in base64")?)),
+            "sha512" => self.sha512 = Some(Sha512Digest::from_bytes(decode(hash, "64 bytes in base64")?)),
+            _ => {
+                let mut member = Vec::new();
+                crate::json::write_string(&mut member, algorithm);
+                member.push(b':');
+                member.extend_from_slice(hash.skip());
+                self.other_hashes.push(member.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the canonical form.
+    pub(crate) fn write(&self, output: &mut Vec<u8>) {
+        output.push(b'{');
+        if let Some(custom) = &self.custom {
+            output.extend_from_slice(b"\"custom\":");
+            output.extend_from_slice(custom);
+            output.push(b',');
+        }
+        output.extend_from_slice(b"\"hashes\":{");
+        let mut members: Vec<Bytes> = self.other_hashes.clone();
+        members.extend(self.sha256.map(|hash| format!("\"sha256\":\"{}\"", STANDARD.encode(hash.as_bytes())).into()));
+        members.extend(self.sha512.map(|hash| format!("\"sha512\":\"{}\"", STANDARD.encode(hash.as_bytes())).into()));
+        members.sort();
+        super::write_joined(output, members, |output, member| output.extend_from_slice(&member));
+        output.extend_from_slice(format!("}},\"length\":{}}}", self.length).as_bytes());
+    }
+
+    /// Tells whether a file is exactly the one described: its length and every known hash.
+    ///
+    /// # Errors
+    /// Names what differs.
+    pub fn check(&self, file: &[u8]) -> Result<(), Mismatch> {
+        let length = file.len() as u64;
+        if length != self.length {
+            return Err(Mismatch::Length { expected: self.length, found: length });
+        }
+        let (sha256, sha512) = match self.sha512 {
+            None => (countersign_crypto::digest::sha256(file), None),
+            Some(_) => {
+                let (sha256, sha512) = hash_both(file);
+                (sha256, Some(sha512))
+            }
+        };
+        if let Some(expected) = self.sha256.filter(|expected| *expected != sha256) {
+            return Err(Mismatch::Hash { algorithm: "sha256", expected: expected.hex() });
+        }
+        if let Some(expected) = self.sha512.filter(|expected| sha512 != Some(*expected)) {
+            return Err(Mismatch::Hash { algorithm: "sha512", expected: expected.hex() });
+        }
+        Ok(())
+    }
+}
+
+/// Says how a file differs from its description.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// The length differs.
+    #[error("length did not match: expected {expected} bytes, got {found}")]
+    Length {
+        /// What the description says.
+        expected: u64,
+        /// What the file has.
+        found: u64,
+    },
+    /// A hash differs.
+    #[error("{algorithm} checksum did not match: expected {expected}")]
+    Hash {
+        /// Which hash.
+        algorithm: &'static str,
+        /// The description's value in hexadecimal.
+        expected: String,
+    },
+}
+
+/// Computes both hashes in one pass over the bytes.
+fn hash_both(file: &[u8]) -> (Sha256Digest, Sha512Digest) {
+    let mut pair = HashPair::new();
+    file.chunks(16 << 10).for_each(|chunk| pair.update(chunk));
+    pair.finish()
+}
+
+fn decode<const N: usize>(cursor: &mut Cursor<'_>, expected: &'static str) -> Result<[u8; N], Shape> {
+    let wrong = || Shape::new("hashes", expected);
+    let text = cursor.string("hashes")?;
+    let mut bytes = [0; N];
+    match STANDARD.decode_slice(text.as_bytes(), &mut bytes) {
+        Ok(length) if length == N => Ok(bytes),
+        _ => Err(wrong()),
+    }
+}

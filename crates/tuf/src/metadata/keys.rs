@@ -1,0 +1,148 @@
+//! Keys inside metadata, and which of them a role trusts.
+
+use super::write_joined;
+use crate::json::{Cursor, Shape};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use countersign_crypto::{KeyId, KeyType, PublicKey};
+use std::collections::BTreeMap;
+
+/// Most keys that one file may list.
+pub const MAX_KEYS: usize = 4096;
+
+/// The public keys of one file by the id they are filed under, which need not be their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyMap {
+    keys: BTreeMap<KeyId, PublicKey>,
+    carries_private: bool,
+}
+
+impl KeyMap {
+    /// Reads `keys`; `null` is empty.
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Shape> {
+        let mut map = Self::default();
+        if cursor.take_null() {
+            return Ok(map);
+        }
+        cursor.object("keys", |id, value| {
+            let id: KeyId = id.parse().map_err(|_| Shape::new("keys", "64 lower-case hexadecimal digits as key id"))?;
+            let key = read_key(value, &mut map.carries_private)?;
+            map.keys.insert(id, key);
+            if map.keys.len() > MAX_KEYS { Err(Shape::new("keys", "at most 4096 keys")) } else { Ok(()) }
+        })?;
+        Ok(map)
+    }
+
+    /// Appends the canonical form.
+    pub(crate) fn write(&self, output: &mut Vec<u8>) {
+        output.push(b'{');
+        write_joined(output, &self.keys, |output, (id, key)| {
+            output.extend_from_slice(format!("\"{id}\":").as_bytes());
+            output.extend_from_slice(key.to_json().as_bytes());
+        });
+        output.push(b'}');
+    }
+
+    /// Finds a key by the id it is filed under.
+    #[must_use]
+    pub fn get(&self, id: &KeyId) -> Option<&PublicKey> {
+        self.keys.get(id)
+    }
+
+    /// Iterates over ids and keys, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&KeyId, &PublicKey)> {
+        self.keys.iter()
+    }
+
+    /// Files a key under its own id.
+    pub fn insert(&mut self, key: PublicKey) {
+        self.keys.insert(key.id(), key);
+    }
+
+    /// Keeps the keys for which `keep` holds.
+    pub fn retain(&mut self, mut keep: impl FnMut(&KeyId) -> bool) {
+        self.keys.retain(|id, _| keep(id));
+    }
+
+    /// Tells whether a key came with a private half: an accident that must not be published.
+    #[must_use]
+    pub fn carries_private(&self) -> bool {
+        self.carries_private
+    }
+}
+
+/// Reads one public key object of metadata or of a server's answer.
+pub(crate) fn read_key(cursor: &mut Cursor<'_>, carries_private: &mut bool) -> Result<PublicKey, Shape> {
+    let (mut kind, mut public) = (None, None);
+    cursor.object("key", |name, value| {
+        match name {
+            "keytype" => kind = Some(KeyType::from(&*value.string("keytype")?)),
+            "keyval" => value.object("keyval", |name, value| {
+                match name {
+                    "public" => {
+                        let text = value.string("public")?;
+                        let bytes = STANDARD.decode(text.as_bytes());
+                        public = Some(bytes.map_err(|_| Shape::new("public", "standard base64"))?);
+                    }
+                    "private" => *carries_private |= value.skip() != b"null",
+                    _ => {
+                        value.skip();
+                    }
+                }
+                Ok::<_, Shape>(())
+            })?,
+            _ => {
+                value.skip();
+            }
+        }
+        Ok::<_, Shape>(())
+    })?;
+    match (kind, public) {
+        (Some(kind), Some(public)) if !public.is_empty() => Ok(PublicKey::new(kind, public)),
+        _ => Err(Shape::new("key", "keytype and keyval with a public key")),
+    }
+}
+
+/// Which keys may sign for a role, and how many of them must.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleKeys {
+    /// The key ids (TUF key ids) in the file's order.
+    pub key_ids: Vec<KeyId>,
+    /// How many distinct keys must sign.
+    pub threshold: u64,
+}
+
+impl RoleKeys {
+    /// Takes keys of which one signature is enough, as the reference always writes.
+    #[must_use]
+    pub fn any_of(key_ids: Vec<KeyId>) -> Self {
+        Self { key_ids, threshold: 1 }
+    }
+
+    /// Reads the members `keyids` and `threshold` of a role.
+    pub(crate) fn member(&mut self, name: &str, value: &mut Cursor<'_>) -> Result<bool, Shape> {
+        match name {
+            "keyids" if value.take_null() => {}
+            "keyids" => value.array("keyids", |item| {
+                let id = item.string("keyids")?.parse();
+                self.key_ids.push(id.map_err(|_| Shape::new("keyids", "64 lower-case hexadecimal digits"))?);
+                if self.key_ids.len() > MAX_KEYS { Err(Shape::new("keyids", "at most 4096 key ids")) } else { Ok(()) }
+            })?,
+            "threshold" => self.threshold = value.unsigned("threshold")?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Appends `"keyids":[…]` in canonical form.
+    pub(crate) fn write_ids(&self, output: &mut Vec<u8>) {
+        output.extend_from_slice(b"\"keyids\":[");
+        write_joined(output, &self.key_ids, |output, id| output.extend_from_slice(format!("\"{id}\"").as_bytes()));
+        output.push(b']');
+    }
+}
+
+impl Default for RoleKeys {
+    fn default() -> Self {
+        Self { key_ids: Vec::new(), threshold: 0 }
+    }
+}

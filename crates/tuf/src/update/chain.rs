@@ -1,0 +1,93 @@
+//! Following the root from the trusted version to the newest, link by link.
+
+use super::{Answer, MAX_ROTATIONS, State, Update, UpdateError};
+use crate::metadata::Root;
+use crate::name::{RoleName, Version};
+use crate::pinning::Pin;
+use crate::root_trust::{self, Age};
+use crate::verify::{Rollback, Unverified};
+use countersign_crypto::digest::sha256;
+
+impl Update<'_> {
+    /// Looks for a newer root when something does not verify under the trusted one; that failing, fails with the cause.
+    pub(super) fn try_newer_root(&mut self, cause: UpdateError) -> Result<(), UpdateError> {
+        if self.root_checked {
+            return Err(cause);
+        }
+        self.state = State::NewestRoot(Box::new(cause));
+        Ok(())
+    }
+
+    /// The newest root says by its version how long the chain is; nothing else of it is believed before its turn.
+    pub(super) fn newest_root(&mut self, answer: Answer, cause: Box<UpdateError>) -> Result<(), UpdateError> {
+        self.root_checked = true;
+        let file = match answer {
+            Answer::File(file) => file,
+            Answer::Away(absence) => return Err(UpdateError::Away { role: RoleName::Root, absence }),
+            _ => return Err(UpdateError::NoTrustData(self.request.gun.clone())),
+        };
+        let newest = self.read::<Root>(&RoleName::Root, file)?;
+        let trusted = self.trusted_root()?;
+        let (current, found) = (trusted.version, newest.untrusted().version);
+        if found < current {
+            return Err(Rollback { role: RoleName::Root, version: found, floor: current }.into());
+        }
+        if found == current {
+            let same = sha256(newest.file()) == sha256(trusted.file());
+            return Err(if same { *cause } else { UpdateError::ForeignRoot { version: found } });
+        }
+        if found.get() - current.get() > MAX_ROTATIONS {
+            return Err(UpdateError::TooManyRotations { from: current, to: found });
+        }
+        self.follow(newest)
+    }
+
+    pub(super) fn root_link(
+        &mut self,
+        answer: Answer,
+        newest: Box<Unverified<Root>>,
+        version: Version,
+    ) -> Result<(), UpdateError> {
+        let file = match answer {
+            Answer::File(file) => file,
+            Answer::Away(absence) => return Err(UpdateError::Away { role: RoleName::Root, absence }),
+            _ => return Err(UpdateError::MissingRoot { version }),
+        };
+        let link = self.read::<Root>(&RoleName::Root, file)?;
+        self.step(link, Age::Any)?;
+        self.follow(*newest)
+    }
+
+    /// Takes the newest root if it is next in the chain, else asks for the link before it.
+    fn follow(&mut self, newest: Unverified<Root>) -> Result<(), UpdateError> {
+        let next = self.trusted_root()?.version.next();
+        match next {
+            Some(version) if version < newest.untrusted().version => {
+                self.state = State::RootLink { newest: Box::new(newest), version };
+                Ok(())
+            }
+            _ => {
+                self.step(newest, Age::Current(self.request.now))?;
+                if let Some(root) = &self.root {
+                    self.downloaded.insert(RoleName::Root, root.file().clone());
+                }
+                self.timestamp = None;
+                self.snapshot = None;
+                self.state = State::Timestamp;
+                Ok(())
+            }
+        }
+    }
+
+    fn step(&mut self, next: Unverified<Root>, age: Age) -> Result<(), UpdateError> {
+        let trusted = self.trusted_root()?;
+        // Only the newest root has to match a pin: pins name the present owner, links lead to it.
+        let pin = match (age, self.pin()) {
+            (Age::Any, _) | (_, Pin::Denied) => Pin::FirstUse,
+            (Age::Current(_), pin) => pin,
+        };
+        let verified = root_trust::verify_successor(trusted, next, &self.request.gun, pin, age)?;
+        self.root = Some(verified);
+        Ok(())
+    }
+}
