@@ -1,5 +1,6 @@
 //! The Update Framework as Notary v1 speaks it: metadata, canonical JSON, the update state machine, the editor.
 
+pub mod accept;
 mod collection;
 mod expires;
 pub mod json;
@@ -8,6 +9,7 @@ mod name;
 mod pinning;
 mod root_trust;
 mod seen;
+mod sign;
 pub mod update;
 mod verify;
 
@@ -17,4 +19,5 @@ pub use name::{DelegationName, Gun, GunError, MAX_GUN_LENGTH, MAX_ROLE_LENGTH, R
 pub use pinning::{FirstUse, Pin, Pinning};
 pub use root_trust::RootError;
 pub use seen::{Regression, Seen, SeenError};
+pub use sign::{SignerSet, SignerUnavailable, SigningError};
 pub use verify::{Expired, Rollback, ThresholdError, TrustedKeys, Unverified, Verified};

@@ -41,7 +41,7 @@ pub enum RootError {
 
 /// Whether the time is held against a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Age {
+pub(crate) enum Age {
     /// The root and its certificates must be valid now: it is the newest.
     Current(Timestamp),
     /// They may have expired: it is a link to a newer one, or cached.

@@ -57,9 +57,21 @@ impl TrustedKeys {
         Self { role: role.clone(), keys: keys.into_iter().map(|key| (key.id(), key)).collect(), threshold }
     }
 
-    /// Returns the TUF key ids.
-    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
-        self.keys.iter().map(|(id, _)| *id)
+    /// Returns the role.
+    #[must_use]
+    pub fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// Returns how many distinct keys must sign.
+    #[must_use]
+    pub fn threshold(&self) -> u64 {
+        self.threshold
+    }
+
+    /// Iterates over TUF key ids and keys.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyId, &PublicKey)> {
+        self.keys.iter().map(|(id, key)| (*id, key))
     }
 
     /// Tells whether keys that signed earlier are still trusted in sufficient number.
