@@ -1,7 +1,9 @@
 //! The Update Framework as Notary v1 speaks it: metadata, canonical JSON, the update state machine, the editor.
 
 pub mod accept;
+mod change;
 mod collection;
+pub mod editor;
 mod expires;
 pub mod json;
 pub mod metadata;
@@ -13,6 +15,7 @@ mod sign;
 pub mod update;
 mod verify;
 
+pub use change::{Change, ChangeError, DelegationEdit};
 pub use collection::{BrokenDelegation, BrokenReason, Collection, Found, LookupError, Note, Paths};
 pub use expires::Expires;
 pub use name::{DelegationName, Gun, GunError, MAX_GUN_LENGTH, MAX_ROLE_LENGTH, RoleName, RoleNameError, Version};

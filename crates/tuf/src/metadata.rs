@@ -11,6 +11,7 @@ mod targets;
 pub use delegation::{DelegatedRole, Delegations, MAX_DELEGATED_ROLES, MAX_PATHS};
 pub use envelope::{Envelope, MAX_SIGNATURES, Signature};
 pub use file_meta::{FileMeta, Mismatch};
+pub(crate) use keys::read_key;
 pub use keys::{KeyMap, MAX_KEYS, RoleKeys};
 pub use listing::{Snapshot, Timestamp};
 pub use root::Root;
@@ -111,7 +112,7 @@ fn write_version(output: &mut Vec<u8>, version: Version) {
 }
 
 /// Appends items with commas between.
-fn write_joined<T>(output: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+pub(crate) fn write_joined<T>(output: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
             output.push(b',');

@@ -1,0 +1,332 @@
+//! Staged changes, as the files of a change list hold them.
+
+use crate::json::{Canonical, Cursor, JsonError, Shape, write_string};
+use crate::metadata::{FileMeta, read_key};
+use crate::name::RoleName;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use countersign_crypto::{KeyId, PublicKey};
+
+/// One change that is to be made at the next publication (Notary protocol, changelist).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Sets what a name stands for.
+    AddTarget {
+        /// The signing role.
+        role: RoleName,
+        /// The name.
+        name: String,
+        /// What it stands for.
+        meta: FileMeta,
+    },
+    /// Removes a name.
+    RemoveTarget {
+        /// The signing role.
+        role: RoleName,
+        /// The name.
+        name: String,
+    },
+    /// Creates a delegation, or adds to it.
+    CreateDelegation {
+        /// The delegation.
+        role: RoleName,
+        /// Its keys and paths.
+        edit: DelegationEdit,
+    },
+    /// Changes a delegation that exists.
+    UpdateDelegation {
+        /// The delegation.
+        role: RoleName,
+        /// What changes.
+        edit: DelegationEdit,
+    },
+    /// Removes keys (canonical ids) from all delegations below a role.
+    PurgeKeys {
+        /// `targets` or a delegation.
+        below: RoleName,
+        /// The keys.
+        keys: Vec<KeyId>,
+    },
+    /// Removes a delegation.
+    DeleteDelegation {
+        /// The delegation.
+        role: RoleName,
+    },
+    /// Signs a role's file anew as it is.
+    Witness {
+        /// The role.
+        role: RoleName,
+    },
+    /// Replaces all keys of a base role.
+    ReplaceKeys {
+        /// The base role.
+        role: RoleName,
+        /// The new keys.
+        keys: Vec<PublicKey>,
+    },
+}
+
+/// What changes about a delegation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DelegationEdit {
+    /// The threshold of a new delegation.
+    pub threshold: Option<u64>,
+    /// Keys to add.
+    pub add_keys: Vec<PublicKey>,
+    /// Keys to remove, by canonical id.
+    pub remove_keys: Vec<KeyId>,
+    /// Paths to add.
+    pub add_paths: Vec<Box<str>>,
+    /// Paths to remove.
+    pub remove_paths: Vec<Box<str>>,
+    /// Whether all paths go before `add_paths` come.
+    pub clear_paths: bool,
+}
+
+/// Says why a file is not a change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// The text is not JSON.
+    #[error("staged change: {0}")]
+    Json(#[from] JsonError),
+    /// A member is missing or of the wrong kind.
+    #[error("staged change: {0}")]
+    Shape(#[from] Shape),
+    /// The combination of action, type and role means nothing.
+    #[error("staged change: action {action:?}, type {kind:?}, role {role:?} mean nothing together")]
+    Unknown {
+        /// The action.
+        action: String,
+        /// The type.
+        kind: String,
+        /// The role.
+        role: String,
+    },
+}
+
+impl Change {
+    /// Reads a change file.
+    ///
+    /// # Errors
+    /// The bytes are not one.
+    pub fn read(file: &Bytes) -> Result<Self, ChangeError> {
+        let mut raw = Raw::default();
+        Canonical::read(file)?.cursor().object("change", |name, value| {
+            match name {
+                "action" => raw.action = value.string("action")?.into_owned(),
+                "role" => raw.role = value.string("role")?.into_owned(),
+                "type" => raw.kind = value.string("type")?.into_owned(),
+                "path" => raw.path = value.string("path")?.into_owned(),
+                "data" if value.take_null() => {}
+                "data" => {
+                    let text = value.string("data")?;
+                    raw.data = STANDARD.decode(text.as_bytes()).map_err(|_| Shape::new("data", "standard base64"))?;
+                }
+                _ => {
+                    value.skip();
+                }
+            }
+            Ok::<_, Shape>(())
+        })?;
+        raw.interpret()
+    }
+
+    /// Writes the change as the reference does.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let (action, role, kind, path, data) = match self {
+            Self::AddTarget { role, name, meta } => {
+                let mut data = Vec::new();
+                meta.write(&mut data);
+                ("create", role.to_string(), "target", name.as_str(), Some(data))
+            }
+            Self::RemoveTarget { role, name } => ("delete", role.to_string(), "target", name.as_str(), None),
+            Self::CreateDelegation { role, edit } => ("create", role.to_string(), "delegation", "", Some(edit.write())),
+            Self::UpdateDelegation { role, edit } => ("update", role.to_string(), "delegation", "", Some(edit.write())),
+            Self::PurgeKeys { below, keys } => {
+                let edit = DelegationEdit { remove_keys: keys.clone(), ..DelegationEdit::default() };
+                ("update", format!("{below}/*"), "delegation", "", Some(edit.write()))
+            }
+            Self::DeleteDelegation { role } => ("delete", role.to_string(), "delegation", "", None),
+            Self::Witness { role } => ("update", role.to_string(), "witness", "", None),
+            Self::ReplaceKeys { role, keys } => {
+                let keys: Vec<String> = keys.iter().map(PublicKey::to_json).collect();
+                let data = format!("{{\"keys\":[{}],\"role\":\"{role}\"}}", keys.join(","));
+                ("create", "root".to_owned(), "role", role.as_str(), Some(data.into_bytes()))
+            }
+        };
+        let mut output = format!("{{\"action\":\"{action}\",\"role\":\"{role}\",\"type\":\"{kind}\",\"path\":").into_bytes();
+        let mut name = Vec::new();
+        write_string(&mut name, path);
+        crate::json::write_wire(&mut output, &name);
+        match data {
+            Some(data) => {
+                let mut inner = Vec::with_capacity(data.len());
+                crate::json::write_wire(&mut inner, &data);
+                output.extend_from_slice(format!(",\"data\":\"{}\"}}", STANDARD.encode(inner)).as_bytes());
+            }
+            None => output.extend_from_slice(b",\"data\":null}"),
+        }
+        output
+    }
+}
+
+#[derive(Default)]
+struct Raw {
+    action: String,
+    role: String,
+    kind: String,
+    path: String,
+    data: Vec<u8>,
+}
+
+impl Raw {
+    fn interpret(self) -> Result<Change, ChangeError> {
+        let role = |text: &str| RoleName::parse(text).map_err(|_| Shape::new("role", "a role"));
+        let data = || Canonical::read(&Bytes::from(self.data.clone()));
+        match (self.kind.as_str(), self.action.as_str()) {
+            ("target", "create" | "update") => {
+                let meta = FileMeta::read(&mut data()?.cursor())?;
+                Ok(Change::AddTarget { role: role(&self.role)?, name: self.path, meta })
+            }
+            ("target", "delete") => Ok(Change::RemoveTarget { role: role(&self.role)?, name: self.path }),
+            ("delegation", "create") => {
+                Ok(Change::CreateDelegation { role: role(&self.role)?, edit: DelegationEdit::read(&mut data()?.cursor())? })
+            }
+            ("delegation", "update") => {
+                let edit = DelegationEdit::read(&mut data()?.cursor())?;
+                match self.role.strip_suffix("/*") {
+                    Some(below) => Ok(Change::PurgeKeys { below: role(below)?, keys: edit.remove_keys }),
+                    None => Ok(Change::UpdateDelegation { role: role(&self.role)?, edit }),
+                }
+            }
+            ("delegation", "delete") => Ok(Change::DeleteDelegation { role: role(&self.role)? }),
+            ("witness", "update") => Ok(Change::Witness { role: role(&self.role)? }),
+            ("role", "create") => replace_keys(&mut data()?.cursor()),
+            _ => Err(ChangeError::Unknown { action: self.action, kind: self.kind, role: self.role }),
+        }
+    }
+}
+
+fn replace_keys(cursor: &mut Cursor<'_>) -> Result<Change, ChangeError> {
+    let (mut base, mut keys) = (None, Vec::new());
+    cursor.object("data", |name, value| {
+        match name {
+            "role" => base = RoleName::parse(&value.string("role")?).ok(),
+            "keys" => keys = read_keys(value)?,
+            _ => {
+                value.skip();
+            }
+        }
+        Ok::<_, Shape>(())
+    })?;
+    match base {
+        Some(role) if RoleName::BASE.contains(&role) => Ok(Change::ReplaceKeys { role, keys }),
+        _ => Err(Shape::new("role", "a base role").into()),
+    }
+}
+
+fn read_keys(cursor: &mut Cursor<'_>) -> Result<Vec<PublicKey>, Shape> {
+    let mut keys = Vec::new();
+    cursor.array("keys", |item| {
+        keys.push(read_key(item, &mut false)?);
+        Ok::<_, Shape>(())
+    })?;
+    Ok(keys)
+}
+
+fn read_texts(cursor: &mut Cursor<'_>) -> Result<Vec<Box<str>>, Shape> {
+    let mut texts = Vec::new();
+    cursor.array("paths", |item| {
+        texts.push(item.string("paths")?.into());
+        Ok::<_, Shape>(())
+    })?;
+    Ok(texts)
+}
+
+impl DelegationEdit {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Shape> {
+        let mut edit = Self::default();
+        cursor.object("data", |name, value| {
+            match name {
+                "threshold" => edit.threshold = Some(value.unsigned("threshold")?).filter(|threshold| *threshold > 0),
+                "add_keys" if !value.take_null() => edit.add_keys = read_keys(value)?,
+                "remove_keys" if !value.take_null() => value.array("remove_keys", |item| {
+                    let id = item.string("remove_keys")?.parse();
+                    edit.remove_keys.push(id.map_err(|_| Shape::new("remove_keys", "key ids"))?);
+                    Ok::<_, Shape>(())
+                })?,
+                "add_paths" if !value.take_null() => edit.add_paths = read_texts(value)?,
+                "remove_paths" if !value.take_null() => edit.remove_paths = read_texts(value)?,
+                "clear_paths" => edit.clear_paths = value.boolean("clear_paths")?,
+                "add_keys" | "remove_keys" | "add_paths" | "remove_paths" => {}
+                _ => {
+                    value.skip();
+                }
+            }
+            Ok::<_, Shape>(())
+        })?;
+        Ok(edit)
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let texts = |texts: &[Box<str>]| {
+            let mut output = Vec::new();
+            crate::metadata::write_joined(&mut output, texts, |output, text| write_string(output, text));
+            String::from_utf8_lossy(&output).into_owned()
+        };
+        let mut members = Vec::new();
+        members.extend(self.threshold.map(|threshold| format!("\"threshold\":{threshold}")));
+        if !self.add_keys.is_empty() {
+            let keys: Vec<String> = self.add_keys.iter().map(PublicKey::to_json).collect();
+            members.push(format!("\"add_keys\":[{}]", keys.join(",")));
+        }
+        if !self.remove_keys.is_empty() {
+            let ids: Vec<String> = self.remove_keys.iter().map(|id| format!("\"{id}\"")).collect();
+            members.push(format!("\"remove_keys\":[{}]", ids.join(",")));
+        }
+        for (name, paths) in [("add_paths", &self.add_paths), ("remove_paths", &self.remove_paths)] {
+            members.extend((!paths.is_empty()).then(|| format!("\"{name}\":[{}]", texts(paths))));
+        }
+        members.extend(self.clear_paths.then(|| "\"clear_paths\":true".to_owned()));
+        format!("{{{}}}", members.join(",")).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(text: &str) -> Change {
+        let change = Change::read(&Bytes::copy_from_slice(text.as_bytes())).unwrap();
+        assert_eq!(Change::read(&change.write().into()).unwrap(), change);
+        change
+    }
+
+    #[test]
+    fn paths_of_a_delegation() {
+        let text = r#"{"action":"create","role":"targets/releases","type":"delegation","path":"","data":"eyJhZGRfcGF0aHMiOlsiYSIsImIiXX0="}"#;
+        let change = round_trip(text);
+        assert_eq!(String::from_utf8(change.write()).unwrap(), text);
+        let Change::CreateDelegation { edit, .. } = change else { panic!() };
+        assert_eq!(edit.add_paths, ["a".into(), "b".into()]);
+    }
+
+    #[test]
+    fn names_with_special_characters_survive() {
+        let change = Change::RemoveTarget { role: RoleName::Targets, name: "a<\"\\é\u{2028}".into() };
+        assert_eq!(Change::read(&change.write().into()).unwrap(), change);
+    }
+
+    #[test]
+    fn damaged_changes_are_refused() {
+        for text in [
+            "", "null", "[]", "{}", r#"{"action":"create","role":"targets/../x","type":"target","path":"a","data":null}"#,
+            r#"{"action":"explode","role":"targets","type":"target","path":"a","data":null}"#,
+            r#"{"action":"create","role":"targets","type":"target","path":"a","data":"e30="}"#,
+            r#"{"action":"create","role":"targets/a","type":"delegation","path":"","data":"eyJhZGRfa2V5cyI6W251bGxdfQ=="}"#,
+        ] {
+            assert!(Change::read(&Bytes::copy_from_slice(text.as_bytes())).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Signing everything that changed and putting the upload together.
+
+use super::{EditError, Editor};
+use crate::expires::Expires;
+use crate::metadata::{Envelope, FileMeta, Payload, Root, Snapshot};
+use crate::name::{Gun, RoleName};
+use crate::sign::{SignerSet, SigningError, add_signatures, sign};
+use crate::verify::TrustedKeys;
+use bytes::Bytes;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use std::collections::BTreeMap;
+
+/// How long a root is valid, in days.
+pub(super) const ROOT_DAYS: i64 = 3650;
+/// How long targets and delegations are valid, in days.
+pub(super) const TARGETS_DAYS: i64 = 1095;
+/// How long a snapshot is valid, in days.
+const SNAPSHOT_DAYS: i64 = 1095;
+
+/// An upload for the trust service.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// The collection.
+    pub gun: Gun,
+    /// The files by role; without a snapshot the service makes it.
+    pub parts: BTreeMap<RoleName, Bytes>,
+}
+
+/// Says why an upload could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicationError {
+    /// A change cannot be made.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// A file could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+}
+
+impl Editor {
+    /// Signs what changed: root, targets roles, and the snapshot if its key is here.
+    ///
+    /// `legacy` are keys of earlier roots that sign a new root too where they are at hand.
+    ///
+    /// # Errors
+    /// A private key that is needed is not here or cannot be used.
+    pub fn publication(self, signers: &dyn SignerSet, legacy: &TrustedKeys) -> Result<Publication, PublicationError> {
+        let mut parts = BTreeMap::new();
+        let mut listed: BTreeMap<RoleName, Bytes> = BTreeMap::new();
+        let root = self.root_part(signers, legacy)?;
+        let changed_root = root.is_some();
+        let root_file = root.unwrap_or_else(|| self.root_file.clone());
+        if changed_root || self.initial {
+            parts.insert(RoleName::Root, root_file.clone());
+        }
+        listed.insert(RoleName::Root, root_file);
+        for (role, edited) in &self.targets {
+            let file = match &edited.file {
+                Some(file) if !edited.dirty => file.clone(),
+                _ => {
+                    let file = self.sign_targets(role, edited, signers)?;
+                    parts.insert(role.clone(), file.clone());
+                    file
+                }
+            };
+            listed.insert(role.clone(), file);
+        }
+        if let Some(snapshot) = self.snapshot_part(&listed, signers)? {
+            parts.insert(RoleName::Snapshot, snapshot);
+        }
+        Ok(Publication { gun: self.gun, parts })
+    }
+
+    fn sign_targets(
+        &self,
+        role: &RoleName,
+        edited: &super::Edited,
+        signers: &dyn SignerSet,
+    ) -> Result<Bytes, PublicationError> {
+        let mut payload = edited.payload.clone();
+        payload.version = Self::following(role, edited.published)?;
+        payload.expires = expiry(self.now, TARGETS_DAYS);
+        let keys = self.keys_of(role).ok_or_else(|| EditError::UnknownRole(role.clone()))?;
+        Ok(sign(payload.write(), &keys, signers)?.file().clone())
+    }
+
+    /// Returns who may sign a targets role.
+    #[must_use]
+    pub fn keys_of(&self, role: &RoleName) -> Option<TrustedKeys> {
+        match role.parent() {
+            None => Some(TrustedKeys::resolve(role, self.root.trusted(role)?, &self.root.keys)),
+            Some(parent) => {
+                let delegations = &self.targets.get(&parent)?.payload.delegations;
+                Some(TrustedKeys::resolve(role, &delegations.get(role)?.keys, &delegations.keys))
+            }
+        }
+    }
+
+    /// Signs a new root if it changed, nears its expiry, or earlier keys are to sign too.
+    fn root_part(&self, signers: &dyn SignerSet, legacy: &TrustedKeys) -> Result<Option<Bytes>, PublicationError> {
+        let soon = self.now.to_zoned(TimeZone::UTC).checked_add(6.months()).map_or(self.now, |later| later.timestamp());
+        let extra = legacy.iter().next().is_some();
+        if !self.root_dirty && !extra && !self.root.expires.is_before(soon) {
+            return Ok(None);
+        }
+        let role = RoleName::Root;
+        let mut payload: Root = self.root.clone();
+        payload.version = Self::following(&role, Some(payload.version))?;
+        payload.expires = expiry(self.now, ROOT_DAYS);
+        let canonical = payload.write();
+        let mut signatures = Vec::new();
+        let new = payload.trusted(&role).cloned().unwrap_or_default();
+        add_signatures(&mut signatures, &canonical, &TrustedKeys::resolve(&role, &new, &payload.keys), signers)?;
+        if new != self.root_role {
+            let old = TrustedKeys::resolve(&role, &self.root_role, &self.root.keys);
+            add_signatures(&mut signatures, &canonical, &old, signers)?;
+        }
+        for (_, key) in legacy.iter() {
+            let one = TrustedKeys::of(&role, [key.clone()], 1);
+            match add_signatures(&mut signatures, &canonical, &one, signers) {
+                Ok(()) | Err(SigningError::MissingKeys { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(Some(Envelope::compose(canonical, signatures).file().clone()))
+    }
+
+    /// Signs a new snapshot if its key is here; none is made if no key of it is.
+    fn snapshot_part(
+        &self,
+        listed: &BTreeMap<RoleName, Bytes>,
+        signers: &dyn SignerSet,
+    ) -> Result<Option<Bytes>, PublicationError> {
+        let role = RoleName::Snapshot;
+        let keys = self.root.trusted(&role).cloned().unwrap_or_default();
+        let keys = TrustedKeys::resolve(&role, &keys, &self.root.keys);
+        let mut here = false;
+        for (_, key) in keys.iter() {
+            here |= signers.signer(&key.canonical_id()).map_err(SigningError::from)?.is_some();
+        }
+        if !here {
+            return Ok(None);
+        }
+        let (version, mut meta) = match &self.snapshot {
+            Some(snapshot) => (Self::following(&role, Some(snapshot.version))?, snapshot.meta.clone()),
+            None if self.initial => (crate::name::Version::FIRST.next().unwrap_or(crate::name::Version::FIRST), BTreeMap::new()),
+            None => (crate::name::Version::FIRST, BTreeMap::new()),
+        };
+        meta.extend(listed.iter().map(|(role, file)| (role.clone(), FileMeta::of(file))));
+        let snapshot = Snapshot { version, expires: expiry(self.now, SNAPSHOT_DAYS), meta };
+        Ok(Some(sign(snapshot.write(), &keys, signers)?.file().clone()))
+    }
+
+    /// Tells whether publishing would say anything new.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.initial || self.root_dirty || self.targets.values().any(|edited| edited.dirty)
+    }
+}
+
+/// Adds days of 24 hours, as the reference reckons.
+pub(super) fn expiry(now: Timestamp, days: i64) -> Expires {
+    Expires::at(now.checked_add((days * 24).hours()).unwrap_or(Timestamp::MAX))
+}
