@@ -12,7 +12,7 @@ pub use delegation::{DelegatedRole, Delegations, MAX_DELEGATED_ROLES, MAX_PATHS}
 pub use envelope::{Envelope, MAX_SIGNATURES, Signature};
 pub use file_meta::{FileMeta, Mismatch};
 pub(crate) use keys::read_key;
-pub use keys::{KeyMap, MAX_KEYS, RoleKeys};
+pub use keys::{KeyMap, MAX_KEYS, RoleKeys, read_public_key};
 pub use listing::{Snapshot, Timestamp};
 pub use root::Root;
 pub use targets::{Entries, MAX_TARGETS, Targets};

@@ -102,6 +102,23 @@ pub(crate) fn read_key(cursor: &mut Cursor<'_>, carries_private: &mut bool) -> R
     }
 }
 
+/// Reads a public key as a trust service hands it out, and refuses what must never get into a root.
+///
+/// # Errors
+/// The text is no public key object, carries a private half, or the key can never verify a signature.
+pub fn read_public_key(text: &bytes::Bytes) -> Result<PublicKey, super::MetadataError> {
+    let canonical = crate::json::Canonical::read(text)?;
+    let mut carries_private = false;
+    let key = read_key(&mut canonical.cursor(), &mut carries_private)?;
+    if carries_private {
+        return Err(Shape::new("private", "null: a private key must not leave its owner").into());
+    }
+    match key.verifying_key() {
+        Ok(_) => Ok(key),
+        Err(error) => Err(Shape::new(format!("public ({error})"), "a key that can verify signatures").into()),
+    }
+}
+
 /// Which keys may sign for a role, and how many of them must.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleKeys {

@@ -1,0 +1,97 @@
+//! Where a trust service is.
+
+use countersign_tuf::Gun;
+use std::fmt;
+use url::Url;
+
+/// The address of a trust service: an https URL, optionally with a path under which the service lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAddress(Url);
+
+/// Says why a text is not the address of a trust service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("valid https URL required for trust server, got {0}")]
+pub struct ServiceAddressError(pub String);
+
+impl ServiceAddress {
+    /// Reads an address. A trailing slash is of no importance.
+    ///
+    /// # Errors
+    /// The text is no URL, has another scheme than https, no host, a user name, a query or a fragment.
+    pub fn parse(text: &str) -> Result<Self, ServiceAddressError> {
+        let refuse = || ServiceAddressError(text.escape_debug().take(256).collect());
+        let url = Url::parse(text).map_err(|_| refuse())?;
+        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        let host = url.host_str().is_some_and(|host| !host.is_empty());
+        if url.scheme() == "https" && host && plain { Ok(Self(url)) } else { Err(refuse()) }
+    }
+
+    /// Returns the service that a registry is taken to have when none is named: https on the same host and port.
+    ///
+    /// # Errors
+    /// The registry's name makes no URL.
+    pub fn of_registry(host: &str) -> Result<Self, ServiceAddressError> {
+        let host = if matches!(host, "docker.io" | "index.docker.io") { "notary.docker.io" } else { host };
+        Self::parse(&format!("https://{host}"))
+    }
+
+    /// Returns the URL.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Returns host and port as written, the name of docker's folder for the service's certificates.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// Builds the URL of something of a collection; `path` may have slashes.
+    pub(crate) fn of_collection(&self, gun: &Gun, path: &str) -> Url {
+        let mut url = self.0.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v2").extend(gun.segments()).extend(["_trust", "tuf"]).extend(path.split('/'));
+        }
+        url
+    }
+}
+
+impl fmt::Display for ServiceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(address: &str, gun: &str, path: &str) -> String {
+        ServiceAddress::parse(address).unwrap().of_collection(&Gun::parse(gun).unwrap(), path).to_string()
+    }
+
+    #[test]
+    fn collection_urls() {
+        let expected = "https://trust.test:4443/v2/reg.test:5000/a/_trust/tuf/targets/releases.json";
+        for address in ["https://trust.test:4443", "https://trust.test:4443/", "HTTPS://trust.test:4443"] {
+            assert_eq!(url(address, "reg.test:5000/a", "targets/releases.json"), expected);
+        }
+        assert_eq!(url("https://h/sub/", "a", "root.json"), "https://h/sub/v2/a/_trust/tuf/root.json");
+        assert_eq!(url("https://h", "a", ""), "https://h/v2/a/_trust/tuf/");
+    }
+
+    #[test]
+    fn what_is_no_https_address_is_refused() {
+        for text in ["", "trust.test", "http://trust.test", "https://", "https:///x", "https://u:p@h", "https://h?x", "https://h#x", "ftp://h"] {
+            assert!(ServiceAddress::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn registries_have_a_service_of_their_own() {
+        assert_eq!(ServiceAddress::of_registry("docker.io").unwrap().authority(), "notary.docker.io");
+        assert_eq!(ServiceAddress::of_registry("reg.test:5000").unwrap().authority(), "reg.test:5000");
+    }
+}

@@ -1,0 +1,173 @@
+//! Requests about one collection.
+
+use crate::address::ServiceAddress;
+use crate::error::ServiceError;
+use crate::multipart;
+use bytes::Bytes;
+use countersign_crypto::digest::sha256;
+use countersign_crypto::{PublicKey, Random, SystemRandom};
+use countersign_registry::auth::{Action, Scope, Session};
+use countersign_registry::http::{Patience, Request, Response};
+use countersign_tuf::metadata::read_public_key;
+use countersign_tuf::update::{Answer, Fetch, Which};
+use countersign_tuf::{Gun, RoleName};
+use http::{HeaderValue, Method, StatusCode};
+use std::collections::BTreeMap;
+
+/// Most bytes of a public key answer.
+const MAX_KEY: u64 = 256 << 10;
+/// How long a metadata file may take: large collections come over slow lines, but never a minute without progress.
+const METADATA: Patience = Patience::seconds(60, 60, 600);
+/// How long a publication may take: the service validates the whole collection before it answers.
+const PUBLICATION: Patience = Patience::seconds(180, 60, 900);
+
+/// What a caller is going to do; decides which token is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Publishing.
+    Write,
+    /// Rotating the service's keys and deleting.
+    Administer,
+}
+
+impl Access {
+    fn actions(self) -> &'static [Action] {
+        match self {
+            Self::Read => &[Action::Pull],
+            Self::Write => &[Action::Push, Action::Pull],
+            Self::Administer => &[Action::All],
+        }
+    }
+}
+
+/// One collection at one trust service.
+#[derive(Debug)]
+pub struct TrustService {
+    address: ServiceAddress,
+    gun: Gun,
+    session: Session,
+    scope: Scope,
+}
+
+impl TrustService {
+    /// Prepares to speak for a collection; the session's HTTP client must be at home at the service.
+    #[must_use]
+    pub fn new(address: ServiceAddress, gun: Gun, session: Session, access: Access) -> Self {
+        let scope = Scope::repository(gun.as_str(), access.actions());
+        Self { address, gun, session, scope }
+    }
+
+    /// Returns the service's address.
+    #[must_use]
+    pub fn address(&self) -> &ServiceAddress {
+        &self.address
+    }
+
+    /// Returns the collection.
+    #[must_use]
+    pub fn gun(&self) -> &Gun {
+        &self.gun
+    }
+
+    /// Fetches a file that an update wants.
+    pub async fn fetch(&self, wanted: Fetch<'_>) -> Answer {
+        let role = wanted.role;
+        let path = match wanted.which {
+            Which::Current => format!("{role}.json"),
+            Which::Version(version) => format!("{version}.{role}.json"),
+            Which::Checksum(hash) => format!("{role}.{}.json", hash.hex()),
+        };
+        match self.get(&path, wanted.limit).await {
+            Ok(Some(file)) => Answer::File(file),
+            Ok(None) => Answer::Missing,
+            Err(error) => Answer::Away(error.into_absence()),
+        }
+    }
+
+    async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, ServiceError> {
+        let request = Request::get(self.address.of_collection(&self.gun, path)).patience(METADATA);
+        let response = self.send(request).await?;
+        match response.status() {
+            StatusCode::OK => Ok(Some(response.bytes(limit).await?)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(response.into_status_error().await.into()),
+        }
+    }
+
+    /// Gets the public key that the service uses, or will use, for a role of this collection.
+    ///
+    /// # Errors
+    /// The service does not give one that can be used.
+    pub async fn key(&self, role: &RoleName) -> Result<PublicKey, ServiceError> {
+        self.key_request(Method::GET, role).await
+    }
+
+    /// Has the service make a new key for a role; the key counts once a root lists it.
+    ///
+    /// # Errors
+    /// The service does not give one that can be used.
+    pub async fn rotate_key(&self, role: &RoleName) -> Result<PublicKey, ServiceError> {
+        self.key_request(Method::POST, role).await
+    }
+
+    async fn key_request(&self, method: Method, role: &RoleName) -> Result<PublicKey, ServiceError> {
+        let url = self.address.of_collection(&self.gun, &format!("{role}.key"));
+        let response = self.send(Request::new(method, url)).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(response).await);
+        }
+        let text = response.bytes(MAX_KEY).await?;
+        read_public_key(&text).map_err(|error| ServiceError::Key { role: role.to_string(), error })
+    }
+
+    /// Publishes files: all of them are stored, or none.
+    ///
+    /// # Errors
+    /// The service has not confirmed that they are stored; after a time-out they may be all the same.
+    pub async fn publish(&self, parts: &BTreeMap<RoleName, Bytes>) -> Result<(), ServiceError> {
+        let boundary = boundary(parts);
+        let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"))
+            .map_err(|error| ServiceError::Hostile(error.to_string()))?;
+        let url = self.address.of_collection(&self.gun, "");
+        let body = multipart::body(&boundary, parts);
+        let request = Request::new(Method::POST, url).bytes(content_type, body).patience(PUBLICATION);
+        self.confirm(request).await
+    }
+
+    /// Deletes everything that the service has of the collection.
+    ///
+    /// # Errors
+    /// The service has not confirmed it.
+    pub async fn delete(&self) -> Result<(), ServiceError> {
+        let url = self.address.of_collection(&self.gun, "");
+        self.confirm(Request::new(Method::DELETE, url)).await
+    }
+
+    async fn confirm(&self, request: Request) -> Result<(), ServiceError> {
+        let response = self.send(request).await?;
+        if response.status() == StatusCode::OK { Ok(()) } else { Err(self.refused(response).await) }
+    }
+
+    async fn send(&self, request: Request) -> Result<Response, ServiceError> {
+        Ok(self.session.send_without_redirects(request, std::slice::from_ref(&self.scope)).await?)
+    }
+
+    async fn refused(&self, response: Response) -> ServiceError {
+        if response.status() == StatusCode::NOT_FOUND {
+            return ServiceError::NoTrustData { service: self.address.authority(), gun: self.gun.to_string() };
+        }
+        response.into_status_error().await.into()
+    }
+}
+
+/// Makes a boundary that does not occur in the parts: random, and where there is no randomness a hash of them.
+fn boundary(parts: &BTreeMap<RoleName, Bytes>) -> String {
+    let mut bytes = [0; 30];
+    if SystemRandom.fill(&mut bytes).is_ok() {
+        return bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    }
+    let hashes: String = parts.values().map(|part| sha256(part).hex()).collect();
+    sha256(hashes.as_bytes()).hex()
+}
