@@ -155,7 +155,7 @@ impl Certificate {
         if text.len() > MAX_PEM {
             return Err(CertificateError::TooLarge);
         }
-        let blocks = pem::parse_many(text).map_err(|error| CertificateError::NotPem(error.to_string()))?;
+        let blocks = pem::parse_many(text).map_err(|error| not_pem(&error))?;
         if blocks.len() > MAX_CERTIFICATES {
             return Err(CertificateError::TooLarge);
         }
@@ -170,7 +170,7 @@ impl Certificate {
         if text.len() > MAX_PEM {
             return Err(CertificateError::TooLarge);
         }
-        let block = pem::parse(text).map_err(|error| CertificateError::NotPem(error.to_string()))?;
+        let block = pem::parse(text).map_err(|error| not_pem(&error))?;
         Self::from_block(&block)
     }
 
@@ -355,6 +355,11 @@ fn text(value: &Any) -> Option<String> {
         Tag::BmpString => value.decode_as::<BmpString>().ok().map(|text| text.to_string()),
         _ => None,
     }
+}
+
+/// Repeats no more than a little of the text, and nothing that a terminal would obey.
+fn not_pem(error: &pem::PemError) -> CertificateError {
+    CertificateError::NotPem(error.to_string().escape_debug().take(160).collect())
 }
 
 fn malformed(error: impl fmt::Display) -> CertificateError {

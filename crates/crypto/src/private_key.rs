@@ -53,7 +53,7 @@ pub enum PrivateKeyError {
     #[error("{0:?} keys cannot be generated")]
     UnsupportedAlgorithm(Algorithm),
     /// Private keys of this type are not known.
-    #[error("private keys of type {0} are not known")]
+    #[error("private keys of type {:?} are not known", .0.as_str())]
     UnsupportedType(KeyType),
     /// The cryptographic library or the machine failed.
     #[error("the cryptographic library failed to handle the private key")]

@@ -18,7 +18,7 @@ use crate::verifying_key::VerifyingKey;
 #[non_exhaustive]
 pub enum KeyError {
     /// The type is none that can verify.
-    #[error("keys of type {0} cannot verify signatures")]
+    #[error("keys of type {:?} cannot verify signatures", .0.as_str())]
     UnsupportedType(KeyType),
     /// The bytes are not what the type promises.
     #[error("the {key_type} key is malformed: {reason}")]
@@ -58,7 +58,7 @@ pub enum KeyError {
 
 impl KeyError {
     pub(crate) fn malformed(key_type: &KeyType, reason: impl fmt::Display) -> Self {
-        Self::Malformed { key_type: key_type.clone(), reason: reason.to_string() }
+        Self::Malformed { key_type: key_type.clone(), reason: reason.to_string().escape_debug().take(160).collect() }
     }
 }
 
@@ -105,10 +105,7 @@ impl PublicKey {
         match block.tag() {
             "CERTIFICATE" => Ok(Certificate::from_der(block.contents()).map_err(Box::new)?.certified_key()?),
             "PUBLIC KEY" => Self::from_spki_der(block.contents()),
-            other => Err(KeyError::malformed(
-                &kind,
-                format_args!("expected CERTIFICATE or PUBLIC KEY, found {}", other.escape_debug()),
-            )),
+            other => Err(KeyError::malformed(&kind, format_args!("expected CERTIFICATE or PUBLIC KEY, found {other}"))),
         }
     }
 

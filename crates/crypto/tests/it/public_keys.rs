@@ -202,6 +202,21 @@ fn unknown_types_are_carried_but_never_verify() {
 }
 
 #[test]
+fn messages_show_no_control_characters_of_a_key() {
+    let nasty = "\u{1b}[2J\r\n";
+    let pem = format!("-----BEGIN {nasty}-----\nAAAA\n-----END {nasty}-----\n");
+    for error in [
+        refusal(nasty.into(), &[]),
+        PublicKey::from_pem(pem.as_bytes()).unwrap_err(),
+        PublicKey::from_pem(pem.replacen("END", "END x", 1).as_bytes()).unwrap_err(),
+        refusal(KeyType::EcdsaX509, pem.as_bytes()),
+        refusal(KeyType::Rsa, pem.as_bytes()),
+    ] {
+        assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+    }
+}
+
+#[test]
 fn key_types_with_quotes_stay_one_canonical_string() {
     let key = PublicKey::new("a\"b\\c".into(), Vec::new());
     assert_eq!(key.to_json(), r#"{"keytype":"a\"b\\c","keyval":{"private":null,"public":""}}"#);
