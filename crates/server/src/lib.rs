@@ -1,1 +1,38 @@
 //! The trust service: HTTP API, validation, renewal, change feed, metrics.
+//!
+//! [`Service::start`] takes a [`Config`] and returns a [`Running`] service. A request goes through `listen` (connections,
+//! TLS, time limits), `dispatch` (routing, panics, the log line), and one module for each family of routes: `read`,
+//! `upload`, `keys`, `feed`, `health`. Everything that changes a collection goes through `publish`, which asks
+//! `countersign-tuf` whether a change is right and `countersign-storage` whether it came first.
+
+mod answer;
+mod app;
+mod cache;
+mod config;
+mod data_dir;
+mod dispatch;
+mod error;
+mod feed;
+mod health;
+mod keys;
+mod listen;
+mod metrics;
+mod multipart;
+mod path;
+mod publish;
+mod query;
+mod read;
+mod renewal;
+mod route;
+mod server_keys;
+mod service;
+mod tls;
+mod turns;
+mod upload;
+
+pub use config::{CacheAges, Clock, Config, KeyAlgorithm, Limits, Renewal, Storage, Tls};
+pub use data_dir::DataDirError;
+pub use multipart::{MAX_BOUNDARY, MAX_PART_HEADER, MAX_PARTS};
+pub use route::{GunPrefixError, GunPrefixes};
+pub use service::{Drained, Running, Service, StartError};
+pub use tls::TlsError;

@@ -1,9 +1,9 @@
 //! Metadata: every version of every file of every collection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use countersign_crypto::digest::{Sha256Digest, sha256};
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ pub struct Stored {
     /// The digest of `bytes`.
     pub sha256: Sha256Digest,
     /// The bytes exactly as they were stored.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     /// When the file was stored, to the microsecond.
     pub stored_at: Timestamp,
 }
@@ -30,13 +30,13 @@ pub struct Stored {
 pub struct NewMetadata {
     role: RoleName,
     version: Version,
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
     sha256: Sha256Digest,
 }
 
 impl NewMetadata {
     /// Prepares a file for storing.
-    pub fn new(role: RoleName, version: Version, bytes: impl Into<Arc<[u8]>>) -> Self {
+    pub fn new(role: RoleName, version: Version, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let sha256 = sha256(&bytes);
         Self { role, version, bytes, sha256 }
@@ -56,7 +56,7 @@ impl NewMetadata {
 
     /// Returns the bytes.
     #[must_use]
-    pub fn bytes(&self) -> &Arc<[u8]> {
+    pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 

@@ -255,7 +255,7 @@ pub async fn files_are_returned_byte_for_byte(subject: &Subject) {
         let file = NewMetadata::new(RoleName::Targets, version, bytes.clone());
         publish(store, &gun, &[file]).await.unwrap();
         let stored = store.by_checksum(&gun, &RoleName::Targets, &sha256(&bytes)).await.unwrap().unwrap();
-        assert!(*stored.bytes == bytes, "version {version}");
+        assert!(stored.bytes == bytes, "version {version}");
     }
 }
 

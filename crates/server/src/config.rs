@@ -1,0 +1,262 @@
+//! What the service can be told.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_crypto::Algorithm;
+use countersign_storage::{KeyStore, MetadataStore};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::route::GunPrefixes;
+
+/// Everything the service can be told; [`Config::new`] gives defaults that need nothing else.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address to listen on; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The folder for the database, the secret and the authority; created (mode 0700) when missing.
+    pub data_dir: PathBuf,
+    /// How connections are protected.
+    pub tls: Tls,
+    /// Where metadata and keys are stored.
+    pub storage: Storage,
+    /// The algorithm of keys made from now on.
+    pub key_algorithm: KeyAlgorithm,
+    /// Which collections are served.
+    pub gun_prefixes: GunPrefixes,
+    /// How long answers may be cached on the way.
+    pub cache_ages: CacheAges,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Sizes, numbers and times that are never exceeded.
+    pub limits: Limits,
+    /// When the service signs anew of its own accord.
+    pub renewal: Renewal,
+}
+
+impl Config {
+    /// Listens on an address and keeps everything in one folder.
+    #[must_use]
+    pub fn new(listen: SocketAddr, data_dir: PathBuf) -> Self {
+        Self {
+            listen,
+            data_dir,
+            tls: Tls::OwnAuthority { names: Vec::new() },
+            storage: Storage::Sqlite,
+            key_algorithm: KeyAlgorithm::EcdsaP256,
+            gun_prefixes: GunPrefixes::default(),
+            cache_ages: CacheAges::default(),
+            clock: Clock::system(),
+            limits: Limits::default(),
+            renewal: Renewal::default(),
+        }
+    }
+}
+
+/// How connections are protected.
+#[derive(Debug, Clone)]
+pub enum Tls {
+    /// An authority of the service's own signs its certificate for localhost, the loopback addresses, the listen address
+    /// and these names or addresses.
+    OwnAuthority {
+        /// More DNS names or IP addresses.
+        names: Vec<String>,
+    },
+    /// A certificate chain and its unencrypted key, both PEM; read again when the files change.
+    Files {
+        /// The certificate chain, leaf first.
+        certificate: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+    /// Plain HTTP: for tests, and behind a proxy that protects the connections.
+    None,
+}
+
+/// Where metadata and keys are stored.
+#[derive(Clone)]
+pub enum Storage {
+    /// In the file `trust.db` of the data folder, which no other process may use at the same time.
+    Sqlite,
+    /// In these stores, which other processes may use too: nothing that they could change is kept in memory.
+    Shared {
+        /// The metadata.
+        metadata: Arc<dyn MetadataStore>,
+        /// The keys.
+        keys: Arc<dyn KeyStore>,
+    },
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "Sqlite",
+            Self::Shared { .. } => "Shared",
+        })
+    }
+}
+
+/// The algorithm of the service's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAlgorithm {
+    /// ECDSA on P-256.
+    EcdsaP256,
+    /// Ed25519.
+    Ed25519,
+}
+
+impl KeyAlgorithm {
+    pub(crate) fn algorithm(self) -> Algorithm {
+        match self {
+            Self::EcdsaP256 => Algorithm::EcdsaP256,
+            Self::Ed25519 => Algorithm::Ed25519,
+        }
+    }
+}
+
+/// How long answers may be cached, in seconds; 0 forbids it (Notary protocol, reading metadata).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheAges {
+    current: u32,
+    consistent: u32,
+}
+
+impl CacheAges {
+    /// The longest age: one year.
+    pub const MAX: u32 = 31_536_000;
+
+    /// Takes the ages of current metadata and of metadata named by version or checksum; none when one is above
+    /// [`CacheAges::MAX`].
+    #[must_use]
+    pub fn new(current: u32, consistent: u32) -> Option<Self> {
+        (current <= Self::MAX && consistent <= Self::MAX).then_some(Self { current, consistent })
+    }
+
+    pub(crate) fn current(self) -> u32 {
+        self.current
+    }
+
+    pub(crate) fn consistent(self) -> u32 {
+        self.consistent
+    }
+}
+
+impl Default for CacheAges {
+    fn default() -> Self {
+        Self { current: 300, consistent: 2_592_000 }
+    }
+}
+
+/// Where the time comes from.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The system's time.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(Timestamp::now)
+    }
+
+    /// A time of the caller's choice.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// Sizes, numbers and times that are never exceeded. The parts of an upload have limits of their own.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of an upload.
+    pub upload_bytes: usize,
+    /// Uploads above 1 MiB that are held in memory at the same time.
+    pub large_uploads: usize,
+    /// Open connections; more wait in the system's queue.
+    pub connections: usize,
+    /// Time for the TLS handshake.
+    pub handshake: Duration,
+    /// Time for the header of a request, and for the next request on an open connection.
+    pub header: Duration,
+    /// Bytes of the request line and all header lines.
+    pub header_bytes: usize,
+    /// Lines of a header.
+    pub header_lines: usize,
+    /// Time for a body, to which one second is added for every [`Limits::body_rate`] bytes received.
+    pub body: Duration,
+    /// Bytes per second below which a body is too slow.
+    pub body_rate: u32,
+    /// Time for one connection; it is asked to end then and cut after the drain time.
+    pub connection: Duration,
+    /// Streams of one HTTP/2 connection.
+    pub streams: u32,
+    /// Time a publisher waits for others that publish the same collection, or for memory or a processor.
+    pub patience: Duration,
+    /// Time for connections to finish when the service is shut down.
+    pub drain: Duration,
+    /// Keys that wait for their first use, over all collections.
+    pub pending_keys: u64,
+    /// Age at which such a key gives way when the limit is reached.
+    pub pending_key_age: SignedDuration,
+    /// Bytes of metadata kept in memory.
+    pub memory: u64,
+    /// Collections whose current state is kept in memory.
+    pub collections: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            upload_bytes: 128 * 1024 * 1024,
+            large_uploads: 4,
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(30),
+            header_bytes: 64 * 1024,
+            header_lines: 100,
+            body: Duration::from_secs(30),
+            body_rate: 16 * 1024,
+            connection: Duration::from_mins(30),
+            streams: 64,
+            patience: Duration::from_secs(30),
+            drain: Duration::from_secs(20),
+            pending_keys: 100_000,
+            pending_key_age: SignedDuration::from_hours(7 * 24),
+            memory: 256 * 1024 * 1024,
+            collections: 100_000,
+        }
+    }
+}
+
+/// When the service signs timestamps and snapshots anew of its own accord.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    /// Pause between two rounds over all collections.
+    pub interval: Duration,
+    /// Age at which a timestamp is looked at: half of its life.
+    pub timestamp_age: SignedDuration,
+    /// Remaining life below which a snapshot is signed anew.
+    pub snapshot_rest: SignedDuration,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_hours(1),
+            timestamp_age: SignedDuration::from_hours(7 * 24),
+            snapshot_rest: SignedDuration::from_hours(30 * 24),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The data folder: held by one process, closed to others, with the secret that protects the keys at rest.
+
+use std::fs::TryLockError;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use countersign_crypto::{Random, SystemRandom};
+use zeroize::Zeroizing;
+
+/// Permissions of the folder when it is made here.
+const FOLDER_MODE: u32 = 0o700;
+/// Permissions of files that nobody else may read.
+const SECRET_MODE: u32 = 0o600;
+/// Random bytes of the secret; written as hexadecimal digits.
+const SECRET_BYTES: usize = 32;
+
+/// Says why the data folder cannot be used (environment).
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The folder or a file in it cannot be made, read or written.
+    #[error("the data folder cannot be used")]
+    Io(#[from] io::Error),
+    /// Another process uses the folder.
+    #[error("another process is using the data folder {0}")]
+    InUse(PathBuf),
+    /// The secret is not what this service wrote.
+    #[error("the file {0} is damaged: restore it from a backup, the keys in the database cannot be read without it")]
+    DamagedSecret(PathBuf),
+    /// No random numbers are to be had.
+    #[error(transparent)]
+    Random(#[from] countersign_crypto::RandomError),
+}
+
+/// The data folder, held until dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: fs_err::File,
+}
+
+/// The passphrase under which keys are encrypted at rest.
+pub(crate) type Secret = Zeroizing<String>;
+
+/// What became of the secret.
+pub(crate) enum SecretFile {
+    /// It was there.
+    Found(Secret),
+    /// There was none, and there is one now.
+    Made(Secret),
+}
+
+impl DataDir {
+    /// Makes the folder if need be and takes hold of it.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        if !path.is_dir() {
+            std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
+        }
+        let lock = fs_err::OpenOptions::new().create(true).append(true).open(path.join("lock"))?;
+        match lock.file().try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Reads the secret, or makes one.
+    pub(crate) fn secret(&self) -> Result<SecretFile, DataDirError> {
+        let path = self.file("secret");
+        match fs_err::read_to_string(&path) {
+            Ok(text) => {
+                let text = Zeroizing::new(text);
+                let secret = text.trim_end();
+                let whole = secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if whole {
+                    Ok(SecretFile::Found(Zeroizing::new(secret.to_owned())))
+                } else {
+                    Err(DataDirError::DamagedSecret(path))
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+                SystemRandom.fill(bytes.as_mut())?;
+                let secret = Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+                write_secret(&path, format!("{}\n", *secret).as_bytes())?;
+                Ok(SecretFile::Made(secret))
+            }
+            // A secret that is there and cannot be read is never replaced.
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes a new file whole, durable and for the owner only.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, SECRET_MODE)
+}
+
+/// Writes a new file whole, durable and readable for everybody.
+pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o644)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let staged = path.with_added_extension("new");
+    match fs_err::remove_file(&staged) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create_new(true);
+    options.options_mut().mode(mode);
+    let mut file = options.open(&staged)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs_err::rename(&staged, path)?;
+    match path.parent() {
+        Some(folder) => fs_err::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn text(secret: SecretFile) -> (bool, String) {
+        match secret {
+            SecretFile::Found(secret) => (false, secret.to_string()),
+            SecretFile::Made(secret) => (true, secret.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_secret_is_made_once_and_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("a/b")).unwrap();
+        let (made, first) = text(data.secret().unwrap());
+        assert_eq!((made, first.len()), (true, 64));
+        assert_eq!(text(data.secret().unwrap()), (false, first));
+        assert_eq!(fs_err::metadata(data.file("secret")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs_err::metadata(folder.path().join("a/b")).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_damaged_secret_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        for damage in ["", "abc", &"z".repeat(64)] {
+            fs_err::write(data.file("secret"), damage).unwrap();
+            assert!(matches!(data.secret(), Err(DataDirError::DamagedSecret(_))), "{damage:?}");
+        }
+        fs_err::remove_file(data.file("secret")).unwrap();
+        fs_err::create_dir(data.file("secret")).unwrap();
+        assert!(matches!(data.secret(), Err(DataDirError::Io(_))));
+    }
+
+    #[test]
+    fn two_services_on_one_folder_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataDir::open(folder.path()).unwrap();
+        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::InUse(_))));
+        drop(first);
+        assert!(DataDir::open(folder.path()).is_ok());
+    }
+}

@@ -1,0 +1,157 @@
+//! From a request to its answer: routing, panics, the log line and the metrics.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
+use hyper::body::Body;
+use serde_json::json;
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::{Code, Failure};
+use crate::metrics::{self, Finished};
+use crate::route::{NoRoute, Route};
+use crate::{feed, health, keys, publish, read, upload};
+
+/// Longest text from a request in a log line, in characters.
+const LOGGED: usize = 300;
+
+/// Answers one request. Never fails and never panics.
+pub(crate) async fn answer<B>(app: Arc<App>, peer: std::net::SocketAddr, request: Request<B>) -> Answer
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let begun = Instant::now();
+    let line = Line::of(&request, peer);
+    let close = request.headers().contains_key(TRANSFER_ENCODING) && request.version() <= Version::HTTP_11;
+    let route = find(&app, &request);
+    let operation = route.as_ref().ok().and_then(Route::operation);
+    let method = method_label(request.method());
+    let handled = AssertUnwindSafe(handle(&app, route, request)).catch_unwind().await;
+    let (request_bytes, result) = handled.unwrap_or_else(|_| {
+        app.metrics.panics.fetch_add(1, Ordering::Relaxed);
+        (0, Err(Failure::new(Code::Unknown).cause("the handler panicked")))
+    });
+    let (mut answer, cause) = match result {
+        Ok(answer) => (answer, None),
+        Err(failure) => (answer::failure(&failure), failure.chain()),
+    };
+    if close {
+        // A body whose end was negotiated: whatever a proxy thinks follows it is not read here.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let response_bytes = answer.body().size_hint().exact().unwrap_or_default();
+    let duration = begun.elapsed();
+    let status = answer.status().as_u16();
+    if let Some(operation) = operation {
+        app.metrics.record(&Finished { operation, method, status, duration, request_bytes, response_bytes });
+    }
+    line.write(status, duration, response_bytes, cause);
+    answer
+}
+
+fn find<B>(app: &App, request: &Request<B>) -> Result<Route, NoRoute> {
+    Route::find(request.method(), request.uri(), &app.prefixes)
+}
+
+async fn handle<B>(app: &Arc<App>, route: Result<Route, NoRoute>, request: Request<B>) -> (u64, Result<Answer, Failure>)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+        return (0, Ok(answer::empty(StatusCode::BAD_REQUEST)));
+    }
+    let result = match route {
+        Ok(Route::Upload(gun)) => return upload::post(app, gun, request).await,
+        Ok(Route::Ping) => Ok(answer::text("{}")),
+        Ok(Route::ByChecksum(gun, role, digest)) => read::by_checksum(app, gun, role, digest).await,
+        Ok(Route::ByVersion(gun, role, version)) => read::by_version(app, gun, role, version).await,
+        Ok(Route::Current(gun, role)) => read::current(app, gun, role).await,
+        Ok(Route::Key(gun, role)) => keys::get(app, gun, role).await,
+        Ok(Route::RotateKey(gun, role)) => keys::rotate(app, gun, role).await,
+        Ok(Route::Delete(gun)) => publish::delete(app, gun).await.map(|()| answer::empty(StatusCode::OK)),
+        Ok(Route::Changes(gun)) => feed::changes(app, gun, request.uri().query()).await,
+        Ok(Route::Health) => Ok(health::health(app).await),
+        Ok(Route::Metrics) => Ok(answer::labelled(metrics::CONTENT_TYPE, app.metrics.text())),
+        Err(NoRoute::Redirect(location)) => Ok(answer::redirect(&location)),
+        Err(NoRoute::MethodNotAllowed) => Ok(answer::empty(StatusCode::METHOD_NOT_ALLOWED)),
+        Err(NoRoute::NotFound) => Err(Failure::new(Code::MetadataNotFound)),
+        Err(NoRoute::NothingStored) => Err(read::nothing_stored()),
+        Err(NoRoute::InvalidGun) => Err(invalid_gun(app)),
+    };
+    (0, result)
+}
+
+fn invalid_gun(app: &App) -> Failure {
+    let failure = Failure::new(Code::InvalidGun);
+    match app.prefixes.as_slice() {
+        [] => failure,
+        prefixes => failure.detail(json!(format!("Require GUNs with prefix: [{}]", prefixes.join(" ")))),
+    }
+}
+
+/// Methods are a closed set in metrics, whatever clients make up.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "get",
+        Method::POST => "post",
+        Method::DELETE => "delete",
+        _ => "other",
+    }
+}
+
+/// What the log says about a request.
+struct Line {
+    method: String,
+    path: String,
+    agent: String,
+    peer: std::net::SocketAddr,
+}
+
+impl Line {
+    fn of<B>(request: &Request<B>, peer: std::net::SocketAddr) -> Self {
+        let agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+        Self {
+            method: escaped(request.method().as_str()),
+            path: escaped(request.uri().path()),
+            agent: escaped(&String::from_utf8_lossy(agent)),
+            peer,
+        }
+    }
+
+    fn write(&self, status: u16, duration: std::time::Duration, bytes: u64, cause: Option<String>) {
+        let Self { method, path, agent, peer } = self;
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let cause = cause.map(|cause| escaped(&cause)).unwrap_or_default();
+        if status >= 500 {
+            tracing::error!(method, path, status, microseconds, bytes, %peer, agent, cause, "request");
+        } else {
+            tracing::info!(method, path, status, microseconds, bytes, %peer, agent, cause, "request");
+        }
+    }
+}
+
+/// Makes a text fit for one log line, whatever is in it.
+fn escaped(text: &str) -> String {
+    text.chars().take(LOGGED).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_stays_one_line() {
+        let text = escaped("a\r\nforged entry\u{1b}[31m\u{202e}\u{2028}");
+        assert!(text.chars().all(|c| !c.is_control() && c != '\u{2028}' && c != '\u{202e}'), "{text}");
+        assert!(escaped(&"x".repeat(5000)).len() <= LOGGED);
+    }
+}

@@ -1,0 +1,168 @@
+//! What clients are told when a request fails.
+//!
+//! The public part (status, code, message, detail) is the reference's, because clients match on it (Notary protocol, error
+//! format and codes). The cause is for the log only: it may name paths and SQL, and is never sent.
+
+use std::error::Error;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A code of the protocol with its status and message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    NoFilename,
+    InvalidRole,
+    MalformedJson,
+    Updating,
+    Version,
+    MetadataNotFound,
+    InvalidUpdate,
+    MalformedUpload,
+    InvalidGun,
+    InvalidParameters,
+    Unknown,
+    /// Not of the reference: the service is at one of its limits and the request may be repeated.
+    Busy,
+}
+
+impl Code {
+    fn parts(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::NoFilename => ("NO_FILENAME", StatusCode::BAD_REQUEST, "No file/role name provided."),
+            Self::InvalidRole => {
+                ("INVALID_ROLE", StatusCode::BAD_REQUEST, "The role you are attempting to operate on is invalid.")
+            }
+            Self::MalformedJson => {
+                ("MALFORMED_JSON", StatusCode::BAD_REQUEST, "JSON sent by the client could not be parsed by the server")
+            }
+            Self::Updating => (
+                "UPDATING",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "An error has occurred while updating the TUF repository.",
+            ),
+            Self::Version => ("VERSION", StatusCode::BAD_REQUEST, "A newer version of metadata is already available."),
+            Self::MetadataNotFound => {
+                ("METADATA_NOT_FOUND", StatusCode::NOT_FOUND, "You have requested metadata that does not exist.")
+            }
+            Self::InvalidUpdate => ("INVALID_UPDATE", StatusCode::BAD_REQUEST, "Update sent by the client is invalid."),
+            Self::MalformedUpload => {
+                ("MALFORMED_UPLOAD", StatusCode::BAD_REQUEST, "The body of your request is malformed.")
+            }
+            Self::InvalidGun => {
+                ("INVALID_GUN", StatusCode::BAD_REQUEST, "The server does not support actions on images of this name.")
+            }
+            Self::InvalidParameters => {
+                ("INVALID_PARAMETERS", StatusCode::BAD_REQUEST, "The parameters provided are not valid.")
+            }
+            Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR, "unknown error"),
+            Self::Busy => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE, "The server is busy, try again later."),
+        }
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        self.parts().1
+    }
+}
+
+/// A failed request.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    status: StatusCode,
+    detail: Option<Value>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code) -> Self {
+        Self { code, status: code.status(), detail: None, cause: None }
+    }
+
+    /// Adds what the client may know beyond the code.
+    pub(crate) fn detail(self, detail: Value) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+
+    /// Adds what only the log may know.
+    pub(crate) fn cause(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// Answers with another status than the code's own.
+    pub(crate) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Returns what the log should know: the cause and the causes behind it.
+    pub(crate) fn chain(&self) -> Option<String> {
+        let first: &dyn Error = self.cause.as_deref()?;
+        let mut text = first.to_string();
+        let mut next = first.source();
+        while let Some(error) = next {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            next = error.source();
+        }
+        Some(text)
+    }
+
+    pub(crate) fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Tells whether trying again may help.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.code == Code::Busy
+    }
+
+    /// Writes the body, with the newline that ends it.
+    pub(crate) fn body(&self) -> String {
+        let (code, _, message) = self.code.parts();
+        let body = Body { errors: [Entry { code, message, detail: self.detail.as_ref() }] };
+        serde_json::to_string(&body).unwrap_or_default() + "\n"
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    errors: [Entry<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    code: &'static str,
+    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a Value>,
+}
+
+impl From<countersign_storage::StoreError> for Failure {
+    fn from(error: countersign_storage::StoreError) -> Self {
+        Self::new(Code::Unknown).cause(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_cause_stays_inside() {
+        let failure = Failure::new(Code::Updating).cause("/var/lib/secret.db: SELECT data FROM tuf_files");
+        assert!(!failure.body().contains("secret") && !failure.body().contains("SELECT"));
+        assert!(failure.chain().unwrap().contains("secret.db"));
+    }
+
+    #[test]
+    fn bodies_look_like_the_references() {
+        let plain =
+            "{\"errors\":[{\"code\":\"MALFORMED_UPLOAD\",\"message\":\"The body of your request is malformed.\"}]}\n";
+        assert_eq!(Failure::new(Code::MalformedUpload).body(), plain);
+        let with_detail = Failure::new(Code::MetadataNotFound).detail(json!({})).body();
+        assert!(with_detail.contains(r#""detail":{}"#) && with_detail.ends_with('\n'));
+    }
+}

@@ -1,0 +1,120 @@
+//! The key endpoints: which key the service signs a collection's snapshot or timestamp with.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign_crypto::{KeyId, PublicKey};
+use countersign_storage::{PendingKeyError, ServiceRole};
+use countersign_tuf::{Gun, RoleName};
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::{Code, Failure};
+use crate::server_keys::KeyTrouble;
+
+/// Answers with the key in use, or else with one to use.
+pub(crate) async fn get(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Result<Answer, Failure> {
+    match in_use(app, &gun, role).await? {
+        Some(key) => Ok(answer(&key)),
+        None => rotate(app, gun, role).await,
+    }
+}
+
+/// Answers with a key that has never signed; the same until it has.
+pub(crate) async fn rotate(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Result<Answer, Failure> {
+    if let Some(key) = app.keys.pending(&gun, role).await? {
+        return Ok(answer(&key));
+    }
+    let keys = Arc::clone(&app.keys);
+    let made = app.compute(move || keys.make(gun, role)).await??;
+    let keys = Arc::clone(&app.keys);
+    let key = app.to_the_end(async move { Ok(keys.keep(made).await?) }).await?;
+    Ok(answer(&key))
+}
+
+impl From<KeyTrouble> for Failure {
+    fn from(trouble: KeyTrouble) -> Self {
+        let code = match trouble {
+            KeyTrouble::Pending(PendingKeyError::TooMany { .. }) => Code::Busy,
+            _ => Code::Unknown,
+        };
+        Self::new(code).cause(trouble)
+    }
+}
+
+/// Finds the first of the stored root's keys for the role that the service holds.
+async fn in_use(app: &App, gun: &Gun, role: ServiceRole) -> Result<Option<PublicKey>, Failure> {
+    let Some(root) = app.metadata.current(gun, &RoleName::Root).await? else { return Ok(None) };
+    for id in key_ids(&root.bytes, role) {
+        if let Some(key) = app.keys.held(gun, role, &id).await? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    signed: Root,
+}
+
+#[derive(Deserialize)]
+struct Root {
+    roles: Roles,
+}
+
+#[derive(Deserialize)]
+struct Roles {
+    snapshot: Role,
+    timestamp: Role,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    keyids: Vec<String>,
+}
+
+/// Reads the ids from a root that was validated before it was stored.
+fn key_ids(root: &[u8], role: ServiceRole) -> Vec<KeyId> {
+    let Ok(Envelope { signed: Root { roles } }) = serde_json::from_slice(root) else { return Vec::new() };
+    let role = match role {
+        ServiceRole::Snapshot => roles.snapshot,
+        ServiceRole::Timestamp => roles.timestamp,
+    };
+    role.keyids.iter().filter_map(|id| id.parse().ok()).collect()
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    keytype: &'a str,
+    keyval: Value,
+}
+
+#[derive(Serialize)]
+struct Value {
+    public: String,
+    private: Option<()>,
+}
+
+/// Writes a key in the reference's order of members.
+fn answer(key: &PublicKey) -> Answer {
+    let keyval = Value { public: STANDARD.encode(key.bytes()), private: None };
+    let body = Key { keytype: key.key_type().as_str(), keyval };
+    answer::text(serde_json::to_vec(&body).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_is_the_references() {
+        let key = PublicKey::new(countersign_crypto::KeyType::Ed25519, vec![0; 3]);
+        use http_body_util::BodyExt;
+        let body =
+            futures_util::FutureExt::now_or_never(answer(&key).into_body().collect()).unwrap().unwrap().to_bytes();
+        assert_eq!(&body[..], br#"{"keytype":"ed25519","keyval":{"public":"AAAA","private":null}}"#);
+    }
+}

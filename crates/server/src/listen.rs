@@ -1,0 +1,248 @@
+//! Connections: accepted within a limit, given a time for everything, drained at the end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::dispatch;
+use crate::metrics::Gauge;
+
+/// Pause after the system refused a connection, for instance because too many files are open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Pings on a silent HTTP/2 connection.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Streams that a client may reset before they are served, until the connection is ended (rapid reset).
+const PENDING_RESETS: usize = 32;
+
+/// Tells connections when to end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ending {
+    /// Finish the current request, take no more.
+    pub(crate) soon: CancellationToken,
+    /// Stop at once.
+    pub(crate) now: CancellationToken,
+}
+
+/// Accepts connections until told to end.
+pub(crate) async fn listen(
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    ending: Ending,
+    open: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(app.limits.connections));
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
+        };
+        let accepted = tokio::select! {
+            () = ending.soon.cancelled() => return,
+            accepted = next => accepted,
+        };
+        match accepted {
+            Some((place, Ok((stream, peer)))) => {
+                let connection = Connection { app: Arc::clone(&app), peer, ending: ending.clone() };
+                open.spawn(connection.serve(stream, tls.clone(), place));
+            }
+            Some((_, Err(error))) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            None => return,
+        }
+    }
+}
+
+/// Which protocol a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+struct Connection {
+    app: Arc<App>,
+    peer: SocketAddr,
+    ending: Ending,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>, _place: OwnedSemaphorePermit) {
+        let app = Arc::clone(&self.app);
+        let _open = Gauge::raise(&app.metrics.connections);
+        let now = self.ending.now.clone();
+        tokio::select! {
+            () = now.cancelled() => {}
+            () = self.protect(stream, tls) => {}
+        }
+    }
+
+    async fn protect(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+        // Answers are written in one piece; waiting for more would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no delay cannot be set");
+        }
+        let Some(tls) = tls else { return self.speak(stream, Protocol::Http1).await };
+        let handshake = TlsAcceptor::from(tls).accept(stream);
+        let stream = tokio::select! {
+            () = self.ending.soon.cancelled() => return,
+            result = tokio::time::timeout(self.app.limits.handshake, handshake) => match result {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tracing::debug!(peer = %self.peer, %error, "the TLS handshake failed"),
+                Err(_) => return tracing::debug!(peer = %self.peer, "the TLS handshake took too long"),
+            },
+        };
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.speak(stream, if http2 { Protocol::Http2 } else { Protocol::Http1 }).await;
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, protocol: Protocol) {
+        let Self { app, peer, ending } = self;
+        let limits = app.limits.clone();
+        let requests = Arc::new(Requests::default());
+        let service = {
+            let (app, requests) = (Arc::clone(&app), Arc::clone(&requests));
+            service_fn(move |request: Request<Incoming>| {
+                let (app, running) = (Arc::clone(&app), requests.begin());
+                async move {
+                    let answer = dispatch::answer(app, peer, request).await;
+                    drop(running);
+                    Ok::<_, Infallible>(answer)
+                }
+            })
+        };
+        let io = TokioIo::new(stream);
+        let times = Times { idle: limits.header, life: limits.connection, drain: limits.drain };
+        let result = match protocol {
+            Protocol::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(limits.header)
+                    .max_headers(limits.header_lines)
+                    .max_buf_size(limits.header_bytes);
+                supervise(builder.serve_connection(io, service), &requests, &ending, times).await
+            }
+            Protocol::Http2 => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(limits.streams)
+                    .max_pending_accept_reset_streams(PENDING_RESETS)
+                    .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+                    .keep_alive_interval(PING_INTERVAL)
+                    .keep_alive_timeout(limits.header);
+                supervise(builder.serve_connection(io, service), &requests, &ending, times).await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%peer, %error, "a connection ended badly");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    idle: Duration,
+    life: Duration,
+    drain: Duration,
+}
+
+/// Counts the requests of one connection.
+#[derive(Debug, Default)]
+struct Requests {
+    begun: AtomicU64,
+    running: AtomicU64,
+}
+
+/// A request that is being answered.
+struct Running(Arc<Requests>);
+
+impl Requests {
+    fn begin(self: &Arc<Self>) -> Running {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(self))
+    }
+
+    /// Returns how many requests were begun, none while one is running.
+    fn idle_since(&self) -> Option<u64> {
+        (self.running.load(Ordering::Relaxed) == 0).then(|| self.begun.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that can be asked to end.
+trait Drain: Future<Output = hyper::Result<()>> {
+    fn drain(self: std::pin::Pin<&mut Self>);
+}
+
+impl<I, S> Drain for http1::Connection<TokioIo<I>, S>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: hyper::service::HttpService<Incoming, Error = Infallible, ResBody = http_body_util::Full<bytes::Bytes>>,
+{
+    fn drain(self: std::pin::Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S> Drain for http2::Connection<TokioIo<I>, S, TokioExecutor>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: hyper::service::HttpService<Incoming, Error = Infallible, ResBody = http_body_util::Full<bytes::Bytes>>,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, http_body_util::Full<bytes::Bytes>>,
+{
+    fn drain(self: std::pin::Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Runs a connection; one that is silent for too long, too old, or told to, is asked to end, and cut if it does not.
+async fn supervise(connection: impl Drain, requests: &Requests, ending: &Ending, times: Times) -> hyper::Result<()> {
+    let mut connection = std::pin::pin!(connection);
+    let old = tokio::time::sleep(times.life);
+    let mut old = std::pin::pin!(old);
+    let mut before = None;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            () = ending.soon.cancelled() => break,
+            () = old.as_mut() => break,
+            () = tokio::time::sleep(times.idle) => {
+                let silent = requests.idle_since();
+                if silent.is_some() && silent == before {
+                    break;
+                }
+                before = silent;
+            }
+        }
+    }
+    connection.as_mut().drain();
+    tokio::time::timeout(times.drain, connection).await.unwrap_or(Ok(()))
+}

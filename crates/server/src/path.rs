@@ -1,0 +1,96 @@
+//! Request paths: decoded once, cleaned the way the reference does, and written back for a redirect.
+
+/// Decodes a raw request path; none when an escape is broken or the result is not UTF-8.
+pub(crate) fn decode(raw: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (high, low) = (hex_digit(rest.next()?)?, hex_digit(rest.next()?)?);
+        bytes.push(high << 4 | low);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// Removes empty, `.` and `..` segments; a trailing slash stays (Notary protocol, server HTTP API, general).
+pub(crate) fn clean(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            other => segments.push(other),
+        }
+    }
+    let mut cleaned = String::with_capacity(path.len() + 1);
+    for segment in &segments {
+        cleaned.push('/');
+        cleaned.push_str(segment);
+    }
+    if cleaned.is_empty() || path.ends_with('/') {
+        cleaned.push('/');
+    }
+    cleaned
+}
+
+/// Writes a decoded path so that it fits into a header, whatever it contains.
+pub(crate) fn encode(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~:@!$&'()*+,;=".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.extend([byte >> 4, byte & 15].map(|nibble| char::from(b"0123456789ABCDEF"[usize::from(nibble)])));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_like_the_reference_does() {
+        for (path, cleaned) in [
+            ("/v2/", "/v2/"),
+            ("//v2//", "/v2/"),
+            ("/v2/a/../b/_trust/tuf/", "/v2/b/_trust/tuf/"),
+            ("/v2/./a", "/v2/a"),
+            ("/../../etc/passwd", "/etc/passwd"),
+            ("", "/"),
+            ("/", "/"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a"),
+            ("/a/b/../", "/a/"),
+            ("x", "/x"),
+        ] {
+            assert_eq!(clean(path), cleaned, "{path}");
+            assert_eq!(clean(cleaned), cleaned, "cleaning is stable");
+        }
+    }
+
+    #[test]
+    fn broken_escapes_and_invalid_utf8_are_no_paths() {
+        for raw in ["/%", "/%2", "/%zz", "/%+1", "/%ff", "/%c0%af"] {
+            assert_eq!(decode(raw), None, "{raw}");
+        }
+        assert_eq!(decode("/%2e%2E/%61").as_deref(), Some("/../a"));
+        assert_eq!(decode("/%252e").as_deref(), Some("/%2e"), "decoded once only");
+    }
+
+    #[test]
+    fn what_goes_into_a_header_cannot_break_it() {
+        assert_eq!(encode("/a\r\nSet-Cookie: x/é?#%"), "/a%0D%0ASet-Cookie:%20x/%C3%A9%3F%23%25");
+    }
+}

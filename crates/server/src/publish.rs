@@ -1,0 +1,164 @@
+//! Changes to collections: publications, renewals and deletions.
+//!
+//! Each is prepared from the stored state, off the threads that answer requests, and stored with the name of that state
+//! (`Base`). When somebody was faster, it is prepared again from the new state: so a delegation uploaded at the same time
+//! as another one finds its place in the snapshot that lists both.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use countersign_storage::{Base, NewMetadata, PublishError, State};
+use countersign_tuf::accept::{self, Files, Refusal, RenewBefore, Submission};
+use countersign_tuf::{Gun, RoleName};
+use fail::fail_point;
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::{Code, Failure};
+use crate::turns::Turn;
+
+/// How often a change is prepared anew when other processes are faster.
+const ATTEMPTS: u32 = 16;
+
+/// Publishes an upload.
+pub(crate) async fn publish(app: &Arc<App>, gun: Gun, parts: Files) -> Result<(), Failure> {
+    let app = Arc::clone(app);
+    let work = Arc::clone(&app);
+    app.to_the_end(async move {
+        let _turn = turn(&work, &gun).await?;
+        let roles = accept::needed(parts.keys());
+        for _ in 0..ATTEMPTS {
+            let state = work.metadata.state(&gun, &roles).await?;
+            let base = state.base();
+            let files = prepare(&work, &gun, state, Task::Accept(parts.clone())).await?;
+            fail_point!("publication-prepared");
+            if store(&work, &gun, base, &files).await? == Stored::Yes {
+                return Ok(());
+            }
+        }
+        Err(Failure::new(Code::Busy))
+    })
+    .await
+}
+
+/// Signs the snapshot and timestamp anew where they are due; tells whether anything was stored.
+pub(crate) async fn renew(app: &Arc<App>, gun: Gun, before: RenewBefore) -> Result<Stored, Failure> {
+    let app = Arc::clone(app);
+    let work = Arc::clone(&app);
+    app.to_the_end(async move {
+        let _turn = turn(&work, &gun).await?;
+        let result = renew_in_turn(&work, &gun, before).await;
+        let counter = match result {
+            Ok(Stored::Yes) => &work.metrics.renewals,
+            Ok(Stored::No) => return result,
+            Err(_) => &work.metrics.renewal_failures,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        result
+    })
+    .await
+}
+
+async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result<Stored, Failure> {
+    let roles = [RoleName::Root, RoleName::Snapshot, RoleName::Timestamp].into();
+    for _ in 0..ATTEMPTS {
+        let state = app.metadata.state(gun, &roles).await?;
+        let base = state.base();
+        if base == Base::Nothing {
+            return Ok(Stored::No);
+        }
+        let files = prepare(app, gun, state, Task::Renew(before)).await?;
+        // Nothing was due: whoever had the turn before has done it.
+        if files.is_empty() {
+            return Ok(Stored::No);
+        }
+        if store(app, gun, base, &files).await? == Stored::Yes {
+            return Ok(Stored::Yes);
+        }
+    }
+    Err(Failure::new(Code::Busy))
+}
+
+/// Deletes a collection, if it is there.
+pub(crate) async fn delete(app: &Arc<App>, gun: Gun) -> Result<(), Failure> {
+    let app = Arc::clone(app);
+    let work = Arc::clone(&app);
+    app.to_the_end(async move {
+        let _turn = turn(&work, &gun).await?;
+        let result = work.metadata.delete(&gun, work.clock.now()).await;
+        // Also after an error: the commit may have come through.
+        work.caches.deleted(&gun);
+        result.map(drop).map_err(Failure::from)
+    })
+    .await
+}
+
+async fn turn(app: &App, gun: &Gun) -> Result<Turn, Failure> {
+    app.turns.take(gun, app.limits.patience).await.ok_or_else(|| Failure::new(Code::Busy))
+}
+
+enum Task {
+    Accept(Files),
+    Renew(RenewBefore),
+}
+
+/// Validates and signs.
+async fn prepare(app: &Arc<App>, gun: &Gun, state: State, task: Task) -> Result<Vec<NewMetadata>, Failure> {
+    let signers = app.keys.signers(gun);
+    let (collection, now) = (gun.clone(), app.clock.now());
+    let compute = move || {
+        let stored: Files = state.files.into_iter().map(|(role, file)| (role, file.bytes)).collect();
+        let gun = &collection;
+        let result = match task {
+            Task::Accept(parts) => accept::accept(Submission { gun, now, stored: &stored, parts }, &signers),
+            Task::Renew(before) => accept::renew(gun, now, &stored, &signers, before),
+        };
+        (result, signers.finish())
+    };
+    let (result, used) = app.compute(compute).await?;
+    let used = used.map_err(|trouble| Failure::new(Code::Updating).cause(trouble))?;
+    let files = result.map_err(refused)?;
+    // Before the files are stored: a key that has signed must never be handed out as new.
+    app.keys.mark_used(gun, used).await?;
+    Ok(files.into_iter().map(|file| NewMetadata::new(file.role, file.version, file.bytes)).collect())
+}
+
+/// Says whether files were stored, or somebody was faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Yes,
+    No,
+}
+
+async fn store(app: &App, gun: &Gun, base: Base, files: &[NewMetadata]) -> Result<Stored, Failure> {
+    let result = app.metadata.publish(gun, base, files, app.clock.now()).await;
+    fail_point!("publication-stored");
+    // Also after an error: the commit may have come through.
+    app.caches.published(gun);
+    match result {
+        Ok(()) => Ok(Stored::Yes),
+        Err(PublishError::Superseded) => Ok(Stored::No),
+        Err(conflict @ PublishError::VersionConflict { .. }) => {
+            Err(Failure::new(Code::Version).detail(json!({})).cause(conflict))
+        }
+        Err(PublishError::Store(error)) => Err(Failure::new(Code::Updating).cause(error)),
+    }
+}
+
+/// Puts a refusal into the words of the protocol (validation of an upload).
+fn refused(refusal: Refusal) -> Failure {
+    let cause = refusal.to_string();
+    let (name, error) = match refusal {
+        Refusal::Malformed(_) => return Failure::new(Code::MalformedJson).cause(cause),
+        Refusal::Stale => return Failure::new(Code::Version).detail(json!({})).cause(cause),
+        Refusal::Stored(_) => return Failure::new(Code::InvalidUpdate).cause(cause),
+        Refusal::Validation(message) => ("ErrValidation", json!({ "Msg": message })),
+        Refusal::BadRoot(message) => ("ErrBadRoot", json!({ "Msg": message })),
+        Refusal::BadTargets(message) => ("ErrBadTargets", json!({ "Msg": message })),
+        Refusal::BadSnapshot(message) => ("ErrBadSnapshot", json!({ "Msg": message })),
+        Refusal::BadHierarchy { missing, message } => {
+            ("ErrBadHierarchy", json!({ "Missing": missing.as_str(), "Msg": message }))
+        }
+    };
+    Failure::new(Code::InvalidUpdate).detail(json!({ "Name": name, "Error": error })).cause(cause)
+}

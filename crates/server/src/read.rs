@@ -1,0 +1,113 @@
+//! Reading metadata: current, by version, by checksum.
+
+use std::sync::Arc;
+
+use countersign_crypto::digest::Sha256Digest;
+use countersign_storage::Stored;
+use countersign_tuf::accept::RenewBefore;
+use countersign_tuf::{Expires, Gun, RoleName, Version};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::answer::{self, Answer, Revalidate};
+use crate::app::App;
+use crate::cache::Current;
+use crate::error::{Code, Failure};
+use crate::publish;
+
+/// How often a current state is read again when it is deleted under the reader's hands.
+const ATTEMPTS: u32 = 3;
+
+/// Answers with the current file of a role; a timestamp or snapshot that has expired is signed anew first.
+pub(crate) async fn current(app: &Arc<App>, gun: Gun, role: RoleName) -> Result<Answer, Failure> {
+    let mut current = state(app, &gun).await?.ok_or_else(nothing_stored)?;
+    let made_here = matches!(role, RoleName::Timestamp | RoleName::Snapshot);
+    if made_here && current.expires < app.clock.now() {
+        publish::renew(app, gun.clone(), RenewBefore::EXPIRY).await.map_err(as_unknown)?;
+        current = state(app, &gun).await?.ok_or_else(nothing_stored)?;
+    }
+    let found = match role {
+        RoleName::Timestamp => Arc::clone(&current.timestamp),
+        RoleName::Snapshot => Arc::clone(&current.snapshot),
+        role => {
+            let digest = current.digests.get(&role).ok_or_else(nothing_stored)?;
+            file(app, &gun, &role, *digest).await?.ok_or_else(nothing_stored)?
+        }
+    };
+    Ok(answer::metadata(&found, app.cache_ages.current(), Revalidate::Must))
+}
+
+/// Answers with the file of a role that has this digest.
+pub(crate) async fn by_checksum(app: &App, gun: Gun, role: RoleName, sha256: Sha256Digest) -> Result<Answer, Failure> {
+    let found = file(app, &gun, &role, sha256).await?.ok_or_else(nothing_stored)?;
+    Ok(answer::metadata(&found, app.cache_ages.consistent(), Revalidate::Never))
+}
+
+/// Answers with the file of a role that has this version.
+pub(crate) async fn by_version(app: &App, gun: Gun, role: RoleName, version: Version) -> Result<Answer, Failure> {
+    let found = app.metadata.by_version(&gun, &role, version).await?.ok_or_else(nothing_stored)?;
+    Ok(answer::metadata(&found, app.cache_ages.consistent(), Revalidate::Never))
+}
+
+/// What is not stored: a detail tells it from a path that does not exist.
+pub(crate) fn nothing_stored() -> Failure {
+    Failure::new(Code::MetadataNotFound).detail(json!({}))
+}
+
+/// Whatever kept a file from being signed anew is nothing the reader could mend.
+fn as_unknown(failure: Failure) -> Failure {
+    if failure.is_busy() { failure } else { Failure::new(Code::Unknown).cause(failure.chain().unwrap_or_default()) }
+}
+
+/// Returns the current state of a collection; all of one publication.
+async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
+    if let Some(current) = app.caches.current(gun) {
+        return Ok(Some(current));
+    }
+    for _ in 0..ATTEMPTS {
+        let seen = app.caches.seen(gun);
+        let pointers = app.metadata.pointers(gun).await?;
+        let digests: std::collections::BTreeMap<_, _> =
+            pointers.into_iter().map(|pointer| (pointer.role, pointer.sha256)).collect();
+        let (Some(timestamp), Some(snapshot)) = (digests.get(&RoleName::Timestamp), digests.get(&RoleName::Snapshot))
+        else {
+            return Ok(None);
+        };
+        let timestamp = file(app, gun, &RoleName::Timestamp, *timestamp).await?;
+        let snapshot = file(app, gun, &RoleName::Snapshot, *snapshot).await?;
+        // Deleted since the pointers were read: read them again.
+        let (Some(timestamp), Some(snapshot)) = (timestamp, snapshot) else { continue };
+        let expires = expires(&timestamp).min(expires(&snapshot));
+        return Ok(Some(app.caches.keep(gun, seen, (timestamp, snapshot), digests, expires)));
+    }
+    Ok(None)
+}
+
+async fn file(app: &App, gun: &Gun, role: &RoleName, sha256: Sha256Digest) -> Result<Option<Arc<Stored>>, Failure> {
+    let slot = app.caches.file(gun, role, sha256);
+    if let Some(found) = slot.get() {
+        return Ok(Some(found));
+    }
+    let found = app.metadata.by_checksum(gun, role, &sha256).await?;
+    Ok(found.map(|file| slot.keep(file)))
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    signed: Signed<'a>,
+}
+
+#[derive(Deserialize)]
+struct Signed<'a> {
+    #[serde(borrow)]
+    expires: std::borrow::Cow<'a, str>,
+}
+
+/// Reads when a stored file expires; one that does not say counts as expired, so that it is looked at closely.
+fn expires(file: &Stored) -> Timestamp {
+    let read: Option<Envelope<'_>> = serde_json::from_slice(&file.bytes).ok();
+    let Some(expires) = read.and_then(|file| Expires::parse(&file.signed.expires)) else { return Timestamp::MIN };
+    Timestamp::from_second(expires.unix_seconds()).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,56 @@
+//! Renewal: timestamps and snapshots are signed anew long before they expire, whether or not anybody reads them.
+
+use std::sync::Arc;
+
+use countersign_storage::PageSize;
+use countersign_tuf::accept::RenewBefore;
+use jiff::Timestamp;
+
+use crate::app::App;
+use crate::publish::{self, Stored};
+
+/// Collections looked at before the next are asked for.
+const PAGE: i64 = 100;
+
+/// Looks at all collections again and again, until dropped.
+pub(crate) async fn run(app: Arc<App>) {
+    loop {
+        round(&app).await;
+        tokio::time::sleep(app.renewal.interval).await;
+    }
+}
+
+/// Looks once at every collection whose timestamp has reached the age; returns how many were signed anew.
+pub(crate) async fn round(app: &Arc<App>) -> u64 {
+    let before =
+        RenewBefore { timestamp: RenewBefore::WELL_AHEAD.timestamp, snapshot: app.renewal.snapshot_rest.as_secs() };
+    let stored_before = app.clock.now().saturating_sub(app.renewal.timestamp_age).unwrap_or(Timestamp::MIN);
+    let (mut renewed, mut failed) = (0, 0_u64);
+    let mut after = None;
+    loop {
+        let page = match app.metadata.stale(stored_before, after.as_ref(), PageSize::wished(PAGE)).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "collections due for renewal cannot be found");
+                return renewed;
+            }
+        };
+        let Some(last) = page.last().cloned() else { break };
+        for gun in page {
+            match publish::renew(app, gun.clone(), before).await {
+                Ok(Stored::Yes) => renewed += 1,
+                Ok(Stored::No) => {}
+                Err(failure) => {
+                    failed += 1;
+                    let cause = failure.chain().unwrap_or_default();
+                    tracing::warn!(gun = gun.as_str(), cause, "a collection cannot be renewed");
+                }
+            }
+        }
+        after = Some(last);
+    }
+    if renewed > 0 || failed > 0 {
+        tracing::info!(renewed, failed, "timestamps and snapshots were signed anew");
+    }
+    renewed
+}

@@ -1,0 +1,244 @@
+//! The keys that the service signs with: made on demand, encrypted at rest, bound to one collection and role.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_crypto::{
+    KeyId, KeyType, Method, PrivateKey, PrivateKeyError, PublicKey, SignError, Signer, SystemRandom,
+};
+use countersign_keyfile::{KeyFileError, jwe};
+use countersign_storage::{
+    EncryptedKey, KeyStore, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
+};
+use countersign_tuf::{Gun, SignerSet, SignerUnavailable};
+use jiff::{SignedDuration, Timestamp};
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+
+use crate::config::{Clock, Config, KeyAlgorithm};
+use crate::data_dir::Secret;
+
+/// Decrypted keys kept in memory.
+const KEYS_IN_MEMORY: u64 = 10_000;
+/// How exactly the time of last use is recorded; the first use is recorded at once.
+const USE_PRECISION: SignedDuration = SignedDuration::from_hours(24);
+
+/// Says why a key could not be had (the service's own trouble).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyTrouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Pending(#[from] PendingKeyError),
+    #[error("the private key {id} cannot be decrypted: was the secret replaced?")]
+    Sealed {
+        id: KeyId,
+        #[source]
+        source: KeyFileError,
+    },
+    #[error("the private key {id} belongs to another public key")]
+    Mismatch { id: KeyId },
+    #[error("a key could not be made")]
+    NotMade(#[from] PrivateKeyError),
+    #[error("a key could not be encrypted")]
+    NotSealed(#[source] KeyFileError),
+}
+
+/// The keys of all collections.
+pub(crate) struct ServerKeys {
+    store: Arc<dyn KeyStore>,
+    secret: Secret,
+    algorithm: KeyAlgorithm,
+    limits: PendingLimits,
+    clock: Clock,
+    opened: Cache<(Gun, KeyId), Arc<OpenedKey>>,
+}
+
+/// A decrypted key.
+struct OpenedKey {
+    key: PrivateKey,
+    role: ServiceRole,
+    last_used: Mutex<Option<Timestamp>>,
+}
+
+impl ServerKeys {
+    pub(crate) fn new(store: Arc<dyn KeyStore>, secret: Secret, config: &Config) -> Self {
+        let limits = PendingLimits { count: config.limits.pending_keys, keep: config.limits.pending_key_age };
+        let opened = Cache::new(KEYS_IN_MEMORY);
+        Self { store, secret, algorithm: config.key_algorithm, limits, clock: config.clock.clone(), opened }
+    }
+
+    /// Checks that the keys in the store can be read with the secret at hand.
+    pub(crate) async fn check_secret(&self) -> Result<(), KeyTrouble> {
+        match self.store.any_key().await? {
+            Some(stored) => self.open(&stored).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the public key with this id, if it is one of the collection's in this role.
+    pub(crate) async fn held(&self, gun: &Gun, role: ServiceRole, id: &KeyId) -> Result<Option<PublicKey>, KeyTrouble> {
+        let stored = self.store.service_key(gun, id).await?;
+        Ok(stored.filter(|stored| stored.key.role == role).map(|stored| public_key(&stored)))
+    }
+
+    /// Returns the key of this collection and role that waits for its first use.
+    pub(crate) async fn pending(&self, gun: &Gun, role: ServiceRole) -> Result<Option<PublicKey>, KeyTrouble> {
+        let algorithm = match self.algorithm {
+            KeyAlgorithm::EcdsaP256 => KeyType::Ecdsa,
+            KeyAlgorithm::Ed25519 => KeyType::Ed25519,
+        };
+        Ok(self.store.pending_key(gun, role, &algorithm).await?.map(|stored| public_key(&stored)))
+    }
+
+    /// Makes a key and encrypts it; takes a while.
+    pub(crate) fn make(&self, gun: Gun, role: ServiceRole) -> Result<NewServiceKey, KeyTrouble> {
+        let key = PrivateKey::generate(self.algorithm.algorithm())?;
+        let private = jwe::seal_key(&key, self.secret.as_bytes(), &mut SystemRandom).map_err(KeyTrouble::NotSealed)?;
+        let public = key.public_key();
+        Ok(NewServiceKey {
+            id: public.canonical_id(),
+            gun,
+            role,
+            algorithm: public.key_type().clone(),
+            public: public.bytes().to_vec(),
+            private: EncryptedKey::new(private),
+        })
+    }
+
+    /// Stores a key that was made, or returns the one that somebody else stored meanwhile.
+    pub(crate) async fn keep(&self, made: NewServiceKey) -> Result<PublicKey, KeyTrouble> {
+        let stored = self.store.insert_pending(made, self.limits, self.clock.now()).await?;
+        Ok(public_key(&stored))
+    }
+
+    /// Returns the signers of one collection, for use on a thread that may block.
+    pub(crate) fn signers(self: &Arc<Self>, gun: &Gun) -> CollectionSigners {
+        CollectionSigners {
+            keys: Arc::clone(self),
+            gun: gun.clone(),
+            runtime: Handle::current(),
+            used: Arc::default(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Records that keys have signed, so that none of them counts as pending any more.
+    pub(crate) async fn mark_used(&self, gun: &Gun, used: BTreeSet<KeyId>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for id in used {
+            let opened = self.opened.get(&(gun.clone(), id));
+            let recently = |last: &Timestamp| now.duration_since(*last) < USE_PRECISION;
+            if opened.as_ref().is_some_and(|key| lock(&key.last_used).as_ref().is_some_and(recently)) {
+                continue;
+            }
+            self.store.mark_used(gun, &id, now).await?;
+            if let Some(opened) = opened {
+                *lock(&opened.last_used) = Some(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, stored: &ServiceKey) -> Result<OpenedKey, KeyTrouble> {
+        let id = stored.key.id;
+        let key = jwe::open_key(stored.key.private.as_str(), &stored.key.algorithm, self.secret.as_bytes())
+            .map_err(|source| KeyTrouble::Sealed { id, source })?;
+        // Whoever can write to the database must not be able to give a key another's name.
+        if key.public_key().canonical_id() != id {
+            return Err(KeyTrouble::Mismatch { id });
+        }
+        Ok(OpenedKey { key, role: stored.key.role, last_used: Mutex::new(stored.last_used) })
+    }
+}
+
+fn public_key(stored: &ServiceKey) -> PublicKey {
+    PublicKey::new(stored.key.algorithm.clone(), stored.key.public.clone())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The signers of one collection during one piece of work.
+pub(crate) struct CollectionSigners {
+    keys: Arc<ServerKeys>,
+    gun: Gun,
+    runtime: Handle,
+    used: Arc<Mutex<BTreeSet<KeyId>>>,
+    trouble: Mutex<Option<KeyTrouble>>,
+}
+
+impl CollectionSigners {
+    /// Returns the keys that have signed, or why a key could not be had.
+    pub(crate) fn finish(self) -> Result<BTreeSet<KeyId>, KeyTrouble> {
+        match self.trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(trouble) => Err(trouble),
+            None => Ok(std::mem::take(&mut *lock(&self.used))),
+        }
+    }
+
+    fn find(&self, id: &KeyId) -> Result<Option<Arc<OpenedKey>>, KeyTrouble> {
+        let place = (self.gun.clone(), *id);
+        if let Some(opened) = self.keys.opened.get(&place) {
+            return Ok(Some(opened));
+        }
+        let Some(stored) = self.runtime.block_on(self.keys.store.service_key(&self.gun, id))? else { return Ok(None) };
+        let opened = Arc::new(self.keys.open(&stored)?);
+        self.keys.opened.insert(place, Arc::clone(&opened));
+        Ok(Some(opened))
+    }
+}
+
+impl SignerSet for CollectionSigners {
+    fn signer(&self, id: &KeyId) -> Result<Option<Arc<dyn Signer>>, SignerUnavailable> {
+        match self.find(id) {
+            Ok(None) => Ok(None),
+            Ok(Some(opened)) => {
+                let signer = RoleSigner { id: *id, opened, used: Arc::clone(&self.used) };
+                Ok(Some(Arc::new(signer)))
+            }
+            Err(trouble) => {
+                let source = trouble.to_string().into();
+                *lock(&self.trouble) = Some(trouble);
+                Err(SignerUnavailable { id: *id, source })
+            }
+        }
+    }
+}
+
+/// Signs nothing but files of the key's own role.
+struct RoleSigner {
+    id: KeyId,
+    opened: Arc<OpenedKey>,
+    used: Arc<Mutex<BTreeSet<KeyId>>>,
+}
+
+/// Says that a key was asked to sign for a role that is not its own.
+#[derive(Debug, thiserror::Error)]
+#[error("the key is for {0} files only")]
+struct WrongRole(ServiceRole);
+
+impl Signer for RoleSigner {
+    fn public_key(&self) -> &PublicKey {
+        self.opened.key.public_key()
+    }
+
+    fn method(&self) -> Method {
+        self.opened.key.method()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        // Canonical JSON sorts members by their bytes, and `_type` comes first.
+        let beginning: &[u8] = match self.opened.role {
+            ServiceRole::Snapshot => br#"{"_type":"Snapshot","#,
+            ServiceRole::Timestamp => br#"{"_type":"Timestamp","#,
+        };
+        if !message.starts_with(beginning) {
+            return Err(SignError::Holder { key: self.id, source: Box::new(WrongRole(self.opened.role)) });
+        }
+        let signature = self.opened.key.sign(message)?;
+        lock(&self.used).insert(self.id);
+        Ok(signature)
+    }
+}

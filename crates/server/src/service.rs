@@ -1,0 +1,260 @@
+//! Starting and stopping.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_storage::{KeyStore, MetadataStore, SqliteStore, StoreError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::app::{App, Parts};
+use crate::cache::Sharing;
+use crate::config::{Config, Storage, Tls};
+use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
+use crate::listen::{Ending, listen};
+use crate::renewal;
+use crate::server_keys::{KeyTrouble, ServerKeys};
+use crate::tls::{Authority, Certificates, Source, TlsError};
+
+/// Pause between two looks at the certificate files.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Says why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Connections cannot be protected.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The secret does not open the keys in the database.
+    #[error(
+        "the file secret in the data folder does not open the keys in the database: restore the right one from a backup"
+    )]
+    WrongSecret(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database has keys, but the secret was missing.
+    #[error("the database has keys, but the file secret in the data folder is missing: restore it from a backup")]
+    MissingSecret,
+    /// The address cannot be listened on.
+    #[error("{address} cannot be listened on")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The trust service.
+#[derive(Debug)]
+pub struct Service;
+
+/// A trust service that answers requests; dropping it stops it at once, [`Running::shut_down`] gracefully.
+pub struct Running {
+    address: SocketAddr,
+    authority: Option<PathBuf>,
+    scheme: &'static str,
+    ending: Ending,
+    connections: TaskTracker,
+    app: Arc<App>,
+    tasks: Vec<JoinHandle<()>>,
+    sqlite: Option<SqliteStore>,
+    _data: DataDir,
+}
+
+/// How a shut-down went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was answered.
+    Completely,
+    /// Some connections were cut, because their time was up.
+    Partly,
+}
+
+impl Service {
+    /// Starts the service; it answers requests when this returns.
+    ///
+    /// # Errors
+    /// Refuses to start with anything missing, unreadable or contradictory, rather than with less protection.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        let data = DataDir::open(&config.data_dir)?;
+        let (authority, certificates) = certificates(&config, &data)?;
+        let (metadata, keys, sharing, sqlite) = stores(&config, &data).await?;
+        let secret = secret(&config, &data, &keys).await?;
+        let app = Arc::new(App::new(Parts { metadata, keys, secret, sharing }, &config));
+        let unavailable = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
+        let address = listener.local_addr().map_err(unavailable)?;
+        let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (ending, connections) = (Ending::default(), TaskTracker::new());
+        let mut tasks = vec![
+            tokio::spawn(listen(Arc::clone(&app), listener, tls, ending.clone(), connections.clone())),
+            tokio::spawn(renewal::run(Arc::clone(&app))),
+        ];
+        tasks.extend(certificates.map(|certificates| tokio::spawn(refresh(certificates))));
+        tracing::info!(%address, scheme, "the trust service is listening");
+        Ok(Running { address, authority, scheme, ending, connections, app, tasks, sqlite, _data: data })
+    }
+}
+
+impl Running {
+    /// Returns the address that is listened on, with the port that was taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the base URL for clients, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.address.ip() {
+            ip if ip.is_unspecified() || ip.is_loopback() => {
+                format!("{}://localhost:{}", self.scheme, self.address.port())
+            }
+            _ => format!("{}://{}", self.scheme, self.address),
+        }
+    }
+
+    /// Returns the file with the certificate of the own authority, if it is used: clients must trust it.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Path> {
+        self.authority.as_deref()
+    }
+
+    /// Looks at all collections now, instead of at the next interval; returns how many were signed anew.
+    pub async fn renew_now(&self) -> u64 {
+        renewal::round(&self.app).await
+    }
+
+    /// Takes no more connections, lets requests finish within the drain time, and closes the database.
+    pub async fn shut_down(mut self) -> Drained {
+        self.ending.soon.cancel();
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.connections.close();
+        let finished = tokio::time::timeout(self.app.limits.drain, self.connections.wait()).await;
+        self.ending.now.cancel();
+        self.app.work.close();
+        let worked = tokio::time::timeout(self.app.limits.drain, self.app.work.wait()).await;
+        if let Some(sqlite) = self.sqlite.take() {
+            sqlite.close().await;
+        }
+        if finished.is_ok() && worked.is_ok() { Drained::Completely } else { Drained::Partly }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ending.soon.cancel();
+        self.ending.now.cancel();
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+type Stores = (Arc<dyn MetadataStore>, Arc<dyn KeyStore>, Sharing, Option<SqliteStore>);
+
+async fn stores(config: &Config, data: &DataDir) -> Result<Stores, StartError> {
+    match &config.storage {
+        Storage::Sqlite => {
+            let store = SqliteStore::open(&data.file("trust.db")).await?;
+            Ok((Arc::new(store.clone()), Arc::new(store.clone()), Sharing::Alone, Some(store)))
+        }
+        Storage::Shared { metadata, keys } => Ok((Arc::clone(metadata), Arc::clone(keys), Sharing::Shared, None)),
+    }
+}
+
+/// Returns a secret that opens the keys in the database. A new one is made only while there are no keys.
+async fn secret(config: &Config, data: &DataDir, keys: &Arc<dyn KeyStore>) -> Result<Secret, StartError> {
+    let has_keys = keys.any_key().await?.is_some();
+    if has_keys && !data.file("secret").exists() {
+        return Err(StartError::MissingSecret);
+    }
+    let (SecretFile::Found(secret) | SecretFile::Made(secret)) = data.secret()?;
+    let check = ServerKeys::new(Arc::clone(keys), secret.clone(), config).check_secret().await;
+    match check {
+        Ok(()) => Ok(secret),
+        Err(KeyTrouble::Store(error)) => Err(error.into()),
+        Err(trouble) => Err(StartError::WrongSecret(trouble.into())),
+    }
+}
+
+type Certified = (Option<PathBuf>, Option<Arc<Certificates>>);
+
+fn certificates(config: &Config, data: &DataDir) -> Result<Certified, TlsError> {
+    match &config.tls {
+        Tls::None => Ok((None, None)),
+        Tls::Files { certificate, key } => {
+            let source = Source::Files { certificate: certificate.clone(), key: key.clone() };
+            Ok((None, Some(Certificates::load(source)?)))
+        }
+        Tls::OwnAuthority { names } => {
+            let authority = Authority::open(data)?;
+            let path = authority.certificate().to_owned();
+            let (names, addresses) = subjects(names, config.listen.ip());
+            Ok((Some(path), Some(Certificates::load(Source::Authority { authority, names, addresses })?)))
+        }
+    }
+}
+
+/// Names and addresses of the certificate: loopback, what is listened on, and what was configured.
+fn subjects(configured: &[String], listen: IpAddr) -> (Vec<String>, Vec<IpAddr>) {
+    let mut names = vec!["localhost".to_owned()];
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let mut add = |address: IpAddr| {
+        if !addresses.contains(&address) && !address.is_unspecified() {
+            addresses.push(address);
+        }
+    };
+    add(listen);
+    for name in configured {
+        match name.parse() {
+            Ok(address) => add(address),
+            Err(_) if !names.contains(name) => names.push(name.clone()),
+            Err(_) => {}
+        }
+    }
+    (names, addresses)
+}
+
+async fn refresh(certificates: Arc<Certificates>) {
+    loop {
+        tokio::time::sleep(CERTIFICATE_INTERVAL).await;
+        if let Err(error) = certificates.refresh() {
+            tracing::error!(%error, source = ?std::error::Error::source(&error), "the certificate cannot be refreshed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_name_loopback_the_listen_address_and_what_was_configured() {
+        let configured = ["trust.example".to_owned(), "192.0.2.7".to_owned(), "localhost".to_owned(), "::1".to_owned()];
+        let (names, addresses) = subjects(&configured, "198.51.100.1".parse().unwrap());
+        assert_eq!(names, ["localhost", "trust.example"]);
+        let expected = ["127.0.0.1", "::1", "198.51.100.1", "192.0.2.7"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!(addresses, expected);
+        assert_eq!(subjects(&[], "0.0.0.0".parse().unwrap()).1.len(), 2);
+    }
+}

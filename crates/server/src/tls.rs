@@ -1,0 +1,191 @@
+//! The service's certificate: from its own authority, or from files; refreshed while the service runs.
+
+mod authority;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use countersign_crypto::certificate::{Certificate, CertificateError};
+use jiff::Timestamp;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+pub(crate) use authority::Authority;
+
+/// How long a certificate of the own authority is used before the next one is made.
+const REISSUE: Duration = Duration::from_hours(30 * 24);
+
+/// Says why connections cannot be protected; the service does not start then (caller).
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or is not what it should be.
+    #[error("{path} cannot be used as {what}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: pem::Error,
+    },
+    /// The certificate and the key do not belong together, or one of them is unusable.
+    #[error("the certificate {certificate} and the key {key} cannot be used together")]
+    Pair {
+        /// The certificate chain.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// Why not.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The certificate is malformed.
+    #[error("the certificate {path} is malformed")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CertificateError,
+    },
+    /// The certificate is not valid at this time.
+    #[error("the certificate {path} is valid from {from} to {until}, not now")]
+    NotValidNow {
+        /// The file.
+        path: PathBuf,
+        /// The beginning.
+        from: Timestamp,
+        /// The end.
+        until: Timestamp,
+    },
+    /// The own authority cannot be read or written.
+    #[error("the certificate authority in the data folder cannot be used")]
+    Authority(#[source] std::io::Error),
+    /// The own authority cannot make a certificate.
+    #[error("the certificate authority in the data folder cannot make a certificate")]
+    Issue(#[from] rcgen::Error),
+    /// The cryptography does not work.
+    #[error("TLS cannot be set up")]
+    Setup(#[from] rustls::Error),
+}
+
+/// Where the certificate comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Authority { authority: Authority, names: Vec<String>, addresses: Vec<IpAddr> },
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
+/// The certificate in use.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    source: Source,
+    current: ArcSwap<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    key: Arc<CertifiedKey>,
+    at: Instant,
+    changed: [Option<SystemTime>; 2],
+}
+
+impl Certificates {
+    /// Loads or makes the certificate.
+    pub(crate) fn load(source: Source) -> Result<Arc<Self>, TlsError> {
+        let loaded = load(&source)?;
+        Ok(Arc::new(Self { source, current: ArcSwap::from_pointee(loaded) }))
+    }
+
+    /// Takes up changed files, or makes a new certificate when it is time. The old one stays in use when that fails.
+    pub(crate) fn refresh(&self) -> Result<(), TlsError> {
+        let current = self.current.load();
+        let due = match &self.source {
+            Source::Authority { .. } => current.at.elapsed() >= REISSUE,
+            Source::Files { .. } => current.changed != changed(&self.source),
+        };
+        if due {
+            self.current.store(Arc::new(load(&self.source)?));
+        }
+        Ok(())
+    }
+
+    /// Returns the settings of the TLS server: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+    pub(crate) fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.load().key))
+    }
+}
+
+/// The one provider of cryptography; named here, so that none has to be the process's default.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn load(source: &Source) -> Result<Loaded, TlsError> {
+    let changed = changed(source);
+    let key = match source {
+        Source::Authority { authority, names, addresses } => authority.issue(names, addresses, &provider())?,
+        Source::Files { certificate, key } => from_files(certificate, key)?,
+    };
+    Ok(Loaded { key: Arc::new(key), at: Instant::now(), changed })
+}
+
+fn changed(source: &Source) -> [Option<SystemTime>; 2] {
+    match source {
+        Source::Authority { .. } => [None; 2],
+        Source::Files { certificate, key } => {
+            [certificate, key].map(|path| fs_err::metadata(path).and_then(|metadata| metadata.modified()).ok())
+        }
+    }
+}
+
+fn from_files(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let unreadable = |path: &Path, what| {
+        let path = path.to_owned();
+        move |source| TlsError::File { path, what, source }
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(unreadable(certificate, "a certificate chain"))?;
+    let Some(leaf) = chain.first() else {
+        return Err(unreadable(certificate, "a certificate chain")(pem::Error::NoItemsFound));
+    };
+    check_time(certificate, leaf)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key, "an unencrypted private key"))?;
+    CertifiedKey::from_der(chain, private, &provider()).map_err(|source| TlsError::Pair {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        source,
+    })
+}
+
+/// Clients look at the real time, whatever clock the service's metadata follows.
+fn check_time(path: &Path, leaf: &CertificateDer<'_>) -> Result<(), TlsError> {
+    let malformed = |source| TlsError::Malformed { path: path.to_owned(), source };
+    let leaf = Certificate::from_der(leaf).map_err(malformed)?;
+    let (from, until, now) = (leaf.not_before(), leaf.not_after(), Timestamp::now());
+    if (from..=until).contains(&now) {
+        Ok(())
+    } else {
+        Err(TlsError::NotValidNow { path: path.to_owned(), from, until })
+    }
+}

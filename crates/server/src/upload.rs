@@ -1,0 +1,129 @@
+//! Uploads: from a request's body to parts by role.
+
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use countersign_tuf::accept::Files;
+use countersign_tuf::{Gun, RoleName};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::{Code, Failure};
+use crate::multipart::{self, MultipartError};
+use crate::publish;
+
+/// Uploads above this many bytes are counted as large.
+const LARGE: usize = 1024 * 1024;
+
+/// Publishes what a request carries; returns the number of bytes received beside the answer.
+pub(crate) async fn post<B>(app: &Arc<App>, gun: Gun, request: Request<B>) -> (u64, Result<Answer, Failure>)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let boundary = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let boundary = match multipart::boundary(boundary) {
+        Ok(boundary) => boundary,
+        Err(error) => return (0, Err(Failure::new(Code::MalformedUpload).cause(error))),
+    };
+    let received = match receive(app, request).await {
+        Ok(received) => received,
+        Err(failure) => return (0, Err(failure)),
+    };
+    let length = received.body.len() as u64;
+    let result = match parts(&received.body, &boundary) {
+        Ok(parts) => publish::publish(app, gun, parts).await.map(|()| answer::empty(StatusCode::OK)),
+        Err(failure) => Err(failure),
+    };
+    (length, result)
+}
+
+struct Received {
+    body: Bytes,
+    _large: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads the body within the limits of size, time and memory.
+async fn receive<B>(app: &App, request: Request<B>) -> Result<Received, Failure>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > app.limits.upload_bytes) {
+        return Err(too_large());
+    }
+    let mut body = request.into_body();
+    let mut received = BytesMut::new();
+    let mut large = None;
+    let begun = Instant::now();
+    loop {
+        let seconds = received.len() as u64 / u64::from(app.limits.body_rate.max(1));
+        let until = begun + app.limits.body + Duration::from_secs(seconds);
+        let Ok(frame) = tokio::time::timeout_at(until, body.frame()).await else {
+            return Err(Failure::new(Code::MalformedUpload)
+                .status(StatusCode::REQUEST_TIMEOUT)
+                .cause("the body is too slow"));
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| Failure::new(Code::MalformedUpload).cause(error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if received.len() + data.len() > app.limits.upload_bytes {
+            return Err(too_large());
+        }
+        if large.is_none() && received.len() + data.len() > LARGE {
+            large = Some(large_permit(app).await?);
+        }
+        received.extend_from_slice(&data);
+    }
+    Ok(Received { body: received.freeze(), _large: large })
+}
+
+fn too_large() -> Failure {
+    Failure::new(Code::MalformedUpload).status(StatusCode::PAYLOAD_TOO_LARGE).cause("the body is too large")
+}
+
+async fn large_permit(app: &App) -> Result<OwnedSemaphorePermit, Failure> {
+    let permit = Arc::clone(&app.large_uploads).acquire_owned();
+    match tokio::time::timeout(app.limits.patience, permit).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Failure::new(Code::Busy).cause("too many large uploads")),
+    }
+}
+
+/// Takes a body apart; the parts share its memory.
+fn parts(body: &Bytes, boundary: &str) -> Result<Files, Failure> {
+    let mut files = Files::new();
+    for part in multipart::parts(body, boundary).map_err(malformed)? {
+        let name = part.file_name.strip_suffix(".json").unwrap_or(&part.file_name);
+        let role = RoleName::parse(name)
+            .map_err(|error| Failure::new(Code::InvalidRole).detail(json!(shortened(name))).cause(error))?;
+        match files.entry(role) {
+            Entry::Vacant(place) => place.insert(body.slice_ref(part.bytes)),
+            // The reference lets the last one win in silence; which one was meant cannot be known.
+            Entry::Occupied(place) => {
+                let cause = format!("two parts for {}", place.key());
+                return Err(Failure::new(Code::MalformedUpload).cause(cause));
+            }
+        };
+    }
+    Ok(files)
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(countersign_tuf::MAX_ROLE_LENGTH).collect()
+}
+
+fn malformed(error: MultipartError) -> Failure {
+    let code = if error == MultipartError::NoFilename { Code::NoFilename } else { Code::MalformedUpload };
+    Failure::new(code).cause(error)
+}
