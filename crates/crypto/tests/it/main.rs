@@ -5,6 +5,7 @@ mod certificates;
 mod chains;
 mod golden;
 mod issuing;
+mod openssl;
 mod private_keys;
 mod public_keys;
 mod signatures;
