@@ -16,6 +16,7 @@ pub use client::{HttpClient, HttpOptions, MAX_REDIRECTS};
 pub use error::{ErrorEntry, HttpError, StatusError, TlsFault, WaitingFor};
 pub use origin::{Origin, Scheme};
 pub use proxy::{ProxyError, ProxyRules};
+pub(crate) use request::ByteStream;
 pub use request::{Patience, Request};
 pub use response::{MAX_ERROR_BODY, Response};
 pub use tls::{TlsFileError, TlsOptions, Verification};

@@ -130,14 +130,15 @@ impl Session {
         if response.status() != StatusCode::UNAUTHORIZED || response.origin() != self.http.home() {
             return Ok(response);
         }
-        let Some(again) = again else { return Ok(response) };
         self.learn(&response);
         self.forget_token(scopes);
-        if parse_challenges(response.headers()).is_empty() {
-            return Ok(response);
+        match again {
+            Some(again) if !parse_challenges(response.headers()).is_empty() => {
+                drop(response);
+                self.send_once(again, scopes, redirects).await
+            }
+            _ => Ok(response),
         }
-        drop(response);
-        self.send_once(again, scopes, redirects).await
     }
 
     async fn send_once(

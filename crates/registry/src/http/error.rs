@@ -119,6 +119,9 @@ pub enum TlsFault {
     /// Whatever answers does not speak TLS.
     #[error("it does not speak TLS (plain http on the port?)")]
     NotTls,
+    /// The connection ended in the middle of the handshake.
+    #[error("it ended the connection in the middle of the TLS handshake")]
+    CutOff,
     /// The server refuses this client, for example for want of a client certificate.
     #[error("it refuses the TLS connection: {0}")]
     Refused(String),
@@ -285,7 +288,7 @@ fn tls_fault(cause: &(dyn StdError + 'static)) -> Option<TlsFault> {
     use rustls::{CertificateError, Error};
     if let Some(error) = cause.downcast_ref::<io::Error>() {
         let cut = error.kind() == io::ErrorKind::UnexpectedEof && error.to_string().contains("tls");
-        return cut.then(|| TlsFault::Other("the TLS handshake was cut off".to_owned()));
+        return cut.then_some(TlsFault::CutOff);
     }
     Some(match cause.downcast_ref::<Error>()? {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => TlsFault::UnknownAuthority,
