@@ -3,7 +3,7 @@
 use super::{EditError, Editor};
 use crate::expires::Expires;
 use crate::metadata::{Envelope, FileMeta, Payload, Root, Snapshot};
-use crate::name::{Gun, RoleName};
+use crate::name::{Gun, RoleName, Version};
 use crate::sign::{SignerSet, SigningError, add_signatures, sign};
 use crate::verify::TrustedKeys;
 use bytes::Bytes;
@@ -24,6 +24,8 @@ pub struct Publication {
     pub gun: Gun,
     /// The files by role; without a snapshot the service makes it.
     pub parts: BTreeMap<RoleName, Bytes>,
+    /// The versions of the targets files among them.
+    pub versions: BTreeMap<RoleName, Version>,
 }
 
 /// Says why an upload could not be made.
@@ -45,7 +47,7 @@ impl Editor {
     /// # Errors
     /// A private key that is needed is not here or cannot be used.
     pub fn publication(self, signers: &dyn SignerSet, legacy: &TrustedKeys) -> Result<Publication, PublicationError> {
-        let mut parts = BTreeMap::new();
+        let (mut parts, mut versions) = (BTreeMap::new(), BTreeMap::new());
         let mut listed: BTreeMap<RoleName, Bytes> = BTreeMap::new();
         let root = self.root_part(signers, legacy)?;
         let changed_root = root.is_some();
@@ -60,6 +62,7 @@ impl Editor {
                 _ => {
                     let file = self.sign_targets(role, edited, signers)?;
                     parts.insert(role.clone(), file.clone());
+                    versions.insert(role.clone(), Self::following(role, edited.published)?);
                     file
                 }
             };
@@ -68,7 +71,7 @@ impl Editor {
         if let Some(snapshot) = self.snapshot_part(&listed, signers)? {
             parts.insert(RoleName::Snapshot, snapshot);
         }
-        Ok(Publication { gun: self.gun, parts })
+        Ok(Publication { gun: self.gun, parts, versions })
     }
 
     fn sign_targets(
@@ -143,8 +146,8 @@ impl Editor {
         }
         let (version, mut meta) = match &self.snapshot {
             Some(snapshot) => (Self::following(&role, Some(snapshot.version))?, snapshot.meta.clone()),
-            None if self.initial => (crate::name::Version::FIRST.next().unwrap_or(crate::name::Version::FIRST), BTreeMap::new()),
-            None => (crate::name::Version::FIRST, BTreeMap::new()),
+            None if self.initial => (Version::FIRST.next().unwrap_or(Version::FIRST), BTreeMap::new()),
+            None => (Version::FIRST, BTreeMap::new()),
         };
         meta.extend(listed.iter().map(|(role, file)| (role.clone(), FileMeta::of(file))));
         let snapshot = Snapshot { version, expires: expiry(self.now, SNAPSHOT_DAYS), meta };

@@ -1,0 +1,145 @@
+//! One collection, seen from this machine.
+
+use crate::error::TrustError;
+use bytes::Bytes;
+use countersign_notary::TrustService;
+use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update};
+use countersign_tuf::{Collection, Gun, Pinning, RoleName, Seen};
+use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+/// How often a read is repeated because another process changed the cache meanwhile.
+const READ_ATTEMPTS: usize = 4;
+
+/// One collection: its cache and keys in the trust directory, its metadata at the trust service.
+pub struct CollectionClient<'a> {
+    pub(crate) local: LocalCollection,
+    pub(crate) keys: KeyStore,
+    pub(crate) service: TrustService,
+    pub(crate) pinning: &'a Pinning,
+    pub(crate) passphrases: &'a dyn PassphraseSource,
+    pub(crate) now: Timestamp,
+    pub(crate) lost_root: LostRoot,
+}
+
+impl<'a> CollectionClient<'a> {
+    /// Opens a collection.
+    ///
+    /// # Errors
+    /// The name cannot be kept in a trust directory.
+    pub fn new(
+        directory: &TrustDirectory,
+        service: TrustService,
+        pinning: &'a Pinning,
+        passphrases: &'a dyn PassphraseSource,
+        now: Timestamp,
+    ) -> Result<Self, TrustError> {
+        let local = directory.collection(service.gun())?;
+        let lost_root = LostRoot::Refuse;
+        Ok(Self { local, keys: directory.keys(), service, pinning, passphrases, now, lost_root })
+    }
+
+    /// Chooses what happens when the cached root is gone although the collection was known before.
+    #[must_use]
+    pub fn lost_root(mut self, choice: LostRoot) -> Self {
+        self.lost_root = choice;
+        self
+    }
+
+    /// Returns the collection's name.
+    #[must_use]
+    pub fn gun(&self) -> &Gun {
+        self.local.gun()
+    }
+
+    /// Returns the trust service.
+    #[must_use]
+    pub fn service(&self) -> &TrustService {
+        &self.service
+    }
+
+    /// Returns the key store.
+    #[must_use]
+    pub fn keys(&self) -> &KeyStore {
+        &self.keys
+    }
+
+    /// Brings the view of the collection up to date and keeps what was verified.
+    ///
+    /// A trust directory that cannot be written to does not prevent verification.
+    ///
+    /// # Errors
+    /// The collection cannot be verified; nothing of the attempt is kept.
+    pub async fn update(&self, purpose: Purpose) -> Result<Collection, TrustError> {
+        for _ in 1..READ_ATTEMPTS {
+            let seen = self.local.read_seen()?;
+            let collection = self.run(purpose, seen.as_deref()).await?;
+            if self.keep(&collection, seen.as_deref())? == Kept::Yes {
+                return Ok(collection);
+            }
+        }
+        self.run(purpose, self.local.read_seen()?.as_deref()).await
+    }
+
+    async fn run(&self, purpose: Purpose, seen: Option<&[u8]>) -> Result<Collection, TrustError> {
+        let seen = match seen {
+            Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
+                gun: self.gun().clone(),
+                error,
+                path: self.local.path().join("metadata/seen.json").display().to_string(),
+            })?,
+            None => Seen::default(),
+        };
+        let (gun, now, lost_root) = (self.gun().clone(), self.now, self.lost_root);
+        let mut update = Update::begin(Request { gun, now, pinning: self.pinning, seen, purpose, lost_root });
+        loop {
+            let answer = match update.next() {
+                Step::Read(role) => self.cached(role)?,
+                Step::Fetch(wanted) => self.service.fetch(wanted).await,
+                Step::Done => return Ok(update.finish()?),
+            };
+            update.feed(answer)?;
+        }
+    }
+
+    /// Reads the cache. Only the root's faults matter: everything else can be fetched again.
+    fn cached(&self, role: &RoleName) -> Result<Answer, TrustError> {
+        match self.local.read(role) {
+            Ok(Some(bytes)) => Ok(Answer::File(bytes.into())),
+            Ok(None) if *role == RoleName::Root && self.local.has_any()? => Ok(Answer::Remnants),
+            Ok(None) => Ok(Answer::Missing),
+            Err(error) if *role == RoleName::Root => Err(error.into()),
+            Err(_) => Ok(Answer::Missing),
+        }
+    }
+
+    /// Keeps what a whole update has verified, unless another process has been here since it began.
+    fn keep(&self, collection: &Collection, seen_before: Option<&[u8]>) -> Result<Kept, TrustError> {
+        let record = collection.seen().write();
+        let locked = match self.local.lock() {
+            Ok(locked) => locked,
+            Err(error) if error.is_unwritable() => return Ok(Kept::Yes),
+            Err(error) => return Err(error.into()),
+        };
+        if self.local.read_seen()?.as_deref() != seen_before {
+            return Ok(Kept::Overtaken);
+        }
+        let present: BTreeSet<RoleName> = collection.all_targets().map(|(role, _)| role.clone()).collect();
+        let mut update = CacheUpdate::new().seen(record).keep_delegations(present);
+        for (role, file) in collection.downloaded() {
+            update = update.store(role.clone(), file.to_vec());
+        }
+        match locked.commit(update) {
+            Ok(()) => Ok(Kept::Yes),
+            Err(error) if error.is_unwritable() => Ok(Kept::Yes),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Kept {
+    Yes,
+    Overtaken,
+}

@@ -1,0 +1,81 @@
+//! From a repository's name to its trust service, with docker's certificates and credentials.
+
+use countersign_image::RegistryHost;
+use countersign_notary::{Access, ServiceAddress, ServiceAddressError, TrustService};
+use countersign_registry::auth::Session;
+use countersign_registry::credentials::{CredentialError, CredentialStore};
+use countersign_registry::http::{
+    HttpClient, HttpError, HttpOptions, Origin, ProxyError, ProxyRules, TlsFileError, TlsOptions,
+};
+use countersign_tuf::Gun;
+use std::path::PathBuf;
+
+/// Where trust services are and how this machine introduces itself there.
+#[derive(Debug)]
+pub struct Connection {
+    /// Docker's configuration directory, whose `tls/<host:port>/` holds authorities and client certificates.
+    pub docker_config: PathBuf,
+    /// One service for every registry (`DOCKER_CONTENT_TRUST_SERVER`); none means the registry's own host.
+    pub server: Option<ServiceAddress>,
+    /// The proxies to use.
+    pub proxies: ProxyRules,
+    /// Where the registries' credentials are kept.
+    pub credentials: CredentialStore,
+}
+
+/// Says why a trust service cannot be reached as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The address is no address.
+    #[error(transparent)]
+    Address(#[from] ServiceAddressError),
+    /// A certificate or key file cannot be used.
+    #[error("error establishing connection to trust repository: {0}")]
+    Tls(#[from] TlsFileError),
+    /// The proxy settings cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The address cannot be used.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The registry's credentials cannot be had.
+    #[error("cannot get the credentials for {registry}: {error}")]
+    Credentials {
+        /// The registry.
+        registry: String,
+        /// Why.
+        error: CredentialError,
+    },
+}
+
+impl Connection {
+    /// Returns the service's address for a registry.
+    ///
+    /// # Errors
+    /// No service is named, and the registry's name makes no address.
+    pub fn address(&self, registry: &RegistryHost) -> Result<ServiceAddress, ConnectionError> {
+        match &self.server {
+            Some(server) => Ok(server.clone()),
+            None => Ok(ServiceAddress::of_registry(registry.as_str())?),
+        }
+    }
+
+    /// Opens a collection at its service; nothing is sent yet.
+    ///
+    /// The credentials are those of the registry. The service's certificate is always verified, also where docker does
+    /// not: for registries on loopback addresses.
+    ///
+    /// # Errors
+    /// The address, certificates, proxies or credentials cannot be used.
+    pub async fn open(&self, registry: &RegistryHost, gun: &Gun, access: Access) -> Result<TrustService, ConnectionError> {
+        let address = self.address(registry)?;
+        let mut options = HttpOptions::new(Origin::of(address.url())?);
+        options.tls = TlsOptions::from_directory(&self.docker_config.join("tls").join(address.authority()))?;
+        options.proxies = self.proxies.clone();
+        let credential = self.credentials.find(registry).await;
+        let credential =
+            credential.map_err(|error| ConnectionError::Credentials { registry: registry.as_str().to_owned(), error })?;
+        let session = Session::new(HttpClient::new(options), credential);
+        Ok(TrustService::new(address, gun.clone(), session, access))
+    }
+}

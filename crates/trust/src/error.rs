@@ -1,0 +1,114 @@
+//! What can go wrong, told apart by whose fault it is.
+
+use crate::connection::ConnectionError;
+use countersign_notary::ServiceError;
+use countersign_tuf::editor::{EditError, PublicationError};
+use countersign_tuf::update::UpdateError;
+use countersign_tuf::{Gun, LookupError, RoleName, SeenError, SigningError};
+use countersign_vault::{CollectionError, FileError, KeyStoreError, LockError};
+
+/// Says why something could not be done with a collection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// The collection could not be verified.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// The name is not signed, or its signer cannot be verified.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The name is signed without the hash that images are found by.
+    #[error("{name} is signed without a sha256 digest, so no image can be found by it")]
+    NoDigest {
+        /// The name.
+        name: String,
+    },
+    /// The trust service did not do what was asked.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// The trust service cannot be reached as configured.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// A change cannot be made.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// New metadata could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// None of the delegations' keys is here.
+    #[error("no valid signing keys for delegation roles: {gun} is signed by {}", roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    NoDelegationKey {
+        /// The collection.
+        gun: Gun,
+        /// The delegations that could sign.
+        roles: Vec<RoleName>,
+    },
+    /// A name would stay released by roles whose keys are not here.
+    #[error("{name} is also signed by {role}, whose key is not here: it would stay valid")]
+    StaysReleased {
+        /// The name.
+        name: String,
+        /// The role.
+        role: RoleName,
+    },
+    /// There is nothing that could be revoked.
+    #[error("no signed tags to remove from {0}")]
+    NothingSigned(Gun),
+    /// The service lost a collection that was published.
+    #[error("the trust service has no data for {0}, although this machine has seen it published: it was deleted, or this is another service")]
+    Vanished(Gun),
+    /// Somebody else published first.
+    #[error("{0} was published by somebody else at the same moment: try again to sign in their collection")]
+    TakenOver(Gun),
+    /// Others kept publishing.
+    #[error("{gun} was changed by others {attempts} times in a row while this change was prepared: try again")]
+    Busy {
+        /// The collection.
+        gun: Gun,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The service said yes, but serves something else.
+    #[error("the trust service confirmed the publication of {0}, but does not serve it: do not rely on the signature")]
+    NotStored(Gun),
+    /// The record of versions seen is damaged.
+    #[error("the record of versions seen of {gun} is damaged ({error}): remove {path} only if you know why")]
+    Seen {
+        /// The collection.
+        gun: Gun,
+        /// What is wrong.
+        error: SeenError,
+        /// The file.
+        path: String,
+    },
+    /// The trust directory cannot be used.
+    #[error(transparent)]
+    Collection(#[from] CollectionError),
+    /// A private key cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// A certificate or key could not be made.
+    #[error("cannot make a key: {0}")]
+    Making(String),
+}
+
+impl From<PublicationError> for TrustError {
+    fn from(error: PublicationError) -> Self {
+        match error {
+            PublicationError::Edit(edit) => edit.into(),
+            PublicationError::Signing(signing) => signing.into(),
+        }
+    }
+}
+
+impl From<FileError> for TrustError {
+    fn from(error: FileError) -> Self {
+        Self::Collection(error.into())
+    }
+}
+
+impl From<LockError> for TrustError {
+    fn from(error: LockError) -> Self {
+        Self::Collection(error.into())
+    }
+}

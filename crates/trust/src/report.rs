@@ -1,0 +1,190 @@
+//! Who signed what: the data that `inspect` prints, as docker orders it.
+
+use countersign_crypto::digest::Sha256Digest;
+use countersign_tuf::{Collection, RoleName};
+use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The report about one collection; the JSON members are docker's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Report {
+    /// The name as it was asked for.
+    pub name: String,
+    /// The released tags in natural order.
+    pub signed_tags: Vec<SignedTag>,
+    /// The signers and their keys (canonical ids), names descending.
+    pub signers: Vec<Owner>,
+    /// The root and repository keys.
+    pub administrative_keys: Vec<Owner>,
+}
+
+/// One released tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SignedTag {
+    /// The tag.
+    pub signed_tag: String,
+    /// The digest in hexadecimal.
+    pub digest: String,
+    /// Who signed it.
+    pub signers: Vec<String>,
+}
+
+/// Somebody and their keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Owner {
+    /// Who.
+    pub name: String,
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
+/// A key's id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Key {
+    /// The id.
+    #[serde(rename = "ID")]
+    pub id: String,
+}
+
+/// What docker calls whoever holds the repository key.
+pub const REPOSITORY_ADMINISTRATOR: &str = "Repo Admin";
+
+impl Report {
+    /// Makes the report about a collection, or about one tag of it.
+    #[must_use]
+    pub fn new(name: &str, collection: &Collection, tag: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            signed_tags: signed_tags(collection, tag),
+            signers: signers(collection),
+            administrative_keys: administrative_keys(collection),
+        }
+    }
+}
+
+fn is_releasing(role: &RoleName) -> bool {
+    matches!(role.as_str(), "targets" | "targets/releases")
+}
+
+/// One row per released pair of tag and digest; its signers are all other roles that say the same.
+fn signed_tags(collection: &Collection, only: Option<&str>) -> Vec<SignedTag> {
+    type Row = (bool, Vec<String>);
+    let mut rows: BTreeMap<(String, Sha256Digest), Row> = BTreeMap::new();
+    for (role, paths) in collection.roles() {
+        let Some(file) = collection.targets(&role) else { continue };
+        let mut enter = |name: &str, sha256: Option<Sha256Digest>| {
+            let Some(sha256) = sha256.filter(|_| paths.allow(name)) else { return };
+            let row = rows.entry((name.to_owned(), sha256)).or_default();
+            if is_releasing(&role) {
+                row.0 = true;
+            } else {
+                row.1.push(role.as_str().trim_start_matches("targets/").to_owned());
+            }
+        };
+        match only {
+            Some(tag) => enter(tag, file.entries.get(tag).and_then(|meta| meta.sha256)),
+            None => file.entries.iter().for_each(|(name, meta)| enter(&name, meta.sha256)),
+        }
+    }
+    let released = rows.into_iter().filter(|(_, (released, _))| *released);
+    let mut tags: Vec<SignedTag> = released
+        .map(|((signed_tag, sha256), (_, mut signers))| {
+            signers.sort();
+            if signers.is_empty() {
+                signers.push(REPOSITORY_ADMINISTRATOR.to_owned());
+            }
+            SignedTag { signed_tag, digest: sha256.hex(), signers }
+        })
+        .collect();
+    tags.sort_by(|a, b| natural(&a.signed_tag, &b.signed_tag).then_with(|| a.digest.cmp(&b.digest)));
+    tags
+}
+
+fn signers(collection: &Collection) -> Vec<Owner> {
+    let mut owners = Vec::new();
+    for (_, file) in collection.all_targets() {
+        for role in file.delegations.iter().filter(|role| !is_releasing(&role.name)) {
+            let keys = role.keys.key_ids.iter().filter_map(|id| file.delegations.keys.get(id));
+            let keys: BTreeSet<Key> = keys.map(|key| Key { id: key.canonical_id().to_string() }).collect();
+            let name = role.name.as_str().trim_start_matches("targets/").to_owned();
+            owners.push(Owner { name, keys: keys.into_iter().collect() });
+        }
+    }
+    owners.sort_by(|a, b| b.name.cmp(&a.name));
+    owners
+}
+
+fn administrative_keys(collection: &Collection) -> Vec<Owner> {
+    [("Root", RoleName::Root), ("Repository", RoleName::Targets)]
+        .into_iter()
+        .map(|(name, role)| {
+            let ids = collection.root().trusted(&role).map(|keys| keys.key_ids.as_slice()).unwrap_or_default();
+            Owner { name: name.to_owned(), keys: ids.iter().map(|id| Key { id: id.to_string() }).collect() }
+        })
+        .collect()
+}
+
+/// Compares names so that numbers in them count as numbers: `1.9` before `1.10`, as docker sorts tags.
+#[must_use]
+pub fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let (digits_a, digits_b) = (leading_digits(a), leading_digits(b));
+        if digits_a > 0 && digits_b > 0 {
+            let (number_a, rest_a) = a.split_at(digits_a);
+            let (number_b, rest_b) = b.split_at(digits_b);
+            let (plain_a, plain_b) = (without_zeros(number_a), without_zeros(number_b));
+            let order = plain_a.len().cmp(&plain_b.len()).then_with(|| plain_a.cmp(plain_b));
+            let order = order.then_with(|| digits_a.cmp(&digits_b));
+            if order.is_ne() {
+                return order;
+            }
+            (a, b) = (rest_a, rest_b);
+            continue;
+        }
+        match (a.split_first(), b.split_first()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => return Ordering::Less,
+            (Some(_), None) => return Ordering::Greater,
+            (Some((x, rest_a)), Some((y, rest_b))) => {
+                if x != y {
+                    return x.cmp(y);
+                }
+                (a, b) = (rest_a, rest_b);
+            }
+        }
+    }
+}
+
+fn leading_digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+fn without_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+    digits.get(zeros..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_in_natural_order() {
+        let mut tags = ["v10", "1.10", "a", "v2", "V3", "1.9", "1.9.0"];
+        tags.sort_by(|a, b| natural(a, b));
+        assert_eq!(tags, ["1.9", "1.9.0", "1.10", "V3", "a", "v2", "v10"]);
+    }
+
+    #[test]
+    fn numbers_of_any_length_have_an_order() {
+        let long = "9".repeat(400);
+        assert_eq!(natural(&format!("v{long}"), "v1"), Ordering::Greater);
+        assert_eq!(natural("01", "1"), Ordering::Greater);
+        assert_eq!(natural("", ""), Ordering::Equal);
+    }
+}

@@ -1,0 +1,170 @@
+//! Signing tags and finding signed ones, by docker's convention.
+
+use crate::client::CollectionClient;
+use crate::error::TrustError;
+use crate::publish::{Origin, Published};
+use countersign_crypto::KeyId;
+use countersign_crypto::digest::Sha256Digest;
+use countersign_tuf::metadata::FileMeta;
+use countersign_tuf::update::Purpose;
+use countersign_tuf::{Change, Collection, RoleName};
+
+/// Returns the roles that release a tag, in the order in which they are asked: `targets/releases`, then `targets`.
+#[must_use]
+pub fn releases() -> Vec<RoleName> {
+    RoleName::parse("targets/releases").into_iter().chain([RoleName::Targets]).collect()
+}
+
+/// A tag as it is released: what it stands for and who answers for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasedTag {
+    /// The tag.
+    pub name: String,
+    /// The digest of the image's manifest or index.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub length: u64,
+    /// The role that released it.
+    pub role: RoleName,
+    /// The keys (TUF ids) that signed the role's file.
+    pub key_ids: Vec<KeyId>,
+}
+
+impl ReleasedTag {
+    /// Looks a tag up in a verified view.
+    ///
+    /// A tag that only another delegation has signed is not released.
+    ///
+    /// # Errors
+    /// The tag is not released, or the role that would be asked first cannot be verified.
+    pub fn find(collection: &Collection, name: &str) -> Result<Self, TrustError> {
+        let found = released(collection, name)?;
+        let sha256 = found.1.sha256.ok_or_else(|| TrustError::NoDigest { name: name.to_owned() })?;
+        let key_ids = collection.targets(&found.0).map(|file| file.signers().collect()).unwrap_or_default();
+        Ok(Self { name: name.to_owned(), sha256, length: found.1.length, role: found.0, key_ids })
+    }
+}
+
+/// Asks the releasing roles in turn; below `targets/releases` its whole subtree counts, of `targets` only itself.
+fn released(collection: &Collection, name: &str) -> Result<(RoleName, FileMeta), TrustError> {
+    let roles = releases();
+    let found = collection.get(name, &roles)?;
+    let inside = roles.first().is_some_and(|releases| found.role.as_str().starts_with(releases.as_str()));
+    if found.role == RoleName::Targets || inside {
+        Ok((found.role, found.meta))
+    } else {
+        Err(countersign_tuf::LookupError::NotFound(name.to_owned()).into())
+    }
+}
+
+/// A tag to be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignRequest {
+    /// The tag.
+    pub name: String,
+    /// The digest of the image's manifest or index as the registry holds it.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub length: u64,
+}
+
+/// What became of signing.
+#[derive(Debug)]
+pub struct Signed {
+    /// The tags as they are released now.
+    pub tags: Vec<ReleasedTag>,
+    /// Whether anything was signed: not if all tags had these digests already.
+    pub news: News,
+    /// The verified view that proves it.
+    pub collection: Collection,
+}
+
+/// Whether signing made a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The collection was made by this.
+    NewCollection,
+    /// New signatures were published.
+    Published,
+    /// The tags were released with these digests already; nothing was signed.
+    AlreadySigned,
+}
+
+impl CollectionClient<'_> {
+    /// Finds a released tag.
+    ///
+    /// # Errors
+    /// The collection cannot be verified or the tag is not released.
+    pub async fn find(&self, name: &str) -> Result<(ReleasedTag, Collection), TrustError> {
+        let collection = self.update(Purpose::Read).await?;
+        Ok((ReleasedTag::find(&collection, name)?, collection))
+    }
+
+    /// Signs tags in one publication.
+    ///
+    /// Without delegations the repository key signs. With delegations those signers sign whose keys are here, and never
+    /// the repository key (docker's convention), so that everybody signs for what is theirs.
+    ///
+    /// # Errors
+    /// Nothing was signed, or it is not certain that it was.
+    pub async fn sign(&self, requests: &[SignRequest]) -> Result<Signed, TrustError> {
+        let published = self.publish(&|base| self.changes(base, requests)).await?;
+        let (collection, news) = match published {
+            Published::Unchanged(collection) => (*collection, News::AlreadySigned),
+            Published::Stored { collection, origin: Origin::New, .. } => (*collection, News::NewCollection),
+            Published::Stored { collection, .. } => (*collection, News::Published),
+        };
+        let tags = requests.iter().map(|request| {
+            let tag = ReleasedTag::find(&collection, &request.name)?;
+            let ours = tag.sha256 == request.sha256 && tag.length == request.length;
+            if ours { Ok(tag) } else { Err(TrustError::NotStored(self.gun().clone())) }
+        });
+        Ok(Signed { tags: tags.collect::<Result<_, _>>()?, news, collection })
+    }
+
+    fn changes(&self, base: Option<&Collection>, requests: &[SignRequest]) -> Result<Vec<Change>, TrustError> {
+        let mut changes = Vec::new();
+        for request in requests {
+            let roles = match base {
+                Some(collection) => self.signing_roles(collection, &request.name)?,
+                None => vec![RoleName::Targets],
+            };
+            let meta = FileMeta::of_manifest(request.sha256, request.length);
+            let add = |role| Change::AddTarget { role, name: request.name.clone(), meta: meta.clone() };
+            changes.extend(roles.into_iter().map(add));
+        }
+        Ok(changes)
+    }
+
+    /// Decides which roles sign a tag here.
+    pub(crate) fn signing_roles(&self, collection: &Collection, name: &str) -> Result<Vec<RoleName>, TrustError> {
+        let Some(targets) = collection.targets(&RoleName::Targets) else { return Ok(vec![RoleName::Targets]) };
+        let delegated: Vec<_> = targets.delegations.iter().collect();
+        if delegated.is_empty() {
+            return Ok(vec![RoleName::Targets]);
+        }
+        let mut roles = Vec::new();
+        for role in &delegated {
+            let allowed = collection.effective_paths(&role.name).is_some_and(|paths| paths.allow(name));
+            let keys = role.keys.key_ids.iter().filter_map(|id| targets.delegations.keys.get(id));
+            let ids: Vec<KeyId> = keys.map(countersign_crypto::PublicKey::canonical_id).collect();
+            if allowed && self.has_any_key(&ids)? {
+                roles.push(role.name.clone());
+            }
+        }
+        if roles.is_empty() {
+            let roles = delegated.iter().map(|role| role.name.clone()).collect();
+            return Err(TrustError::NoDelegationKey { gun: self.gun().clone(), roles });
+        }
+        Ok(roles)
+    }
+
+    pub(crate) fn has_any_key(&self, ids: &[KeyId]) -> Result<bool, TrustError> {
+        for id in ids {
+            if self.keys.find(id)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
