@@ -1,6 +1,7 @@
 //! What can be asked of an engine.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ mod transfer;
 
 const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
 const API_VERSION: &str = "api-version";
+/// How long the text of an error may take to come.
+const MESSAGE_TIME: Duration = Duration::from_secs(5);
 /// The deepest nesting of an error.
 const MESSAGE_DEPTH: usize = 8;
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
@@ -131,7 +134,7 @@ async fn send(transport: &Transport, version: ApiVersion, call: Call) -> Result<
         return Ok(answer);
     }
     let status = answer.status;
-    let body = answer.body.beginning(limits.message_bytes).await;
+    let body = answer.body.beginning(limits.message_bytes, MESSAGE_TIME).await;
     Err(EngineError::Api { status: Some(status.as_u16()), message: message(status, &body) })
 }
 

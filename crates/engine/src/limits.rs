@@ -11,7 +11,7 @@ pub struct Limits {
     pub connect: Duration,
     /// Time to the first byte of an answer after the last byte of the question: 2 minutes.
     pub first_byte: Duration,
-    /// Time between two pieces of an answer: 10 minutes, because engines are silent while they unpack a large layer.
+    /// Time between two pieces of progress or of an archive, and for the whole of any other answer: 10 minutes, because engines are silent while they unpack a large layer.
     pub idle: Duration,
     /// Length of one line of progress: 1 MiB.
     pub line_bytes: usize,

@@ -181,8 +181,14 @@ impl AnswerBody {
         }
     }
 
-    /// Reads the body to its end.
-    pub(crate) async fn all(mut self, limit: usize) -> Result<Vec<u8>, EngineError> {
+    /// Reads the body to its end, within one span of silence altogether.
+    pub(crate) async fn all(self, limit: usize) -> Result<Vec<u8>, EngineError> {
+        let idle = self.idle;
+        let silent = |_| EngineError::Silent { waiting_for: "sending its whole answer", limit: idle };
+        timeout(idle, self.read_all(limit)).await.map_err(silent)?
+    }
+
+    async fn read_all(mut self, limit: usize) -> Result<Vec<u8>, EngineError> {
         let mut whole = Vec::new();
         while let Some(bytes) = self.next().await? {
             if whole.len().saturating_add(bytes.len()) > limit {
@@ -193,14 +199,17 @@ impl AnswerBody {
         Ok(whole)
     }
 
-    /// Reads the beginning of the body; what cannot be read is left out.
-    pub(crate) async fn beginning(mut self, limit: usize) -> Vec<u8> {
+    /// Reads the beginning of the body, as much as comes in so much time; what cannot be read is left out.
+    pub(crate) async fn beginning(mut self, limit: usize, time: Duration) -> Vec<u8> {
         let mut start = Vec::new();
-        while start.len() < limit
-            && let Ok(Some(bytes)) = self.next().await
-        {
-            start.extend_from_slice(&bytes);
-        }
+        let reading = async {
+            while start.len() < limit
+                && let Ok(Some(bytes)) = self.next().await
+            {
+                start.extend_from_slice(&bytes);
+            }
+        };
+        let _ = timeout(time, reading).await;
         start.truncate(limit);
         start
     }

@@ -75,6 +75,13 @@ impl DockerClient {
             .with_env("DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE", fixtures::REPOSITORY_PASSPHRASE)
     }
 
+    /// The same with the contents of a golden trust directory, such as `docker28/owner/trust`.
+    #[must_use]
+    pub fn with_golden_trust(self, name: &str) -> Self {
+        fixtures::copy_to(name, &self.config_dir().join("trust"));
+        self
+    }
+
     /// Writes `config.json`.
     pub fn write_configuration(&self, configuration: &Value) {
         fs::write(self.config_dir().join("config.json"), configuration.to_string()).expect("docker's configuration");

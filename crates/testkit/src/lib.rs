@@ -4,6 +4,21 @@
 //! dropped, also when the test panics, and also when the test's process is killed. Servers inside the process run on
 //! a thread of their own, so that a test may block on a command that talks to them.
 //!
+//! A whole end-to-end test:
+//!
+//! ```no_run
+//! use countersign_testkit::{DockerClient, DockerRegistry, Dockerd, TrustService};
+//!
+//! let (engine, registry) = (Dockerd::start(), DockerRegistry::start());
+//! // In a test of the program: env!("CARGO_BIN_EXE_countersign").
+//! let service = TrustService::start("/path/to/countersign");
+//! let name = format!("{}/acme/app:v1", registry.host());
+//! engine.build(&name, "hello");
+//! let docker = service.trusting(DockerClient::v28()).with_engine(&engine);
+//! let pushed = docker.run(&["push", &name]).succeeded();
+//! assert!(pushed.stdout.contains("Successfully signed"), "{pushed}");
+//! ```
+//!
 //! Apart from [`memory_registry`], which the demo uses, functions panic when the environment cannot do what a test
 //! needs (a tool is not installed, a port cannot be had): a test without its tool fails, it is never skipped.
 #![expect(

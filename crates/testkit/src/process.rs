@@ -177,8 +177,9 @@ fn spawn(command: Command) -> io::Result<Child> {
 #[cfg(test)]
 mod tests {
     use super::{Process, Readiness};
-    use std::process::Command;
-    use std::time::Duration;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     fn shell(script: &str, folder: &tempfile::TempDir) -> Process {
         let mut command = Command::new("sh");
@@ -204,6 +205,34 @@ mod tests {
         drop(process);
         assert!(!alive(&id));
         assert!(!alive(&child));
+    }
+
+    #[test]
+    fn a_test_that_is_killed_leaves_nothing_running() {
+        const ROLE: &str = "TESTKIT_KILLED_TEST";
+        if std::env::var_os(ROLE).is_some() {
+            // This is the test that will be killed.
+            let folder = tempfile::tempdir().unwrap();
+            let mut process = shell("echo ready; exec sleep 600", &folder);
+            process.wait_until(Duration::from_secs(5), || {
+                std::fs::read_to_string(folder.path().join("log")).unwrap().contains("ready").into()
+            });
+            println!("started={}", process.id());
+            std::thread::sleep(Duration::from_mins(1));
+        }
+        let mut victim = Command::new(std::env::current_exe().unwrap());
+        victim.args(["--exact", "process::tests::a_test_that_is_killed_leaves_nothing_running", "--nocapture"]);
+        let mut victim = victim.env(ROLE, "1").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let id = lines.find_map(|line| line.split_once("started=").map(|(_, id)| id.to_owned())).unwrap();
+        assert!(alive(&id));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let end = Instant::now() + Duration::from_secs(5);
+        while alive(&id) {
+            assert!(Instant::now() < end, "{id} is still running");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[test]

@@ -229,6 +229,14 @@ mod tests {
         assert_eq!(parse(&format!(r#"{{"aux":{untagged}}}"#)).unwrap(), Some(Event::Note(untagged.into())));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in "[\\[\\]{}\",:0-9a-z\\\\]{0,64}", note in proptest::bool::ANY) {
+            let line = if note { format!("{{\"aux\":{line}}}") } else { line };
+            let _ = parse(&line);
+        }
+    }
+
     #[test]
     fn an_error_is_the_engines_own_words() {
         for line in [r#"{"error":"denied"}"#, r#"{"errorDetail":{"message":"denied","code":1},"error":"other"}"#] {

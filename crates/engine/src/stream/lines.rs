@@ -106,6 +106,15 @@ mod tests {
         assert!(lines(&limits, &["12345\n"]).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn how_the_bytes_are_cut_does_not_matter(text in "[a\n\r ]{0,64}", cut in 0_usize..64) {
+            let (first, second) = text.split_at(cut.min(text.len()));
+            let limits = Limits::default();
+            proptest::prop_assert_eq!(lines(&limits, &[first, second]).unwrap(), lines(&limits, &[&text]).unwrap());
+        }
+    }
+
     #[test]
     fn an_endless_stream_is_refused() {
         let limits = Limits { stream_bytes: 8, ..Limits::default() };

@@ -192,6 +192,21 @@ async fn an_engine_that_is_silent_is_given_up() {
 }
 
 #[tokio::test]
+async fn an_answer_that_drips_is_given_up() {
+    let fake = Fake::start();
+    let facts = format!("{{\"Id\":\"{}\"}}", digest("ab"));
+    let drip = |reply: Reply| reply.chunked().then_dripping(facts.as_bytes(), Duration::from_millis(100));
+    fake.server.on("/v1.41/images/a:1/json", drip(Reply::ok("")));
+    let (engine, name) = (fake.connect().await.unwrap(), ImageName::from(&Reference::parse("a:1").unwrap()));
+    let start = Instant::now();
+    assert!(matches!(engine.inspect(&name).await, Err(EngineError::Silent { .. })));
+    assert!(start.elapsed() < Duration::from_secs(2));
+    fake.server.on("/v1.41/images/a:1/json", drip(Reply::status(500)));
+    assert!(matches!(engine.inspect(&name).await, Err(EngineError::Api { status: Some(500), .. })));
+    assert!(start.elapsed() < Duration::from_secs(9));
+}
+
+#[tokio::test]
 async fn an_engine_that_is_slow_is_waited_for() {
     let slow = Reply::ok("").chunked().then_dripping(aux("v1", &digest("aa")).as_bytes(), Duration::from_millis(5));
     let outcome = Fake::start().push(slow.after(Duration::from_millis(100))).await;

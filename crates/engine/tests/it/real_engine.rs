@@ -2,7 +2,7 @@
 
 use countersign_engine::{Engine, EngineError, Event, ImageName, Limits, PushTarget, RegistryAuth, pushed_manifest};
 use countersign_image::{Digest, Reference};
-use countersign_testkit::{Account, DockerRegistry, Dockerd, Image, MemoryRegistry, Tool};
+use countersign_testkit::{Account, DockerRegistry, Dockerd, Image, MemoryRegistry, TokenService, Tool};
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::{connect, endpoint, repository, tag};
@@ -99,6 +99,38 @@ async fn credentials_reach_the_registry() {
     assert!(matches!(push(&wrong).await, Err(EngineError::Api { .. })));
     let account = Account::ALICE;
     push(&RegistryAuth::password(registry.host(), account.name, account.password.into())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_token_reaches_the_registrys_token_service() {
+    let tokens = TokenService::start();
+    let (docker, registry) = (Dockerd::start(), DockerRegistry::builder().tokens(&tokens).start());
+    let engine = connect(&docker.host()).await;
+    let app = repository(&format!("{}/acme/app", registry.host()));
+    docker.build(&format!("{app}:v1"), "one");
+    let tag = tag("v1");
+    let push = |account: Account| {
+        let auth = RegistryAuth::identity_token(registry.host(), TokenService::refresh_token(account).into());
+        engine.push(&app, PushTarget::Tag(&tag), &auth).finish()
+    };
+    push(Account::ALICE).await.unwrap();
+    let refused = push(Account::BOB).await.unwrap_err();
+    assert!(refused.to_string().contains("denied"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_tag_that_moved_does_not_change_what_is_pulled() {
+    let (docker, registry) = (Dockerd::start(), MemoryRegistry::start().unwrap());
+    let engine = connect(&docker.host()).await;
+    let app = repository(&format!("{}/acme/app", registry.host()));
+    let good = registry.put_image("acme/app", "v1", &Image::with_message("good")).unwrap();
+    let evil = registry.put_image("acme/app", "evil", &Image::with_message("evil")).unwrap();
+    registry.repoint_tag("acme/app", "v1", &evil).unwrap();
+    let digest = Digest::parse(&good).unwrap();
+    engine.pull(&app, &digest, None, &RegistryAuth::anonymous()).finish().await.unwrap();
+    let facts = engine.confirm(&app, &digest).await.unwrap();
+    assert_eq!(facts.id, Digest::of(&Image::with_message("good").config));
+    assert!(registry.take_request_lines().iter().all(|line| !line.contains("/manifests/v1")));
 }
 
 #[tokio::test]
