@@ -33,7 +33,7 @@ pub struct TrustServiceBuilder {
 
 impl TrustService {
     /// Where the service writes the certificate of its own authority, below its data folder.
-    pub const AUTHORITY: &str = "tls/ca.pem";
+    pub const AUTHORITY: &str = "ca.pem";
 
     /// Starts a service with nothing configured; `program` is `env!("CARGO_BIN_EXE_countersign")`.
     #[must_use]

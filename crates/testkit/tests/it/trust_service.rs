@@ -11,8 +11,8 @@ fn stand_in(folder: &tempfile::TempDir) -> String {
     let (ca, program) = (TestCa::new(), folder.path().join("countersign"));
     fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
     let script = format!(
-        "#!/bin/sh\nset -e\n[ \"$1 $2 $4 $6\" = 'serve --data-dir --listen --renew' ]\nmkdir -p \"$3/tls\"\n\
-         cp {place}/ca.pem \"$3/tls/\"\necho \"$EXTRA\"\n\
+        "#!/bin/sh\nset -e\n[ \"$1 $2 $4 $6\" = 'serve --data-dir --listen --renew' ]\nmkdir -p \"$3\"\n\
+         cp {place}/ca.pem \"$3\"\necho \"$EXTRA\"\n\
          printf 'version: 0.1\\nstorage:\\n  inmemory:\\nhttp:\\n  addr: %s\\n' \"$5\" >\"$3/config.yml\"\n\
          exec {registry} serve \"$3/config.yml\"\n",
         place = folder.path().display(),
