@@ -1,0 +1,169 @@
+//! `countersign key`: make, load and list private keys.
+
+use super::Format;
+use crate::context::{Context, GlobalOptions};
+use crate::error::{CliError, Kind};
+use crate::output::{data, harmless, message};
+use clap::{Args, Subcommand};
+use countersign_crypto::{Algorithm, PrivateKey};
+use countersign_vault::{ImportDefaults, KeyLabel};
+use std::io::Write;
+use fs_err::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Manage private keys
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    Generate(Generate),
+    Load(Load),
+    List(List),
+}
+
+/// Make a signer's key: the private half goes into the trust directory, the public half into NAME.pub
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// The signer
+    name: String,
+    /// Where to write NAME.pub
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+}
+
+/// Load private keys from a PEM file into the trust directory
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The file; nobody else may be able to read it
+    file: PathBuf,
+    /// The signer that the keys are for, where the file does not say
+    #[arg(long, default_value = "signer")]
+    name: String,
+}
+
+/// List the private keys of the trust directory
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+impl Key {
+    pub(crate) fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
+        let context = Context::new(options)?;
+        match self {
+            Self::Generate(generate) => generate.run(&context),
+            Self::Load(load) => load.run(&context),
+            Self::List(list) => list.run(&context),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), CliError> {
+    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let valid = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) && name.chars().all(rest);
+    if !valid {
+        let message = format!("key name {name:?} must start with lowercase alphanumeric characters and can include \"-\" or \"_\" after the first character");
+        return Err(CliError::user(message));
+    }
+    if matches!(name, "root" | "targets" | "snapshot" | "timestamp" | "releases") {
+        return Err(CliError::user(format!("{name} is a role of the collection itself: choose another name for the signer")));
+    }
+    Ok(())
+}
+
+impl Generate {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        check_name(&self.name)?;
+        if !self.dir.is_dir() {
+            return Err(CliError::user(format!("public key path does not exist: {:?}", self.dir.display().to_string())));
+        }
+        let path = self.dir.join(format!("{}.pub", self.name));
+        let label = KeyLabel::new(&self.name, None).map_err(CliError::user)?;
+        let key = PrivateKey::generate(Algorithm::EcdsaP256).map_err(|error| CliError::internal(&error))?;
+        let file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let mut file = file.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => CliError::user(format!("public key file already exists: {:?}", path.display().to_string())),
+            _ => CliError::new(Kind::Local, error),
+        })?;
+        let stored = context.directory.keys().add(&key, &label, &context.passphrases);
+        let written = stored.map_err(CliError::from).and_then(|_| {
+            let pem = public_pem(&key, &self.name)?;
+            file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| CliError::new(Kind::Local, error))
+        });
+        if let Err(error) = written {
+            let _ = fs_err::remove_file(&path);
+            return Err(error);
+        }
+        data(format_args!("Successfully generated and loaded private key. Corresponding public key available: {}", path.display()))
+    }
+}
+
+/// Writes a public key as `docker trust signer add` reads it, the signer's name in a header.
+fn public_pem(key: &PrivateKey, name: &str) -> Result<String, CliError> {
+    let mut block = pem::Pem::new("PUBLIC KEY", key.public_key().bytes());
+    block.headers_mut().add("role", name).map_err(|error| CliError::internal(&error))?;
+    Ok(pem::encode_config(&block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF)))
+}
+
+impl Load {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        check_name(&self.name)?;
+        let shown = harmless(&self.file.display().to_string());
+        let refuse = |error: &dyn std::fmt::Display| CliError::user(format!("refusing to load key from {shown}: {error}"));
+        let metadata = fs_err::metadata(&self.file).map_err(|error| refuse(&error))?;
+        if !metadata.is_file() || metadata.permissions().mode() & 0o077 != 0 {
+            return Err(refuse(&format!("private key file {shown} must not be readable or writable by others")).hint(format!("chmod 600 {shown}")));
+        }
+        let bytes = zeroize::Zeroizing::new(read_bounded(&self.file).map_err(|error| refuse(&error))?);
+        let defaults = ImportDefaults { role: Some(self.name.clone()), gun: None };
+        let report = context.directory.keys().import(&bytes, &defaults, &context.passphrases)?;
+        for skipped in &report.skipped {
+            message(format_args!("skipped key {}: {}", skipped.index, harmless(&skipped.reason.to_string())));
+        }
+        if report.imported.is_empty() || !report.skipped.is_empty() {
+            return Err(CliError::user(format!("not all keys of {shown} were loaded")));
+        }
+        for key in &report.imported {
+            data(format_args!("Successfully imported {} key {}", harmless(key.label.role()), key.id))?;
+        }
+        Ok(())
+    }
+}
+
+/// Largest key file in bytes.
+const MAX_KEY_FILE: u64 = 1 << 20;
+
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_KEY_FILE { Err(std::io::Error::other("the file is too large for keys")) } else { Ok(bytes) }
+}
+
+impl List {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let listing = context.directory.keys().list()?;
+        for skipped in &listing.skipped {
+            message(format_args!("skipped {}: {}", harmless(&skipped.path.display().to_string()), skipped.reason));
+        }
+        let mut keys = listing.keys;
+        keys.sort_by_key(|key| (key.role != "root", key.gun.as_ref().map(ToString::to_string), key.role.clone(), key.id));
+        if self.format == Format::Json {
+            let keys: Vec<_> = keys.iter().map(|key| serde_json::json!({
+                "id": key.id.to_string(), "role": key.role, "gun": key.gun.as_ref().map(ToString::to_string), "path": key.path.display().to_string(),
+            })).collect();
+            return data(serde_json::Value::from(keys));
+        }
+        if keys.is_empty() {
+            return data("No signing keys found.");
+        }
+        let role_width = keys.iter().map(|key| harmless(&key.role).len()).max().unwrap_or(0).max(4);
+        data(format_args!("{:<role_width$}  {:<64}  COLLECTION", "ROLE", "KEY ID"))?;
+        for key in &keys {
+            let gun = key.gun.as_ref().map(ToString::to_string).unwrap_or_default();
+            data(format_args!("{:<role_width$}  {}  {gun}", harmless(&key.role), key.id).to_string().trim_end())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! `countersign serve`: run the trust service.
+
+use crate::context::{GlobalOptions, docker_config};
+use crate::error::{CliError, Kind};
+use crate::output::{data, message};
+use clap::Args;
+use countersign_server::{Config, Drained, Running, Service, Tls};
+use etcetera::BaseStrategy;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Run the trust service
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen on
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4443")]
+    listen: SocketAddr,
+    /// Where to keep everything [default: countersign/serve in the XDG data directory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A certificate chain in PEM instead of one by the service's own CA
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Another name or address that the service's own certificate is for (repeatable)
+    #[arg(long, value_name = "NAME", conflicts_with = "tls_cert")]
+    tls_name: Vec<String>,
+    /// Put the service's CA where docker looks for it, in docker's configuration folder
+    #[arg(long, conflicts_with = "tls_cert")]
+    trust_ca: bool,
+}
+
+impl Serve {
+    pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
+        let mut config = Config::new(self.listen, self.data_dir()?);
+        config.tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Tls::Files { certificate: certificate.clone(), key: key.clone() },
+            _ => Tls::OwnAuthority { names: self.tls_name.clone() },
+        };
+        let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+        let service = Service::start(config).await.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
+        let trusted = if self.trust_ca { Some(install_authority(&service, &docker_config(options)?)?) } else { None };
+        announce(&service, trusted.as_deref())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        message("shutting down: answering the requests that have begun");
+        match service.shut_down().await {
+            Drained::Completely => Ok(()),
+            Drained::Partly => Err(CliError::new(Kind::Network, "some connections did not end in time and were cut")),
+        }
+    }
+
+    fn data_dir(&self) -> Result<PathBuf, CliError> {
+        if let Some(given) = &self.data_dir {
+            return Ok(given.clone());
+        }
+        let strategy = etcetera::base_strategy::Xdg::new();
+        let strategy = strategy.map_err(|_| CliError::new(Kind::Local, "there is no home directory: name one with --data-dir"))?;
+        Ok(strategy.data_dir().join("countersign/serve"))
+    }
+}
+
+fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, CliError> {
+    signal(kind).map_err(|error| CliError::internal(&error))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Prints the two lines that a shell needs, and what else is worth knowing.
+fn announce(service: &Running, trusted: Option<&Path>) -> Result<(), CliError> {
+    data("export DOCKER_CONTENT_TRUST=1")?;
+    data(format_args!("export DOCKER_CONTENT_TRUST_SERVER={}", service.url()))?;
+    message(format_args!("the trust service is listening on {}", service.address()));
+    match (trusted, service.authority()) {
+        (Some(installed), _) => message(format_args!("docker trusts its CA: {}", installed.display())),
+        (None, Some(authority)) => {
+            message(format_args!("its CA is {}; start with --trust-ca to put it where docker looks for it", authority.display()));
+        }
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// Copies the CA to `tls/<host:port>/ca.crt` in docker's configuration folder; other files there are left alone.
+fn install_authority(service: &Running, docker_config: &Path) -> Result<PathBuf, CliError> {
+    let Some(authority) = service.authority() else { return Err(CliError::user("there is no own CA to trust")) };
+    let local = |error: std::io::Error| CliError::new(Kind::Local, error);
+    let pem = fs_err::read(authority).map_err(local)?;
+    let url = service.url();
+    let name = url.split("://").nth(1).unwrap_or_default();
+    let folder = docker_config.join("tls").join(name);
+    fs_err::create_dir_all(&folder).map_err(local)?;
+    let file = folder.join("countersign.crt");
+    let mut staged = tempfile::NamedTempFile::new_in(&folder).map_err(local)?;
+    std::io::Write::write_all(&mut staged, &pem).map_err(local)?;
+    staged.as_file().sync_all().map_err(local)?;
+    staged.persist(&file).map_err(|error| local(error.error))?;
+    Ok(file)
+}

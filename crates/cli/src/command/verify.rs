@@ -1,0 +1,69 @@
+//! `countersign verify`: what is signed under a tag, and by whom.
+
+use super::Format;
+use crate::audit::Action;
+use crate::context::{Context, GlobalOptions};
+use crate::error::CliError;
+use crate::{notes, output};
+use clap::Args;
+use countersign_image::Reference;
+use countersign_notary::Access;
+use countersign_trust::ReleasedTag;
+
+/// Verify a tag's signature and print the digest it stands for
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The image, with a tag [default tag: latest]
+    #[arg(value_name = "IMAGE[:TAG]")]
+    image: String,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+impl Verify {
+    pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
+        let reference = tagged(&self.image)?;
+        let context = Context::new(options)?;
+        let tag = resolve(&context, &reference).await?;
+        match self.format {
+            Format::Text => output::data(format_args!("{}@sha256:{}", reference.repository(), tag.sha256.hex())),
+            Format::Json => output::data(serde_json::json!({
+                "image": reference.to_string(),
+                "digest": format!("sha256:{}", tag.sha256.hex()),
+                "size": tag.length,
+                "role": tag.role.as_str(),
+                "keys": tag.key_ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })),
+        }
+    }
+}
+
+/// Parses an image with a tag, `latest` if it has none.
+pub(crate) fn tagged(image: &str) -> Result<Reference, CliError> {
+    let reference = Reference::parse(image)?.or_latest();
+    if reference.digest().is_some() || reference.tag().is_none() {
+        return Err(CliError::user(format!("{image} names a digest: signatures are about tags, name one")));
+    }
+    Ok(reference)
+}
+
+/// Verifies a tag and writes the outcome to the audit log.
+pub(crate) async fn resolve(context: &Context, reference: &Reference) -> Result<ReleasedTag, CliError> {
+    let pinning = context.pinning(reference);
+    let client = context.client(reference, &pinning, Access::Read).await?;
+    let name = reference.tag().map_or("latest", |tag| tag.as_str());
+    let gun = reference.gun().as_str();
+    match client.find(name).await {
+        Ok((tag, collection)) => {
+            notes::show(&collection);
+            context.audit.done(Action::Verify, gun, &tag)?;
+            Ok(tag)
+        }
+        Err(error) => {
+            let error = CliError::from(error);
+            context.audit.note(Action::Verify, gun, name, Err(&error))?;
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What reaches the terminal: data on stdout, everything else on stderr, foreign text made harmless.
+
+use crate::error::{CliError, Kind};
+use std::fmt::Display;
+use std::io::Write;
+
+/// Writes a line of data to stdout.
+pub(crate) fn data(line: impl Display) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").map_err(|error| CliError::new(Kind::Local, format!("cannot write to stdout: {error}")))
+}
+
+/// Writes a message to stderr; there is nobody to tell if that fails.
+pub(crate) fn message(line: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+/// Writes an error and what to do about it to stderr.
+pub(crate) fn error(error: &CliError) {
+    message(format_args!("countersign: {}", harmless(&error.message)));
+    for hint in &error.hints {
+        message(format_args!("  hint: {}", harmless(hint)));
+    }
+}
+
+/// Escapes what could move the cursor, forge lines or turn text around; line breaks count too.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let reordering = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+        if c.is_control() || reordering { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_escapes_and_line_breaks_are_shown_not_obeyed() {
+        assert_eq!(harmless("a\x1b[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
+        assert_eq!(harmless("grün 1.0"), "grün 1.0");
+    }
+}
