@@ -9,7 +9,8 @@ use countersign_image::{
     ContentError, Descriptor, Digest, Document, HasContent, ImageSink, ImageSource, ImageTree, MAX_DOCUMENT_BYTES,
     Repository, Tag,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
 use crate::distribution::{BlobContent, DocumentName, RegistryClient, RegistryError, StoredDocument};
@@ -57,16 +58,9 @@ pub async fn push_image(
     to: PushOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<Pushed, RegistryError> {
-    let collected = collect(root, async |descriptor| {
-        let (source, wanted) = (Arc::clone(&source), descriptor.clone());
-        let bytes = tokio::task::spawn_blocking(move || source.document(&wanted))
-            .await
-            .map_err(|_| RegistryError::Interrupted)??;
-        checked(descriptor, bytes.into())
-    })
-    .await?;
-    let uploads = collected.tree.blobs().iter().map(|blob| push_blob(client, &source, blob, to, progress));
-    stream::iter(uploads).buffer_unordered(PARALLEL_BLOBS).try_collect::<Vec<()>>().await?;
+    let collected = collect(root, &FromSource(Arc::clone(&source))).await?;
+    let uploads = collected.tree.blobs().iter().map(|blob| push_blob(client, &source, blob, to, progress).boxed());
+    some_at_a_time(uploads.collect()).await?;
     for (descriptor, _) in collected.tree.documents() {
         if let Some(bytes) = collected.bytes.get(&descriptor.digest) {
             client.put_document(to.repository, DocumentName::Digest(&descriptor.digest), bytes).await?;
@@ -111,13 +105,10 @@ pub async fn pull_image(
     sink: Arc<dyn ImageSink>,
     progress: &dyn Progress,
 ) -> Result<(), RegistryError> {
-    let collected = collect(root, async |descriptor| {
-        let fetched = client.described_document(repository, descriptor).await?;
-        Ok((fetched.bytes, fetched.document))
-    })
-    .await?;
-    let downloads = collected.tree.blobs().iter().map(|blob| pull_blob(client, repository, blob, &sink, progress));
-    stream::iter(downloads).buffer_unordered(PARALLEL_BLOBS).try_collect::<Vec<()>>().await?;
+    let collected = collect(root, &FromRegistry { client, repository }).await?;
+    let downloads =
+        collected.tree.blobs().iter().map(|blob| pull_blob(client, repository, blob, &sink, progress).boxed());
+    some_at_a_time(downloads.collect()).await?;
     for (descriptor, _) in collected.tree.documents() {
         let Some(bytes) = collected.bytes.get(&descriptor.digest).cloned() else { continue };
         let (sink, descriptor) = (Arc::clone(&sink), descriptor.clone());
@@ -162,16 +153,45 @@ async fn blocking<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(work).await.map_err(|_| RegistryError::Interrupted)??)
 }
 
+/// Runs transfers, [`PARALLEL_BLOBS`] at a time; the first failure ends all.
+async fn some_at_a_time(transfers: Vec<BoxFuture<'_, Result<(), RegistryError>>>) -> Result<(), RegistryError> {
+    stream::iter(transfers).buffer_unordered(PARALLEL_BLOBS).try_collect().await
+}
+
+/// Where the documents of an image come from.
+trait Documents: Sync {
+    fn fetch(&self, wanted: &Descriptor) -> impl Future<Output = Result<(Bytes, Document), RegistryError>> + Send;
+}
+
+struct FromSource(Arc<dyn ImageSource>);
+
+impl Documents for FromSource {
+    async fn fetch(&self, wanted: &Descriptor) -> Result<(Bytes, Document), RegistryError> {
+        let (source, descriptor) = (Arc::clone(&self.0), wanted.clone());
+        let bytes = blocking(move || source.document(&descriptor)).await?;
+        checked(wanted, bytes.into())
+    }
+}
+
+struct FromRegistry<'a> {
+    client: &'a RegistryClient,
+    repository: &'a Repository,
+}
+
+impl Documents for FromRegistry<'_> {
+    async fn fetch(&self, wanted: &Descriptor) -> Result<(Bytes, Document), RegistryError> {
+        let fetched = self.client.described_document(self.repository, wanted).await?;
+        Ok((fetched.bytes, fetched.document))
+    }
+}
+
 /// Walks down from a document and keeps the bytes of all documents on the way.
-async fn collect(
-    root: &Descriptor,
-    fetch: impl AsyncFn(&Descriptor) -> Result<(Bytes, Document), RegistryError>,
-) -> Result<Collected, RegistryError> {
+async fn collect(root: &Descriptor, documents: &impl Documents) -> Result<Collected, RegistryError> {
     let mut tree = ImageTree::new(root.clone());
     let mut bytes = HashMap::new();
     let mut total = 0_usize;
     while let Some(wanted) = tree.wanted().cloned() {
-        let (content, document) = fetch(&wanted).await?;
+        let (content, document) = documents.fetch(&wanted).await?;
         total = total.saturating_add(content.len());
         if total > MAX_TREE_BYTES {
             return Err(RegistryError::TreeBytes(MAX_TREE_BYTES));

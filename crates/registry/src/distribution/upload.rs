@@ -356,7 +356,8 @@ async fn unexpected(response: Response) -> RegistryError {
 /// Reads where an upload goes on. From https it never leads to http; the session keeps credentials from other hosts.
 fn location(response: &Response) -> Result<Url, RegistryError> {
     let malformed = || HttpError::protocol(response.url(), "the address of the upload is missing or malformed");
-    let text = response.header(&LOCATION).filter(|text| text.len() <= MAX_LOCATION).ok_or_else(malformed)?;
+    let text =
+        response.header(&LOCATION).filter(|text| (1..=MAX_LOCATION).contains(&text.len())).ok_or_else(malformed)?;
     let address = response.url().join(text).map_err(|_| malformed())?;
     let origin = Origin::of(&address).map_err(|_| malformed())?;
     if response.origin().scheme() == Scheme::Https && origin.scheme() == Scheme::Http {

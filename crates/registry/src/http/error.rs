@@ -291,7 +291,9 @@ fn tls_fault(cause: &(dyn StdError + 'static)) -> Option<TlsFault> {
         return cut.then_some(TlsFault::CutOff);
     }
     Some(match cause.downcast_ref::<Error>()? {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => TlsFault::UnknownAuthority,
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            TlsFault::UnknownAuthority
+        }
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => TlsFault::WrongName,
