@@ -209,14 +209,14 @@ mod tests {
         let gun = Gun::parse("a").unwrap();
         let file = file("x");
         let slot = || caches.file(&gun, &file.role, file.sha256);
-        let slow = slot();
+        let late = slot();
         slot().keep(file.clone());
         assert!(slot().get().is_some());
         caches.published(&gun);
         assert!(slot().get().is_some(), "a publication changes no file");
         caches.deleted(&gun);
         assert!(slot().get().is_none());
-        slow.keep(file.clone());
+        late.keep(file.clone());
         assert!(slot().get().is_none());
     }
 

@@ -85,7 +85,7 @@ impl DataDir {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
                 SystemRandom.fill(bytes.as_mut())?;
-                let secret = Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+                let secret = Zeroizing::new(hex::encode(bytes.as_slice()));
                 write_secret(&path, format!("{}\n", *secret).as_bytes())?;
                 Ok(SecretFile::Made(secret))
             }

@@ -107,12 +107,13 @@ fn answer(key: &PublicKey) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[test]
     fn the_body_is_the_references() {
         let key = PublicKey::new(countersign_crypto::KeyType::Ed25519, vec![0; 3]);
-        use http_body_util::BodyExt;
         let body =
             futures_util::FutureExt::now_or_never(answer(&key).into_body().collect()).unwrap().unwrap().to_bytes();
         assert_eq!(&body[..], br#"{"keytype":"ed25519","keyval":{"public":"AAAA","private":null}}"#);

@@ -37,6 +37,9 @@ struct Totals {
     response_bytes: u64,
 }
 
+/// Picks one of the sums.
+type Sum = fn(&Totals) -> u64;
+
 /// One finished request.
 pub(crate) struct Finished {
     pub(crate) operation: &'static str,
@@ -81,7 +84,7 @@ impl Metrics {
         for ((operation, code, method), count) in &operations.requests {
             let _ = writeln!(text, "{name}{{code=\"{code}\",method=\"{method}\",operation=\"{operation}\"}} {count}");
         }
-        let sums: [(&str, &str, fn(&Totals) -> u64); 3] = [
+        let sums: [(&str, &str, Sum); 3] = [
             ("duration_microseconds", "The HTTP request latencies in microseconds.", |totals| totals.microseconds),
             ("size_bytes", "The HTTP request sizes in bytes.", |totals| totals.request_bytes),
             ("response_size_bytes", "The HTTP response sizes in bytes.", |totals| totals.response_bytes),

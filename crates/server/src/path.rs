@@ -1,5 +1,7 @@
 //! Request paths: decoded once, cleaned the way the reference does, and written back for a redirect.
 
+use std::fmt::Write;
+
 /// Decodes a raw request path; none when an escape is broken or the result is not UTF-8.
 pub(crate) fn decode(raw: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(raw.len());
@@ -49,8 +51,7 @@ pub(crate) fn encode(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"/-._~:@!$&'()*+,;=".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push('%');
-            encoded.extend([byte >> 4, byte & 15].map(|nibble| char::from(b"0123456789ABCDEF"[usize::from(nibble)])));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

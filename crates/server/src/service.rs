@@ -207,7 +207,7 @@ fn certificates(config: &Config, data: &DataDir) -> Result<Certified, TlsError> 
             Ok((None, Some(Certificates::load(source)?)))
         }
         Tls::OwnAuthority { names } => {
-            let authority = Authority::open(data)?;
+            let authority = Box::new(Authority::open(data)?);
             let path = authority.certificate().to_owned();
             let (names, addresses) = subjects(names, config.listen.ip());
             Ok((Some(path), Some(Certificates::load(Source::Authority { authority, names, addresses })?)))

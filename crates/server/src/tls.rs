@@ -80,7 +80,7 @@ pub enum TlsError {
 /// Where the certificate comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Authority { authority: Authority, names: Vec<String>, addresses: Vec<IpAddr> },
+    Authority { authority: Box<Authority>, names: Vec<String>, addresses: Vec<IpAddr> },
     Files { certificate: PathBuf, key: PathBuf },
 }
 

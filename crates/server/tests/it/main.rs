@@ -1,1 +1,15 @@
 //! The service over HTTP.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+mod connections;
+mod golden;
+mod keys;
+mod lifecycle;
+mod notary_client;
+mod owner;
+mod races;
+mod renewal;
+mod routes;
+mod service;
+mod tls;
+mod uploads;

@@ -1,0 +1,211 @@
+//! Connections that are slow, broken, endless or many.
+
+use std::time::{Duration, Instant};
+
+use countersign_server::{Drained, Service};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::service::TestService;
+
+const SHORT: Duration = Duration::from_millis(400);
+const CUT: Duration = Duration::from_secs(10);
+
+async fn impatient() -> TestService {
+    TestService::with(|config| {
+        config.limits.header = SHORT;
+        config.limits.body = SHORT;
+        config.limits.drain = SHORT;
+    })
+    .await
+}
+
+async fn connect(service: &TestService) -> TcpStream {
+    TcpStream::connect(service.running.address()).await.unwrap()
+}
+
+/// Reads until the service closes the connection; panics when it does not.
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(CUT, stream.read_to_end(&mut answer)).await;
+    assert!(read.is_ok(), "the connection was not cut: {:?}", String::from_utf8_lossy(&answer));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn alive(service: &TestService) {
+    service.get("/v2/").await.ok();
+}
+
+#[tokio::test]
+async fn garbage_is_answered_or_cut_and_harms_nobody() {
+    let service = impatient().await;
+    let long_url = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(200_000));
+    let long_header = format!("GET /v2/ HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(4 << 20));
+    let many_headers = format!("GET /v2/ HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(30_000));
+    for (what, bytes) in [
+        ("zeros", "\0".repeat(1000)),
+        ("no host", "GET /v2/ HTTP/1.1\r\n\r\n".to_owned()),
+        ("two hosts", "GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned()),
+        ("another protocol", "GET /v2/ HTTP/9.9\r\nHost: x\r\n\r\n".to_owned()),
+        ("a bad header name", "GET /v2/ HTTP/1.1\r\nHost: x\r\nbad name: y\r\n\r\n".to_owned()),
+        ("a negative length", "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".to_owned()),
+        (
+            "two lengths",
+            "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_owned(),
+        ),
+        (
+            "a length of 2^63",
+            "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9223372036854775808\r\n\r\n".to_owned(),
+        ),
+        (
+            "an unknown coding",
+            "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: foo\r\n\r\n".to_owned(),
+        ),
+        ("a long URL", long_url),
+        ("a long header", long_header),
+        ("many headers", many_headers),
+    ] {
+        let mut stream = connect(&service).await;
+        // The service may cut the connection before everything is written.
+        let _ = stream.write_all(bytes.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(CUT, stream.read_to_end(&mut answer))
+            .await
+            .unwrap_or_else(|_| unreachable!("{what}: not cut"));
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4"),
+            "{what}: {answer}"
+        );
+        alive(&service).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_two_ends_gets_one_answer_and_a_closed_connection() {
+    let service = impatient().await;
+    let mut stream = connect(&service).await;
+    let smuggled = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = format!(
+        "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n\
+         Content-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}",
+        smuggled.len() + 5
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
+async fn chunks_that_are_garbage_are_refused() {
+    let service = impatient().await;
+    let mut stream = connect(&service).await;
+    let request = "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n\
+                   Transfer-Encoding: chunked\r\n\r\nZZZ\r\nxx\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    alive(&service).await;
+}
+
+#[tokio::test]
+async fn headers_that_never_end_are_cut() {
+    let service = impatient().await;
+    let begun = Instant::now();
+    let mut streams = Vec::new();
+    for beginning in ["", "G", "GET /v2/ HTTP/1.1\r\n", "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-"] {
+        for _ in 0..30 {
+            let mut stream = connect(&service).await;
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            streams.push(stream);
+        }
+    }
+    alive(&service).await;
+    for stream in &mut streams {
+        read_to_end(stream).await;
+    }
+    assert!(begun.elapsed() < CUT);
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_are_cut() {
+    let service = impatient().await;
+    for body in ["", "--B\r\n", "--B\r\nContent-Disposition: form-data; filename=\"root\"\r\n\r\n{"] {
+        let mut stream = connect(&service).await;
+        let request = format!(
+            "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_drip_are_cut() {
+    let service = impatient().await;
+    let mut stream = connect(&service).await;
+    let header = "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n\r\n";
+    stream.write_all(header.as_bytes()).await.unwrap();
+    let begun = Instant::now();
+    while stream.write_all(b"x").await.is_ok() && begun.elapsed() < CUT {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.elapsed() < CUT, "each byte came in time, the body did not");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_their_turn() {
+    let service = TestService::with(|config| {
+        config.limits.connections = 2;
+        config.limits.header = SHORT;
+    })
+    .await;
+    let silent = [connect(&service).await, connect(&service).await];
+    alive(&service).await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn shutting_down_answers_what_was_asked_and_cuts_the_rest() {
+    let service = TestService::with(|config| config.limits.drain = Duration::from_secs(2)).await;
+    let address = service.running.address();
+    let idle = connect(&service).await;
+    let mut asking = connect(&service).await;
+    let head = "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 9\r\n\r\n--B";
+    asking.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let shut_down = tokio::spawn(service.running.shut_down());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(TcpStream::connect(address).await.is_err(), "no new connections");
+    asking.write_all(b"--\r\n\r\n").await.unwrap();
+    let answer = read_to_end(&mut asking).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("INVALID_UPDATE"), "{answer}");
+    let begun = Instant::now();
+    assert_eq!(shut_down.await.unwrap(), Drained::Completely);
+    assert!(begun.elapsed() < CUT);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn shutting_down_takes_a_bounded_time() {
+    let service = TestService::with(|config| config.limits.drain = SHORT).await;
+    let mut stuck = connect(&service).await;
+    let head = "POST /v2/x/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 9\r\n\r\n";
+    stuck.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let begun = Instant::now();
+    service.running.shut_down().await;
+    assert!(begun.elapsed() < CUT);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_refused() {
+    let service = TestService::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = countersign_server::Config::new(service.running.address(), folder.path().to_owned());
+    let refused = Service::start(config).await.unwrap_err();
+    assert!(matches!(refused, countersign_server::StartError::Listen { .. }), "{refused:?}");
+}

@@ -1,0 +1,110 @@
+//! Timestamps and snapshots that come of age.
+
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+
+use crate::owner::{Key, Owner, public};
+use crate::service::TestService;
+
+const GUN: &str = "example.com/renewal";
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
+}
+
+async fn published() -> TestService {
+    let service = TestService::start().await;
+    Owner::of(&service, GUN).await.publish_first(&service).await;
+    service
+}
+
+async fn version(service: &TestService, role: &str) -> u64 {
+    service.file(GUN, &format!("{role}.json")).await.ok().json()["signed"]["version"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_renewed_in_the_first_half_of_a_timestamps_life() {
+    let service = published().await;
+    let before = service.file(GUN, "timestamp.json").await.ok().body;
+    service.time.pass(days(6));
+    assert_eq!(service.running.renew_now().await, 0);
+    assert_eq!(service.file(GUN, "timestamp.json").await.ok().body, before);
+}
+
+#[tokio::test]
+async fn timestamps_are_renewed_in_the_second_half_of_their_life() {
+    let service = published().await;
+    Owner::of(&service, "another").await.publish_first(&service).await;
+    let snapshot = service.file(GUN, "snapshot.json").await.ok().body;
+    service.time.pass(days(7) + SignedDuration::from_secs(1));
+    assert_eq!(service.running.renew_now().await, 2);
+    assert_eq!(version(&service, "timestamp").await, 2);
+    let timestamp = service.file(GUN, "timestamp.json").await.ok().json();
+    assert_eq!(timestamp["signed"]["expires"], "2026-12-13T12:00:01Z");
+    assert_eq!(service.file(GUN, "snapshot.json").await.ok().body, snapshot, "the snapshot is far from its end");
+    assert_eq!(service.running.renew_now().await, 0);
+    let changes = service.get(&format!("/v2/{GUN}/_trust/changefeed?records=10")).await.ok().json();
+    assert_eq!(changes["count"], 2, "a renewal is a change");
+}
+
+#[tokio::test]
+async fn snapshots_are_renewed_a_month_before_their_end() {
+    let service = published().await;
+    service.time.pass(days(1095 - 29));
+    assert_eq!(service.running.renew_now().await, 1);
+    assert_eq!((version(&service, "timestamp").await, version(&service, "snapshot").await), (2, 2));
+}
+
+#[tokio::test]
+async fn an_expired_timestamp_is_renewed_once_by_a_hundred_readers() {
+    let service = published().await;
+    service.time.pass(days(15));
+    let answers = join_all((0..100).map(|_| service.file(GUN, "timestamp.json"))).await;
+    for answer in answers {
+        assert_eq!(answer.ok().json()["signed"]["version"], 2);
+    }
+    assert_eq!(service.file(GUN, "3.timestamp.json").await.status, 404);
+}
+
+#[tokio::test]
+async fn an_expired_snapshot_is_renewed_by_its_reader() {
+    let service = published().await;
+    service.time.pass(days(1096));
+    assert_eq!(version(&service, "snapshot").await, 2);
+    assert_eq!(version(&service, "timestamp").await, 2);
+    assert_eq!(version(&service, "targets").await, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_renewed_is_an_error_without_explanation() {
+    let service = published().await;
+    service.time.pass(days(3651));
+    for role in ["timestamp", "snapshot"] {
+        let answer = service.file(GUN, &format!("{role}.json")).await;
+        assert_eq!(answer.error(), "500 UNKNOWN");
+        assert_eq!(answer.json()["errors"][0].get("detail"), None);
+    }
+    service.file(GUN, "root.json").await.ok();
+    assert_eq!(service.running.renew_now().await, 0);
+    let metrics = service.get("/metrics").await.ok().text();
+    assert!(metrics.contains("countersign_renewal_failures_total 3\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_key_the_publisher_holds_is_left_to_him_and_the_timestamp_renewed() {
+    let service = TestService::start().await;
+    let mut owner = Owner::of(&service, GUN).await;
+    let key = Key::bare();
+    owner.snapshot_key = public(&key.public);
+    let (root, targets) = (owner.root(1), owner.targets(1, &[]));
+    let payload = serde_json::json!({
+        "_type": "Snapshot", "expires": owner.expires(20), "version": 1,
+        "meta": {"root": crate::owner::file_meta(&root), "targets": crate::owner::file_meta(&targets)},
+    });
+    let snapshot = crate::owner::signed(&payload, &[&key]);
+    service.upload(GUN, &[("root", root), ("targets", targets), ("snapshot", snapshot.clone())]).await.ok();
+    service.time.pass(days(8));
+    assert_eq!(service.running.renew_now().await, 1);
+    assert_eq!(version(&service, "timestamp").await, 2);
+    assert_eq!(service.file(GUN, "snapshot.json").await.ok().body, snapshot);
+}
