@@ -11,7 +11,10 @@ use countersign_tuf::{Gun, RoleName};
 use jiff::Timestamp;
 
 use crate::failpoint::counting::{CRASH_AT, recorded};
-use crate::{CacheUpdate, LocalCollection, TrustDirectory};
+use crate::{
+    CacheUpdate, ImportDefaults, KeyStoreError, LocalCollection, Origin, Passphrase, PassphraseRequest,
+    PassphraseSource, Reply, TrustDirectory,
+};
 
 const CHILD_DIRECTORY: &str = "COUNTERSIGN_CRASH_DIRECTORY";
 const MOST_STEPS: usize = 200;
@@ -211,21 +214,31 @@ fn two_processes_never_hold_a_collection_at_once_and_lose_no_change() {
     assert_eq!(numbers, (1..=3 * EACH).collect::<Vec<_>>());
 }
 
+/// Ends the child also when the test fails.
+struct Ended(std::process::Child);
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_lock_dies_with_its_process_and_a_living_one_is_reported() {
     if let Some(directory) = child_directory() {
         let _locked = collection(&directory).lock().unwrap();
         std::fs::write(directory.path().join("locked"), "").unwrap();
-        std::thread::sleep(Duration::from_mins(10));
+        std::thread::sleep(Duration::from_mins(1));
         return;
     }
     let temporary = tempfile::tempdir().unwrap();
     let directory = TrustDirectory::create(temporary.path()).unwrap().with_lock_wait(Duration::from_millis(50));
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash_tests::a_lock_dies_with_its_process_and_a_living_one_is_reported", "--nocapture"])
         .env(CHILD_DIRECTORY, directory.path())
         .spawn()
         .unwrap();
+    let child = Ended(child);
     while !directory.path().join("locked").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -233,8 +246,7 @@ fn a_lock_dies_with_its_process_and_a_living_one_is_reported() {
     let crate::LockError::Busy { path, .. } = &error else { panic!("{error}") };
     assert!(path.starts_with(directory.path().join(".countersign")), "{}", path.display());
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     collection(&directory.with_lock_wait(Duration::from_secs(10))).lock().unwrap();
 }
 
@@ -262,6 +274,137 @@ fn a_full_disk_leaves_the_old_cache_whole() {
     for name in ROLES {
         assert_eq!(collection.read(&role(name)).unwrap().unwrap(), b"old", "{name}");
     }
+    assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+}
+
+/// One passphrase for every key.
+struct Fixed(&'static str);
+
+impl PassphraseSource for Fixed {
+    fn passphrase(&self, request: &PassphraseRequest<'_>) -> Reply {
+        match request.attempt {
+            1 => Reply::Passphrase(Passphrase::new(self.0.into()).unwrap(), Origin::Person),
+            _ => Reply::Unavailable,
+        }
+    }
+}
+
+const OLD_DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/compat-notary0.1/private");
+const BUNDLE: &[u8] = include_bytes!("../../../fixtures/key-bundles/inputs/ec-p256.key");
+
+fn import(directory: &TrustDirectory, passphrase: &'static str) {
+    let report = directory.keys().import(BUNDLE, &ImportDefaults::default(), &Fixed(passphrase)).unwrap();
+    assert_eq!(report.imported.len(), 1);
+}
+
+/// Opens the only key with whichever of the passphrases fits and returns that one.
+fn opens_with(directory: &TrustDirectory, passphrases: [&'static str; 2]) -> &'static str {
+    let [key] = directory.keys().list().unwrap().keys.try_into().unwrap();
+    let fits = |text: &&'static str| directory.keys().load(&key.id, &Fixed(text)).is_ok();
+    passphrases.into_iter().find(fits).unwrap()
+}
+
+#[test]
+fn a_killed_import_leaves_no_key_or_a_whole_one() {
+    if let Some(directory) = child_directory() {
+        return import(&directory, "new passphrase");
+    }
+    let name = "crash_tests::a_killed_import_leaves_no_key_or_a_whole_one";
+    kill_at_every_step(
+        name,
+        |_| {},
+        |directory, _| {
+            assert_eq!(directory.keys().list().unwrap().skipped, []);
+            if !directory.keys().list().unwrap().keys.is_empty() {
+                opens_with(directory, ["new passphrase", "no passphrase"]);
+            }
+            import(directory, "newer passphrase");
+            assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+        },
+    );
+}
+
+#[test]
+fn a_killed_change_of_passphrase_leaves_the_key_under_the_old_or_the_new_one() {
+    let both = ["old passphrase", "new passphrase"];
+    let change = |directory: &TrustDirectory, from: &'static str| {
+        let store = directory.keys();
+        let [key] = store.list().unwrap().keys.try_into().unwrap();
+        store.change_passphrase(&key.id, &Fixed(from), &Fixed("new passphrase")).unwrap();
+    };
+    if let Some(directory) = child_directory() {
+        return change(&directory, "old passphrase");
+    }
+    let name = "crash_tests::a_killed_change_of_passphrase_leaves_the_key_under_the_old_or_the_new_one";
+    kill_at_every_step(
+        name,
+        |directory| import(directory, "old passphrase"),
+        |directory, _| {
+            assert_eq!(directory.keys().list().unwrap().skipped, []);
+            change(directory, opens_with(directory, both));
+            assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+        },
+    );
+}
+
+#[test]
+fn a_killed_migration_loses_no_key_and_can_be_continued() {
+    if let Some(directory) = child_directory() {
+        return drop(directory.keys().migrate().unwrap());
+    }
+    let name = "crash_tests::a_killed_migration_loses_no_key_and_can_be_continued";
+    let prepare = |directory: &TrustDirectory| {
+        let copied = Command::new("cp").args(["-r", OLD_DIRECTORY]).arg(directory.path()).status().unwrap();
+        assert!(copied.success());
+    };
+    let open_all = |directory: &TrustDirectory| {
+        let keys = directory.keys().list().unwrap().keys;
+        assert_eq!(keys.len(), 3);
+        for key in keys {
+            directory.keys().load(&key.id, &Fixed("randompass")).unwrap();
+        }
+    };
+    kill_at_every_step(name, prepare, |directory, _| {
+        open_all(directory);
+        assert_eq!(directory.keys().migrate().unwrap().kept, []);
+        open_all(directory);
+        assert!(!directory.keys().needs_migration().unwrap());
+        assert_eq!(directory.keys().list().unwrap().skipped, []);
+        assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+    });
+}
+
+#[test]
+fn processes_that_import_and_change_keys_at_once_never_leave_half_a_key() {
+    const CHANGES: usize = 10;
+    let both = ["old passphrase", "new passphrase"];
+    if let Some(directory) = child_directory() {
+        let store = directory.with_lock_wait(Duration::from_mins(1)).keys();
+        for _ in 0..CHANGES {
+            let defaults = ImportDefaults::default();
+            store.import(BUNDLE, &defaults, &Fixed("old passphrase")).unwrap();
+            let listing = store.list().unwrap();
+            assert_eq!(listing.skipped, []);
+            for key in listing.keys {
+                // Another process may be first; whatever it was, the answer says so and nothing is half done.
+                match store.change_passphrase(&key.id, &Fixed("old passphrase"), &Fixed("new passphrase")) {
+                    Ok(()) | Err(KeyStoreError::PassphraseInvalid { .. } | KeyStoreError::ChangedMeanwhile { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        return;
+    }
+    let name = "crash_tests::processes_that_import_and_change_keys_at_once_never_leave_half_a_key";
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = TrustDirectory::create(temporary.path()).unwrap();
+    std::thread::scope(|scope| {
+        let children: Vec<_> = (0..3).map(|_| scope.spawn(|| run(name, directory.path(), None))).collect();
+        for child in children {
+            assert!(child.join().unwrap().success());
+        }
+    });
+    opens_with(&directory, both);
     assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
 }
 

@@ -152,13 +152,18 @@ impl TrustDirectory {
 }
 
 fn note(warnings: &mut Vec<Warning>, path: &Path, stat: &rustix::fs::Stat, unwanted: u32) {
-    let mode = stat.st_mode & 0o7777;
+    let mode = wide(stat.st_mode) & 0o7777;
     if mode & unwanted != 0 {
         warnings.push(Warning::OpenToOthers { path: path.to_owned(), mode });
     }
     if stat.st_uid != geteuid().as_raw() {
         warnings.push(Warning::OwnedByAnother { path: path.to_owned(), owner: stat.st_uid });
     }
+}
+
+/// The width of mode bits differs between systems.
+fn wide(mode: impl Into<u32>) -> u32 {
+    mode.into()
 }
 
 fn note_keys(warnings: &mut Vec<Warning>, folder: &Folder, depth: usize) -> Result<(), FileError> {

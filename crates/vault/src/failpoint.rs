@@ -32,7 +32,7 @@ pub(crate) mod counting {
             }
         });
         let Ok(at) = std::env::var(CRASH_AT) else { return };
-        if PASSED.fetch_add(1, Ordering::SeqCst) + 1 == at.parse().unwrap() {
+        if PASSED.fetch_add(1, Ordering::SeqCst) + 1 == at.parse::<usize>().unwrap() {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
         }
     }

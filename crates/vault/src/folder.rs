@@ -1,5 +1,6 @@
 //! Directories held open: everything below is reached one plain name at a time and never through a symbolic link.
 
+mod removal;
 mod staged;
 
 use std::ffi::{OsStr, OsString};
@@ -17,6 +18,7 @@ use crate::error::{FileError, FileKind};
 use crate::failpoint;
 use crate::limits::MAX_DIRECTORY_ENTRIES;
 
+pub use removal::Removal;
 pub(crate) use staged::Staged;
 
 const DIRECTORY_MODE: Mode = Mode::RWXU;
@@ -208,29 +210,6 @@ impl Folder {
         fs::fstat(&self.fd).map_err(|error| FileError::io("inspect", &self.path, error))
     }
 
-    /// Removes a name that is not a directory; tells whether it was there. Not durable until [`Folder::sync`].
-    pub(crate) fn remove_file(&self, name: impl AsRef<OsStr>) -> Result<Removal, FileError> {
-        let name = plain(name.as_ref())?;
-        match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) => {
-                failpoint::step("file removed");
-                Ok(Removal::Removed)
-            }
-            Err(Errno::NOENT) => Ok(Removal::Absent),
-            Err(error) => Err(self.explain_file("remove", name, error)),
-        }
-    }
-
-    /// Removes an empty sub-directory; one that is not empty or not there stays as it is.
-    pub(crate) fn remove_empty(&self, name: impl AsRef<OsStr>) -> Result<Removal, FileError> {
-        let name = plain(name.as_ref())?;
-        match fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(Removal::Removed),
-            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(Removal::Absent),
-            Err(error) => Err(FileError::io("remove", &self.path_of(name), error)),
-        }
-    }
-
     /// Makes all changes to the names in this directory durable. A failure is final and is not retried: the system may
     /// have dropped the data that it could not write.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
@@ -290,15 +269,6 @@ impl Folder {
             _ => FileError::io("open", &self.path_of(name), error),
         }
     }
-}
-
-/// Whether something was there to remove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// It was there and is gone.
-    Removed,
-    /// It was not there.
-    Absent,
 }
 
 /// Accepts a name that is exactly one path component.

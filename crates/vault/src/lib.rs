@@ -34,7 +34,11 @@ pub use collection::{
 pub use directory::{TrustDirectory, Warning};
 pub use error::{FileError, FileKind, LockError};
 pub use folder::Removal;
-pub use keys::KeyStore;
+pub use keys::{
+    Addition, ExportedKeys, ImportDefaults, ImportReport, ImportedKey, KeptKey, KeyEntry, KeyLabel, KeyLabelError,
+    KeyListing, KeyPlace, KeyProtection, KeySelection, KeyStore, KeyStoreError, MigrationReport, SkippedBlock,
+    SkippedBlockReason, SkippedKey, SkippedKeyReason,
+};
 pub use passphrase::{
     EnvironmentPassphrases, NoPassphrases, Origin, Passphrase, PassphraseRefused, PassphraseRequest, PassphraseSource,
     Purpose, Remembered, Reply, Sequence,

@@ -9,7 +9,7 @@ pub const MAX_SEEN_BYTES: u64 = 4 * 1024 * 1024;
 /// Largest private key file in bytes; an encrypted RSA key of 16384 bits needs about 13,000.
 pub const MAX_KEY_BYTES: u64 = 64 * 1024;
 /// Largest key bundle (export or import) in bytes.
-pub const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
+pub const MAX_BUNDLE_BYTES: usize = countersign_keyfile::MAX_TEXT;
 /// Largest staged change in bytes.
 pub const MAX_CHANGE_BYTES: u64 = 1024 * 1024;
 /// Most staged changes of one collection.

@@ -166,7 +166,7 @@ impl LockedCollection {
         folder.sweep()?;
         folder.remove_file(SEEN)?;
         if let Some(delegations) = folder.child(DELEGATIONS)? {
-            remove_empty_below(&delegations, 1)?;
+            delegations.remove_empty_below()?;
             folder.remove_empty(DELEGATIONS)?;
         }
         folder.sync()?;
@@ -232,20 +232,6 @@ fn last_segment(role: &RoleName) -> &str {
 fn parent_segments(role: &RoleName) -> impl Iterator<Item = &str> {
     let parent = role.as_str().rsplit_once('/').map(|(parent, _)| parent);
     parent.into_iter().flat_map(|parent| parent.split('/'))
-}
-
-/// Removes empty directories, as an interrupted removal leaves them.
-fn remove_empty_below(folder: &Folder, depth: usize) -> Result<(), FileError> {
-    if depth > MAX_DEPTH {
-        return Err(FileError::TooMany { path: folder.path().to_owned(), limit: MAX_DEPTH });
-    }
-    for entry in folder.entries()?.iter().filter(|entry| entry.kind == EntryKind::Folder) {
-        if let Some(child) = folder.child(&entry.name)? {
-            remove_empty_below(&child, depth + 1)?;
-        }
-        folder.remove_empty(&entry.name)?;
-    }
-    Ok(())
 }
 
 fn collect(folder: &Folder, prefix: &str, depth: usize, roles: &mut BTreeSet<RoleName>) -> Result<(), FileError> {

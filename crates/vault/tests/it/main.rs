@@ -1,10 +1,18 @@
 //! The trust directory against golden data, hostile contents and the real notary.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may unwrap")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may stop the test"
+)]
 
+mod bundle;
 mod cache;
 mod changelist;
 mod directory;
+mod keys;
+mod legacy;
 mod reference;
 
 use std::fs;

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use countersign_vault::CacheUpdate;
+use countersign_crypto::{Algorithm, KeyId, PrivateKey};
+use countersign_vault::{CacheUpdate, EnvironmentPassphrases, KeyLabel, KeySelection};
 use jiff::Timestamp;
 
-use crate::{Scratch, files, fixture, role};
+use crate::keys::fixed;
+use crate::{Scratch, files, fixture, gun, role};
 
 /// Runs notary in a trust directory with nothing but these variables; no server answers.
 pub(crate) fn notary(trust: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -69,4 +71,111 @@ fn notary_deletes_the_collection_with_all_that_belongs_to_it() {
     let scratch = with_old_collection();
     success(&notary(&scratch.path(), &["delete", OLD_GUN], &[]));
     assert!(!scratch.collection(OLD_GUN).has_any().unwrap());
+}
+
+/// Runs docker with its configuration in a directory; nothing is asked, nothing is reached.
+fn docker(config: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new("docker");
+    command.args(arguments).env_clear().env("HOME", config).env("DOCKER_CONFIG", config).current_dir(config);
+    command.envs(variables.iter().copied()).stdin(std::process::Stdio::null());
+    command.output().expect("the tests need the docker client")
+}
+
+#[test]
+fn notary_lists_opens_and_reseals_the_keys_written_here() {
+    let scratch = Scratch::new();
+    let store = scratch.trust().keys();
+    let collection = gun("h:5000/team/app");
+    for (role, algorithm) in [
+        ("root", Algorithm::EcdsaP256),
+        ("targets", Algorithm::EcdsaP256),
+        ("snapshot", Algorithm::Ed25519),
+        ("targets/releases", Algorithm::Rsa { bits: 2048 }),
+        ("alice", Algorithm::EcdsaP384),
+    ] {
+        let key = PrivateKey::generate(algorithm).unwrap();
+        store.add(&key, &KeyLabel::new(role, Some(&collection)).unwrap(), &fixed("a new passphrase")).unwrap();
+    }
+    let keys = store.list().unwrap().keys;
+    let list = success(&notary(&scratch.path(), &["key", "list"], &[]));
+    for key in &keys {
+        let row = list.lines().find(|line| line.contains(&key.id.to_string())).unwrap_or_else(|| panic!("{list}"));
+        assert!(row.starts_with(&key.role), "{row}");
+        assert_eq!(row.contains(collection.as_str()), key.gun.is_some(), "{row}");
+    }
+    assert_eq!(list.matches("private").count(), keys.len(), "{list}");
+
+    let right = ["ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"].map(|role| format!("NOTARY_{role}_PASSPHRASE"));
+    for key in &keys {
+        let before = std::fs::read(&key.path).unwrap();
+        let id = key.id.to_string();
+        let wrong = right.each_ref().map(|name| (name.as_str(), "wrong passphrase"));
+        assert!(!notary(&scratch.path(), &["key", "passwd", &id], &wrong).status.success());
+        let right = right.each_ref().map(|name| (name.as_str(), "a new passphrase"));
+        success(&notary(&scratch.path(), &["key", "passwd", &id], &right));
+        assert_ne!(std::fs::read(&key.path).unwrap(), before, "notary decrypted and encrypted it again");
+        let fresh = scratch.trust().keys();
+        assert_eq!(fresh.load(&key.id, &fixed("a new passphrase")).unwrap().public_key().id(), key.id);
+        assert_eq!(fresh.find(&key.id).unwrap().as_ref(), Some(key));
+    }
+}
+
+#[test]
+fn bundles_go_both_ways_between_notary_and_here() {
+    let ours = Scratch::golden("notary-basic/trust");
+    let exported = ours.trust().keys().export(&KeySelection::All).unwrap();
+    let file = ours.directory.path().join("bundle.pem");
+    std::fs::write(&file, &exported.pem).unwrap();
+
+    let theirs = Scratch::new();
+    theirs.trust();
+    success(&notary(&theirs.path(), &["key", "import", file.to_str().unwrap()], &[]));
+    let golden = fixture("notary-basic/trust/private");
+    assert_eq!(files(&theirs.path().join("private")), files(&golden));
+    for name in files(&golden) {
+        let read = |folder: &Path| std::fs::read_to_string(folder.join(&name)).unwrap();
+        assert_eq!(read(&theirs.path().join("private")), read(&golden));
+    }
+    let back = success(&notary(&theirs.path(), &["key", "export"], &[]));
+    assert_eq!(back.as_bytes(), exported.pem.as_slice());
+}
+
+#[test]
+fn docker_and_this_store_share_a_directory() {
+    let scratch = Scratch::new();
+    let config = scratch.directory.path();
+    let passphrase = [("DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE", "a new passphrase")];
+    success(&docker(config, &["trust", "key", "generate", "alice"], &passphrase));
+    let store = scratch.trust().keys();
+    let [alice] = store.list().unwrap().keys.try_into().unwrap();
+    assert_eq!((alice.role.as_str(), &alice.gun), ("alice", &None));
+    let environment = |name: &str| passphrase.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+    store.load(&alice.id, &EnvironmentPassphrases::docker(environment)).unwrap();
+
+    // An export of ours goes into another docker's directory.
+    let other = Scratch::new();
+    let file = other.directory.path().join("alice.pem");
+    let exported = store.export(&KeySelection::All).unwrap();
+    std::fs::write(&file, exported.pem).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    success(&docker(other.directory.path(), &["trust", "key", "load", "alice.pem"], &passphrase));
+    other.trust().keys().load(&alice.id, &fixed("a new passphrase")).unwrap();
+}
+
+#[test]
+fn notary_is_not_disturbed_by_locks_and_litter() {
+    let scratch = Scratch::golden("notary-basic/trust");
+    let store = scratch.trust().keys();
+    store.remove(&KeyId::from_bytes([0; 32])).unwrap();
+    let litter = scratch.path().join("private/.countersign-0.tmp");
+    std::fs::write(&litter, "half a key").unwrap();
+    let held = scratch.collection("golden.test/notary/basic").lock().unwrap();
+    let list = success(&notary(&scratch.path(), &["key", "list"], &[]));
+    assert_eq!(list.matches("private").count(), 3, "{list}");
+    success(&notary(&scratch.path(), &["status", "golden.test/notary/basic"], &[]));
+    assert!(held.lock_path().exists());
+
+    let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
+    store.add(&key, &KeyLabel::root(), &fixed("a new passphrase")).unwrap();
+    assert!(!litter.exists(), "the next writer sweeps what a crash left");
 }

@@ -1,0 +1,225 @@
+//! Finding key files, in the present layout and in those of old clients.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use countersign_crypto::KeyId;
+use countersign_tuf::Gun;
+use zeroize::Zeroizing;
+
+use super::{Found, KeyStoreError, SUFFIX, file, file_name};
+use crate::directory::{PRIVATE, TrustDirectory};
+use crate::error::{FileError, FileKind};
+use crate::folder::{self, Entry, EntryKind, Folder};
+use crate::limits::{MAX_DEPTH, MAX_KEY_BYTES};
+
+/// Root keys of clients before 0.4.
+pub(super) const OLD_ROOT: &str = "root_keys";
+/// All other keys of clients before 0.4, in directories named after the collection.
+pub(super) const OLD_OTHERS: &str = "tuf_keys";
+
+/// A private key as its file's name and headers describe it; the key itself was not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// The canonical key id, from the file's name.
+    pub id: KeyId,
+    /// The role text; empty if the file has none.
+    pub role: String,
+    /// The collection that the key belongs to.
+    pub gun: Option<Gun>,
+    /// The file.
+    pub path: PathBuf,
+    /// Which layout the file belongs to.
+    pub place: KeyPlace,
+}
+
+/// Which layout a key file belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyPlace {
+    /// `private/<id>.key`.
+    Plain,
+    /// Somewhere else below `private`.
+    Nested,
+    /// `private/root_keys` or `private/tuf_keys`, written by notary 0.1 to 0.3.
+    Legacy,
+}
+
+/// A file that ends in `.key` and is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// The path met; not safe to print as it is.
+    pub path: PathBuf,
+    /// Why it is left out.
+    pub reason: SkippedKeyReason,
+}
+
+/// Why a key file is left out of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SkippedKeyReason {
+    /// It is a symbolic link or no regular file; the reference leaves links out too.
+    #[error("it is {0}, not a regular file")]
+    NotRegular(FileKind),
+    /// Its name is not a key id.
+    #[error("its name is not a key id, which is 64 lower-case hexadecimal digits")]
+    Name,
+    /// Another file holds the key of that id and comes first.
+    #[error("another file holds the key of that id")]
+    Duplicate,
+    /// It could not be read.
+    #[error("it could not be read: {0}")]
+    Unreadable(String),
+    /// It is not one private key in PEM.
+    #[error("it is not a usable private key: {0}")]
+    Malformed(String),
+}
+
+/// The result of listing a key store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyListing {
+    /// The keys in the order of their ids.
+    pub keys: Vec<KeyEntry>,
+    /// The files that were left out.
+    pub skipped: Vec<SkippedKey>,
+}
+
+/// A file that may be a key, and where it is.
+pub(super) struct Candidate {
+    pub(super) folder: Folder,
+    pub(super) entry: Entry,
+    pub(super) place: KeyPlace,
+    /// The directories between `tuf_keys` and the file.
+    pub(super) below: Vec<String>,
+}
+
+impl Candidate {
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path_of(&self.entry.name)
+    }
+
+    /// Tells whether the file's name says that it holds this key.
+    pub(super) fn holds(&self, id: &KeyId) -> bool {
+        self.name().is_some_and(|(found, _)| found == *id)
+    }
+
+    /// Splits the file's name into key id and, in the oldest layout, role.
+    fn name(&self) -> Option<(KeyId, Option<&str>)> {
+        let stem = self.entry.text()?.strip_suffix(SUFFIX)?;
+        let (id, role) = match (self.place, stem.split_once('_')) {
+            (KeyPlace::Legacy, Some((id, role))) => (id, Some(role)),
+            _ => (stem, None),
+        };
+        Some((id.parse().ok()?, role))
+    }
+
+    /// Reads the file; headers that only the place implies are filled in.
+    pub(super) fn read(self) -> Result<Found, (SkippedKey, Option<FileError>)> {
+        let path = self.path();
+        let skip = |reason| (SkippedKey { path: path.clone(), reason }, None);
+        if self.entry.kind == EntryKind::Other {
+            let kind = self.folder.stat(&self.entry.name).ok().flatten().map_or(FileKind::Device, |s| folder::kind(&s));
+            return Err(skip(SkippedKeyReason::NotRegular(kind)));
+        }
+        let Some((id, role)) = self.name() else { return Err(skip(SkippedKeyReason::Name)) };
+        let bytes = match self.folder.read(&self.entry.name, MAX_KEY_BYTES) {
+            Ok(Some(bytes)) => Zeroizing::new(bytes),
+            Ok(None) => return Err(skip(SkippedKeyReason::Unreadable("it was removed meanwhile".to_owned()))),
+            Err(error) => {
+                let reason = SkippedKeyReason::Unreadable(error.to_string());
+                return Err((SkippedKey { path: path.clone(), reason }, Some(error)));
+            }
+        };
+        let malformed = |reason| skip(SkippedKeyReason::Malformed(reason));
+        let mut block = file::parse_one(&bytes).map_err(malformed)?;
+        let role = role.or(block.role()).unwrap_or_default().to_owned();
+        let gun = if self.below.is_empty() { block.gun().map(str::to_owned) } else { Some(self.below.join("/")) };
+        if self.place == KeyPlace::Legacy {
+            file::describe(&mut block, &role, gun.as_deref()).map_err(|error| malformed(error.to_string()))?;
+        }
+        let gun = gun.as_deref().map(Gun::parse).transpose().map_err(|error| malformed(error.to_string()))?;
+        let entry = KeyEntry { id, role, gun, path: path.clone(), place: self.place };
+        let name = self.entry.text().unwrap_or_default().to_owned();
+        Ok(Found { entry, folder: self.folder, name, bytes, block })
+    }
+}
+
+pub(super) fn list(directory: &TrustDirectory) -> Result<KeyListing, FileError> {
+    let mut listing = KeyListing::default();
+    let mut keys: BTreeMap<KeyId, KeyEntry> = BTreeMap::new();
+    for candidate in candidates(directory)? {
+        match candidate.read() {
+            Ok(found) if keys.contains_key(&found.entry.id) => {
+                listing.skipped.push(SkippedKey { path: found.entry.path, reason: SkippedKeyReason::Duplicate });
+            }
+            Ok(found) => drop(keys.insert(found.entry.id, found.entry)),
+            Err((skipped, _)) => listing.skipped.push(skipped),
+        }
+    }
+    listing.keys = keys.into_values().collect();
+    Ok(listing)
+}
+
+/// Finds the file of a key. A file of that name that cannot be used is an error: the key is not missing, it is broken.
+pub(super) fn look_up(directory: &TrustDirectory, id: &KeyId) -> Result<Option<Found>, KeyStoreError> {
+    let Some(private) = directory.folder(PRIVATE)? else { return Ok(None) };
+    let name = file_name(id);
+    let found = match private.stat(&name)? {
+        Some(stat) => {
+            let kind = if folder::kind(&stat) == FileKind::Regular { EntryKind::File } else { EntryKind::Other };
+            let entry = Entry { name: name.into(), kind };
+            Some(Candidate { folder: private, entry, place: KeyPlace::Plain, below: Vec::new() })
+        }
+        None => candidates(directory)?.into_iter().find(|candidate| candidate.holds(id)),
+    };
+    let Some(candidate) = found else { return Ok(None) };
+    candidate.read().map(Some).map_err(|(skipped, error)| match (error, skipped.reason) {
+        (Some(error), _) => error.into(),
+        (None, SkippedKeyReason::NotRegular(kind)) => FileError::NotRegular { path: skipped.path, kind }.into(),
+        (None, SkippedKeyReason::Malformed(reason) | SkippedKeyReason::Unreadable(reason)) => {
+            KeyStoreError::Malformed { path: skipped.path, reason }
+        }
+        (None, SkippedKeyReason::Name | SkippedKeyReason::Duplicate) => KeyStoreError::NotFound { id: *id },
+    })
+}
+
+/// Returns everything that ends in `.key`: the plain place first, then nested ones, then those of old clients.
+pub(super) fn candidates(directory: &TrustDirectory) -> Result<Vec<Candidate>, FileError> {
+    let mut found = Vec::new();
+    if let Some(private) = directory.folder(PRIVATE)? {
+        collect(&private, KeyPlace::Plain, &mut Vec::new(), 0, &mut found)?;
+    }
+    found.sort_by_key(|candidate| candidate.place);
+    Ok(found)
+}
+
+fn collect(
+    folder: &Folder,
+    place: KeyPlace,
+    below: &mut Vec<String>,
+    depth: usize,
+    found: &mut Vec<Candidate>,
+) -> Result<(), FileError> {
+    if depth > MAX_DEPTH {
+        return Err(FileError::TooMany { path: folder.path().to_owned(), limit: MAX_DEPTH });
+    }
+    for entry in folder.entries()? {
+        if entry.kind != EntryKind::Folder {
+            if entry.name.as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {
+                found.push(Candidate { folder: folder.clone(), entry, place, below: below.clone() });
+            }
+            continue;
+        }
+        let Some(child) = folder.child(&entry.name)? else { continue };
+        let old = depth == 0 && (entry.name == OLD_ROOT || entry.name == OLD_OTHERS);
+        let inside_old = place == KeyPlace::Legacy;
+        let inner = if old || inside_old { KeyPlace::Legacy } else { KeyPlace::Nested };
+        if inside_old {
+            below.push(entry.name.to_string_lossy().into_owned());
+        }
+        collect(&child, inner, below, depth + 1, found)?;
+        if inside_old {
+            below.pop();
+        }
+    }
+    Ok(())
+}
