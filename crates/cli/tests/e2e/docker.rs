@@ -76,7 +76,7 @@ fn an_unsigned_tag_and_an_unknown_repository_are_not_pulled() {
 }
 
 #[test]
-fn what_was_signed_survives_a_restart_and_nothing_is_signed_while_the_service_is_away() {
+fn what_was_signed_survives_a_power_cut_and_nothing_is_signed_while_the_service_is_away() {
     let mut stage = Stage::set();
     let (signer, verifier) = (stage.docker28(), stage.docker28());
     let app = stage.repository("acme/app");
@@ -84,7 +84,7 @@ fn what_was_signed_survives_a_restart_and_nothing_is_signed_while_the_service_is
         stage.engine.build(&format!("{app}:{tag}"), tag);
     }
     signer.run(&["push", &format!("{app}:v1")]).succeeded();
-    stage.service.stop();
+    stage.service.kill();
     let failed = signer.run(&["push", &format!("{app}:v2")]).failed();
     assert!(failed.stderr.contains("connection refused"), "{failed}");
     stage.service.restart();
