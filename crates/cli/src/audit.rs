@@ -40,7 +40,8 @@ impl AuditLog {
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path else { return Ok(Self(None)) };
         let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.map_err(|error| CliError::new(Kind::Local, format!("the audit log cannot be opened: {error}")))?;
+        let file =
+            file.map_err(|error| CliError::new(Kind::Local, format!("the audit log cannot be opened: {error}")))?;
         Ok(Self(Some(Mutex::new(file))))
     }
 
@@ -52,7 +53,13 @@ impl AuditLog {
     }
 
     /// Writes down an outcome without a released tag.
-    pub(crate) fn note(&self, action: Action, gun: &str, tag: &str, outcome: Result<(), &CliError>) -> Result<(), CliError> {
+    pub(crate) fn note(
+        &self,
+        action: Action,
+        gun: &str,
+        tag: &str,
+        outcome: Result<(), &CliError>,
+    ) -> Result<(), CliError> {
         let (outcome, reason) = match outcome {
             Ok(()) => ("ok", None),
             Err(error) => ("refused", Some(error.message.as_str())),
@@ -62,7 +69,9 @@ impl AuditLog {
 
     fn write(&self, line: Line<'_>) -> Result<(), CliError> {
         let Some(file) = &self.0 else { return Ok(()) };
-        let failed = |error: &dyn std::fmt::Display| CliError::new(Kind::Local, format!("the audit log cannot be written: {error}"));
+        let failed = |error: &dyn std::fmt::Display| {
+            CliError::new(Kind::Local, format!("the audit log cannot be written: {error}"))
+        };
         let mut text = serde_json::to_vec(&line).map_err(|error| failed(&error))?;
         text.push(b'\n');
         let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -2,8 +2,11 @@
 
 mod inspect;
 mod key;
+mod pull;
+mod push;
 mod revoke;
 mod serve;
+mod sign;
 mod verify;
 
 use crate::context::GlobalOptions;
@@ -14,6 +17,9 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(serve::Serve),
+    Push(Box<push::Push>),
+    Pull(Box<pull::Pull>),
+    Sign(sign::Sign),
     Verify(verify::Verify),
     Revoke(revoke::Revoke),
     Inspect(inspect::Inspect),
@@ -26,6 +32,9 @@ impl Command {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         match self {
             Self::Serve(serve) => serve.run(options).await,
+            Self::Push(push) => push.run(options).await,
+            Self::Pull(pull) => pull.run(options).await,
+            Self::Sign(sign) => sign.run(options).await,
             Self::Verify(verify) => verify.run(options).await,
             Self::Revoke(revoke) => revoke.run(options).await,
             Self::Inspect(inspect) => inspect.run(options).await,

@@ -26,7 +26,13 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) trust_dir: Option<PathBuf>,
     /// The trust service of all registries [default: https on the registry's own host]
-    #[arg(long, global = true, value_name = "URL", env = "DOCKER_CONTENT_TRUST_SERVER", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DOCKER_CONTENT_TRUST_SERVER",
+        help_heading = "Global options"
+    )]
     pub(crate) server: Option<String>,
     /// Accept only roots with this root key id (repeatable)
     #[arg(long, global = true, value_name = "ID", help_heading = "Global options")]
@@ -73,7 +79,9 @@ impl Context {
         let docker_config = docker_config(options)?;
         let trust_dir = options.trust_dir.clone().unwrap_or_else(|| docker_config.join("trust"));
         let server = options.server.as_deref().filter(|text| !text.is_empty()).map(ServiceAddress::parse);
-        let server = server.transpose().map_err(|error| CliError::user(error).hint("the variable is DOCKER_CONTENT_TRUST_SERVER"))?;
+        let server = server
+            .transpose()
+            .map_err(|error| CliError::user(error).hint("the variable is DOCKER_CONTENT_TRUST_SERVER"))?;
         let proxies = ProxyRules::from_environment().map_err(|error| CliError::new(Kind::Local, error))?;
         let credentials = CredentialStore::from_environment(&docker_config);
         for remark in credentials.remarks() {
@@ -87,7 +95,7 @@ impl Context {
             None => Pins::Ids(options.pin.clone()),
         };
         Ok(Self {
-            directory: TrustDirectory::open(&trust_dir)?,
+            directory: TrustDirectory::create(&trust_dir)?,
             docker_config,
             connection,
             passphrases: Box::new(Remembered::new(Sequence(environment, TerminalPassphrases))),
@@ -125,12 +133,15 @@ impl Context {
 
 /// Finds docker's configuration folder.
 pub(crate) fn docker_config(options: &GlobalOptions) -> Result<PathBuf, CliError> {
-    CredentialStore::directory(options.config.as_deref())
-        .ok_or_else(|| CliError::new(Kind::Local, "there is no home directory: name docker's configuration folder with --config"))
+    CredentialStore::directory(options.config.as_deref()).ok_or_else(|| {
+        CliError::new(Kind::Local, "there is no home directory: name docker's configuration folder with --config")
+    })
 }
 
 fn authorities(file: &Path) -> Result<Vec<Certificate>, CliError> {
-    let local = |error: &dyn std::fmt::Display| CliError::new(Kind::Local, format!("could not load root cert from CA path: {error}"));
+    let local = |error: &dyn std::fmt::Display| {
+        CliError::new(Kind::Local, format!("could not load root cert from CA path: {error}"))
+    };
     let text = fs_err::read(file).map_err(|error| local(&error))?;
     Certificate::list_from_pem(&text).map_err(|error| local(&error))
 }

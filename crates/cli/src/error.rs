@@ -146,9 +146,8 @@ impl From<ServiceError> for CliError {
 
 fn of_connection(error: &ConnectionError) -> CliError {
     match error {
-        ConnectionError::Address(_) => {
-            CliError::user(error).hint("set DOCKER_CONTENT_TRUST_SERVER to the trust service, for example https://localhost:4443")
-        }
+        ConnectionError::Address(_) => CliError::user(error)
+            .hint("set DOCKER_CONTENT_TRUST_SERVER to the trust service, for example https://localhost:4443"),
         _ => CliError::new(Kind::Local, error),
     }
 }
@@ -167,8 +166,7 @@ impl From<ReferenceError> for CliError {
 
 impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
-        Self::new(Kind::Network, &error)
-            .hint("without an engine: --from and --to take OCI layout folders and archives")
+        Self::new(Kind::Network, &error).hint("without an engine: --from and --to take OCI layout folders and archives")
     }
 }
 

@@ -6,9 +6,12 @@ mod audit;
 mod command;
 mod context;
 mod error;
+mod images;
 mod notes;
 mod output;
+mod progress;
 mod prompt;
+mod trust_switch;
 
 use clap::Parser;
 use command::Command;

@@ -16,7 +16,9 @@ impl PassphraseSource for TerminalPassphrases {
         }
         if let (Some(origin), Purpose::Existing) = (&request.refused, request.purpose) {
             match origin {
-                Origin::Environment(variable) => output::message(format_args!("The passphrase in {variable} does not open this key.")),
+                Origin::Environment(variable) => {
+                    output::message(format_args!("The passphrase in {variable} does not open this key."))
+                }
                 _ => output::message("Passphrase incorrect. Please retry."),
             }
         }
@@ -37,7 +39,9 @@ impl PassphraseSource for TerminalPassphrases {
 
 fn ask_new(alias: &str, id: &str) -> Reply {
     if alias == "root" {
-        output::message("A root key is about to be made. It says who owns the images you sign: choose a strong passphrase,");
+        output::message(
+            "A root key is about to be made. It says who owns the images you sign: choose a strong passphrase,",
+        );
         output::message("keep a copy of the key offline, and remember that nobody can recover either of them for you.");
     }
     let Some(first) = ask(&format!("Enter passphrase for new {alias} key{id}: ")) else { return Reply::Unavailable };

@@ -67,14 +67,19 @@ impl Connection {
     ///
     /// # Errors
     /// The address, certificates, proxies or credentials cannot be used.
-    pub async fn open(&self, registry: &RegistryHost, gun: &Gun, access: Access) -> Result<TrustService, ConnectionError> {
+    pub async fn open(
+        &self,
+        registry: &RegistryHost,
+        gun: &Gun,
+        access: Access,
+    ) -> Result<TrustService, ConnectionError> {
         let address = self.address(registry)?;
         let mut options = HttpOptions::new(Origin::of(address.url())?);
         options.tls = TlsOptions::from_directory(&self.docker_config.join("tls").join(address.authority()))?;
         options.proxies = self.proxies.clone();
         let credential = self.credentials.find(registry).await;
-        let credential =
-            credential.map_err(|error| ConnectionError::Credentials { registry: registry.as_str().to_owned(), error })?;
+        let credential = credential
+            .map_err(|error| ConnectionError::Credentials { registry: registry.as_str().to_owned(), error })?;
         let session = Session::new(HttpClient::new(options), credential);
         Ok(TrustService::new(address, gun.clone(), session, access))
     }

@@ -55,7 +55,9 @@ pub enum TrustError {
     #[error("no signed tags to remove from {0}")]
     NothingSigned(Gun),
     /// The service lost a collection that was published.
-    #[error("the trust service has no data for {0}, although this machine has seen it published: it was deleted, or this is another service")]
+    #[error(
+        "the trust service has no data for {0}, although this machine has seen it published: it was deleted, or this is another service"
+    )]
     Vanished(Gun),
     /// Somebody else published first.
     #[error("{0} was published by somebody else at the same moment: try again to sign in their collection")]

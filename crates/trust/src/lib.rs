@@ -19,4 +19,4 @@ pub use connection::{Connection, ConnectionError};
 pub use error::TrustError;
 pub use publish::Published;
 pub use revoke::Revoked;
-pub use signing::{ReleasedTag, SignRequest, Signed, releases};
+pub use signing::{News, ReleasedTag, SignRequest, Signed, releases};

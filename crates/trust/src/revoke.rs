@@ -66,7 +66,8 @@ impl CollectionClient<'_> {
     fn can_sign(&self, collection: &Collection, role: &RoleName) -> Result<bool, TrustError> {
         let keys: Vec<&PublicKey> = match role.parent().and_then(|parent| collection.targets(&parent)) {
             Some(parent) => {
-                let described = parent.delegations.get(role).map(|role| role.keys.key_ids.as_slice()).unwrap_or_default();
+                let described =
+                    parent.delegations.get(role).map(|role| role.keys.key_ids.as_slice()).unwrap_or_default();
                 described.iter().filter_map(|id| parent.delegations.keys.get(id)).collect()
             }
             None => {
@@ -91,8 +92,9 @@ fn wanted(collection: &Collection, name: Option<&str>) -> Result<BTreeSet<String
         return Ok(BTreeSet::from([name.to_owned()]));
     }
     let released = collection.all_targets().filter(|(role, _)| releases_itself(role));
-    let names: BTreeSet<String> =
-        released.flat_map(|(_, file)| file.entries.iter().map(|(name, _)| name.into_owned()).collect::<Vec<_>>()).collect();
+    let names: BTreeSet<String> = released
+        .flat_map(|(_, file)| file.entries.iter().map(|(name, _)| name.into_owned()).collect::<Vec<_>>())
+        .collect();
     if names.is_empty() {
         return Err(TrustError::NothingSigned(collection.gun().clone()));
     }

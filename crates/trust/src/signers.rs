@@ -13,7 +13,8 @@ pub(crate) struct StoredSigners<'a> {
 
 impl SignerSet for StoredSigners<'_> {
     fn signer(&self, id: &KeyId) -> Result<Option<Arc<dyn Signer>>, SignerUnavailable> {
-        let unavailable = |source: countersign_vault::KeyStoreError| SignerUnavailable { id: *id, source: source.into() };
+        let unavailable =
+            |source: countersign_vault::KeyStoreError| SignerUnavailable { id: *id, source: source.into() };
         if self.keys.find(id).map_err(unavailable)?.is_none() {
             return Ok(None);
         }

@@ -2,8 +2,8 @@
 
 use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
-use crate::output::{data, harmless, message};
 use crate::notes;
+use crate::output::{data, harmless, message};
 use clap::Args;
 use countersign_image::Reference;
 use countersign_notary::Access;
@@ -71,7 +71,14 @@ fn json(reports: &[Report]) -> Result<String, CliError> {
     for c in text.chars() {
         // Inside strings only: outside of them JSON has none of these characters.
         match c {
-            '<' | '>' | '&' | '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            '<'
+            | '>'
+            | '&'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
                 let _ = write!(escaped, "\\u{:04x}", u32::from(c));
             }
             _ => escaped.push(c),
@@ -119,7 +126,9 @@ fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let header = header.iter().map(|cell| (*cell).to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count() + 3).max().unwrap_or(0).max(10);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count() + 3).max().unwrap_or(0).max(10)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in &rows {

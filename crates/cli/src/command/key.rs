@@ -7,8 +7,8 @@ use crate::output::{data, harmless, message};
 use clap::{Args, Subcommand};
 use countersign_crypto::{Algorithm, PrivateKey};
 use countersign_vault::{ImportDefaults, KeyLabel};
-use std::io::Write;
 use fs_err::os::unix::fs::OpenOptionsExt;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -63,11 +63,15 @@ fn check_name(name: &str) -> Result<(), CliError> {
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let valid = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) && name.chars().all(rest);
     if !valid {
-        let message = format!("key name {name:?} must start with lowercase alphanumeric characters and can include \"-\" or \"_\" after the first character");
+        let message = format!(
+            "key name {name:?} must start with lowercase alphanumeric characters and can include \"-\" or \"_\" after the first character"
+        );
         return Err(CliError::user(message));
     }
     if matches!(name, "root" | "targets" | "snapshot" | "timestamp" | "releases") {
-        return Err(CliError::user(format!("{name} is a role of the collection itself: choose another name for the signer")));
+        return Err(CliError::user(format!(
+            "{name} is a role of the collection itself: choose another name for the signer"
+        )));
     }
     Ok(())
 }
@@ -76,26 +80,36 @@ impl Generate {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         check_name(&self.name)?;
         if !self.dir.is_dir() {
-            return Err(CliError::user(format!("public key path does not exist: {:?}", self.dir.display().to_string())));
+            return Err(CliError::user(format!(
+                "public key path does not exist: {:?}",
+                self.dir.display().to_string()
+            )));
         }
         let path = self.dir.join(format!("{}.pub", self.name));
         let label = KeyLabel::new(&self.name, None).map_err(CliError::user)?;
         let key = PrivateKey::generate(Algorithm::EcdsaP256).map_err(|error| CliError::internal(&error))?;
         let file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = file.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => CliError::user(format!("public key file already exists: {:?}", path.display().to_string())),
+            std::io::ErrorKind::AlreadyExists => {
+                CliError::user(format!("public key file already exists: {:?}", path.display().to_string()))
+            }
             _ => CliError::new(Kind::Local, error),
         })?;
         let stored = context.directory.keys().add(&key, &label, &context.passphrases);
         let written = stored.map_err(CliError::from).and_then(|_| {
             let pem = public_pem(&key, &self.name)?;
-            file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| CliError::new(Kind::Local, error))
+            file.write_all(pem.as_bytes())
+                .and_then(|()| file.sync_all())
+                .map_err(|error| CliError::new(Kind::Local, error))
         });
         if let Err(error) = written {
             let _ = fs_err::remove_file(&path);
             return Err(error);
         }
-        data(format_args!("Successfully generated and loaded private key. Corresponding public key available: {}", path.display()))
+        data(format_args!(
+            "Successfully generated and loaded private key. Corresponding public key available: {}",
+            path.display()
+        ))
     }
 }
 
@@ -110,10 +124,12 @@ impl Load {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         check_name(&self.name)?;
         let shown = harmless(&self.file.display().to_string());
-        let refuse = |error: &dyn std::fmt::Display| CliError::user(format!("refusing to load key from {shown}: {error}"));
+        let refuse =
+            |error: &dyn std::fmt::Display| CliError::user(format!("refusing to load key from {shown}: {error}"));
         let metadata = fs_err::metadata(&self.file).map_err(|error| refuse(&error))?;
         if !metadata.is_file() || metadata.permissions().mode() & 0o077 != 0 {
-            return Err(refuse(&format!("private key file {shown} must not be readable or writable by others")).hint(format!("chmod 600 {shown}")));
+            return Err(refuse(&format!("private key file {shown} must not be readable or writable by others"))
+                .hint(format!("chmod 600 {shown}")));
         }
         let bytes = zeroize::Zeroizing::new(read_bounded(&self.file).map_err(|error| refuse(&error))?);
         let defaults = ImportDefaults { role: Some(self.name.clone()), gun: None };
@@ -138,7 +154,11 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     fs_err::File::open(path)?.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_KEY_FILE { Err(std::io::Error::other("the file is too large for keys")) } else { Ok(bytes) }
+    if bytes.len() as u64 > MAX_KEY_FILE {
+        Err(std::io::Error::other("the file is too large for keys"))
+    } else {
+        Ok(bytes)
+    }
 }
 
 impl List {
@@ -148,7 +168,9 @@ impl List {
             message(format_args!("skipped {}: {}", harmless(&skipped.path.display().to_string()), skipped.reason));
         }
         let mut keys = listing.keys;
-        keys.sort_by_key(|key| (key.role != "root", key.gun.as_ref().map(ToString::to_string), key.role.clone(), key.id));
+        keys.sort_by_key(|key| {
+            (key.role != "root", key.gun.as_ref().map(ToString::to_string), key.role.clone(), key.id)
+        });
         if self.format == Format::Json {
             let keys: Vec<_> = keys.iter().map(|key| serde_json::json!({
                 "id": key.id.to_string(), "role": key.role, "gun": key.gun.as_ref().map(ToString::to_string), "path": key.path.display().to_string(),

@@ -40,7 +40,8 @@ impl Serve {
             (Some(certificate), Some(key)) => Tls::Files { certificate: certificate.clone(), key: key.clone() },
             _ => Tls::OwnAuthority { names: self.tls_name.clone() },
         };
-        let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
         let service = Service::start(config).await.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
         let trusted = if self.trust_ca { Some(install_authority(&service, &docker_config(options)?)?) } else { None };
         announce(&service, trusted.as_deref())?;
@@ -60,7 +61,8 @@ impl Serve {
             return Ok(given.clone());
         }
         let strategy = etcetera::base_strategy::Xdg::new();
-        let strategy = strategy.map_err(|_| CliError::new(Kind::Local, "there is no home directory: name one with --data-dir"))?;
+        let strategy =
+            strategy.map_err(|_| CliError::new(Kind::Local, "there is no home directory: name one with --data-dir"))?;
         Ok(strategy.data_dir().join("countersign/serve"))
     }
 }
@@ -82,7 +84,10 @@ fn announce(service: &Running, trusted: Option<&Path>) -> Result<(), CliError> {
     match (trusted, service.authority()) {
         (Some(installed), _) => message(format_args!("docker trusts its CA: {}", installed.display())),
         (None, Some(authority)) => {
-            message(format_args!("its CA is {}; start with --trust-ca to put it where docker looks for it", authority.display()));
+            message(format_args!(
+                "its CA is {}; start with --trust-ca to put it where docker looks for it",
+                authority.display()
+            ));
         }
         (None, None) => {}
     }

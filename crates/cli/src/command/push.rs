@@ -1,0 +1,68 @@
+//! `countersign push`: push an image and sign what the registry then holds.
+
+use super::sign::sign;
+use super::verify::tagged;
+use crate::context::{Context, GlobalOptions};
+use crate::error::{CliError, Kind};
+use crate::images::{EngineFlags, RegistryFlags, engine_auth};
+use crate::output;
+use crate::progress::Bars;
+use crate::trust_switch::TrustSwitch;
+use clap::Args;
+use countersign_engine::{PushTarget, pushed_manifest};
+use countersign_image::{Descriptor, Reference};
+use countersign_registry::distribution::{DocumentName, RegistryClient};
+
+/// Push an image and sign it
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The image, with a tag [default tag: latest]
+    #[arg(value_name = "IMAGE[:TAG]")]
+    image: String,
+    #[command(flatten)]
+    trust: TrustSwitch,
+    #[command(flatten)]
+    registry: RegistryFlags,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+impl Push {
+    pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
+        let reference = tagged(&self.image)?;
+        let context = Context::new(options)?;
+        let trusted = self.trust.is_on()?;
+        let client = self.registry.connect(&context, reference.registry()).await?;
+        let held = self.push_from_engine(&context, &reference, &client).await?;
+        output::message(format_args!("{}: digest: {} size: {}", reference, held.digest, held.size));
+        if trusted {
+            sign(&context, &reference, &held).await
+        } else {
+            output::data(format_args!("Pushed unsigned {reference}@{}", held.digest))
+        }
+    }
+
+    /// Has the engine push, and looks at the registry for what is there then: the engine's word is not enough to sign.
+    async fn push_from_engine(
+        &self,
+        context: &Context,
+        reference: &Reference,
+        client: &RegistryClient,
+    ) -> Result<Descriptor, CliError> {
+        let engine = self.engine.connect(context).await?;
+        let auth = engine_auth(context, reference.registry()).await?;
+        let Some(tag) = reference.tag() else { return Err(CliError::user("no tag specified")) };
+        let bars = Bars::new();
+        let push = engine.push(reference.repository(), PushTarget::Tag(tag), &auth);
+        let pushed = pushed_manifest(push, reference.repository(), tag, |event| bars.engine(event)).await?;
+        let document = client.document(reference.repository(), DocumentName::Digest(&pushed.digest)).await?;
+        if document.descriptor.size != pushed.size {
+            let message = format!(
+                "the engine says that {} has {} bytes, the registry serves {}: not signed",
+                pushed.digest, pushed.size, document.descriptor.size
+            );
+            return Err(CliError::new(Kind::Trust, message));
+        }
+        Ok(document.descriptor)
+    }
+}

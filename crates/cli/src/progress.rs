@@ -1,0 +1,114 @@
+//! Showing how images travel: bars on a terminal, one line per finished piece elsewhere.
+
+use crate::output::{harmless, message};
+use countersign_engine::{Event, Status};
+use countersign_image::Digest;
+use countersign_registry::{Arrival, Progress, Step};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+
+/// Most bars shown at a time.
+const MAX_BARS: usize = 64;
+
+/// Shows progress on stderr.
+pub(crate) struct Bars {
+    all: MultiProgress,
+    bars: Mutex<HashMap<String, ProgressBar>>,
+    terminal: bool,
+}
+
+impl Bars {
+    /// Prepares to show progress; bars need a terminal.
+    pub(crate) fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { all: MultiProgress::with_draw_target(target), bars: Mutex::default(), terminal }
+    }
+
+    fn bar(&self, id: &str) -> Option<ProgressBar> {
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        if !bars.contains_key(id) && bars.len() >= MAX_BARS {
+            return None;
+        }
+        let new = || {
+            let bar = self.all.add(ProgressBar::no_length());
+            if let Ok(style) = ProgressStyle::with_template("{prefix}: {msg} {wide_bar} {bytes}/{total_bytes}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(id.to_owned());
+            bar
+        };
+        Some(bars.entry(id.to_owned()).or_insert_with(new).clone())
+    }
+
+    fn done(&self, id: &str, text: &str) {
+        if let Some(bar) = self.bar(id).filter(|_| self.terminal) {
+            bar.finish_with_message(text.to_owned());
+        } else {
+            message(format_args!("{id}: {text}"));
+        }
+    }
+
+    /// Shows what the engine tells.
+    pub(crate) fn engine(&self, event: &Event) {
+        let Event::Status(Status { id, text, amount }) = event else {
+            if let Event::ManifestInsteadOfIndex { .. } = event {
+                message("note: the engine pushed the image for one platform only; that is what will be signed");
+            }
+            return;
+        };
+        let (text, id) = (harmless(text), id.as_deref().map(harmless));
+        match (id, amount) {
+            (Some(id), Some(amount)) => {
+                if let Some(bar) = self.bar(&id).filter(|_| self.terminal) {
+                    bar.set_message(text);
+                    bar.set_length(amount.total.unwrap_or(amount.current));
+                    bar.set_position(amount.current);
+                }
+            }
+            (Some(id), None) if self.terminal => {
+                if let Some(bar) = self.bar(&id) {
+                    bar.set_message(text);
+                }
+            }
+            (Some(id), None) => message(format_args!("{id}: {text}")),
+            (None, _) => {
+                let _ = self.all.println(&text);
+                if !self.terminal {
+                    message(text);
+                }
+            }
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn report(&self, digest: &Digest, step: Step<'_>) {
+        let hex = digest.hex();
+        let id = hex.get(..12).unwrap_or(&hex);
+        match step {
+            Step::Begin { total } => {
+                if let Some(bar) = self.bar(id) {
+                    bar.set_length(total);
+                }
+            }
+            Step::Moved { done } => {
+                if let Some(bar) = self.bar(id) {
+                    bar.set_position(done);
+                }
+            }
+            Step::Again { reason } => message(format_args!("{id}: trying again after: {}", harmless(reason))),
+            Step::Done(arrival) => self.done(
+                id,
+                match arrival {
+                    Arrival::Travelled => "done",
+                    Arrival::AlreadyThere => "already there",
+                    Arrival::Mounted => "taken from another repository",
+                    Arrival::Foreign => "lives elsewhere, not copied",
+                },
+            ),
+        }
+    }
+}
