@@ -4,13 +4,12 @@ use bytes::Bytes;
 use countersign_storage::Stored;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LAST_MODIFIED, LOCATION, PRAGMA, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use jiff::Timestamp;
 
 use crate::error::Failure;
 
 /// A finished answer; every body is in memory.
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Bytes>;
 
 /// The label of successful bodies: the reference's, which nobody reads (Notary protocol, general).
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -21,7 +20,7 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// An answer without body.
 pub(crate) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = status;
     answer
 }
@@ -42,7 +41,7 @@ pub(crate) fn labelled(content_type: &'static str, body: impl Into<Bytes>) -> An
 }
 
 fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_storage::{KeyStore, MetadataStore};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{Caches, Sharing};
@@ -28,10 +28,14 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// Changes that go on when the client that asked for them is gone.
     pub(crate) work: TaskTracker,
-    /// Permits for uploads that take much memory.
+    /// Permits for uploads of up to 1 MiB, and beginnings of larger ones.
+    pub(crate) uploads: Arc<Semaphore>,
+    /// Permits for uploads above 1 MiB.
     pub(crate) large_uploads: Arc<Semaphore>,
-    /// Permits for validation and for making keys: what takes a processor.
-    processors: Arc<Semaphore>,
+    /// Permits for validation.
+    pub(crate) validation: Arc<Semaphore>,
+    /// The permit for making keys: those who ask for keys of invented collections must not keep publishers waiting.
+    pub(crate) key_making: Arc<Semaphore>,
 }
 
 /// What an [`App`] is made of, beside its settings.
@@ -49,7 +53,7 @@ impl App {
         Self {
             metadata: parts.metadata,
             keys: Arc::new(ServerKeys::new(parts.keys, parts.secret, config)),
-            caches: Caches::new(parts.sharing, limits.collections, limits.memory),
+            caches: Caches::new(parts.sharing, limits.memory),
             turns: Turns::default(),
             clock: config.clock.clone(),
             prefixes: config.gun_prefixes.clone(),
@@ -58,7 +62,9 @@ impl App {
             metrics: Metrics::default(),
             work: TaskTracker::new(),
             large_uploads: Arc::new(Semaphore::new(limits.large_uploads)),
-            processors: Arc::new(Semaphore::new(processors)),
+            uploads: Arc::new(Semaphore::new(limits.uploads)),
+            validation: Arc::new(Semaphore::new(processors)),
+            key_making: Arc::new(Semaphore::new(1)),
             limits,
         }
     }
@@ -66,16 +72,23 @@ impl App {
     /// Runs something that computes for long, away from the threads that answer requests.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
+        permits: &Arc<Semaphore>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let permit = Arc::clone(&self.processors).acquire_owned();
-        let permit = tokio::time::timeout(self.limits.patience, permit).await;
-        let Ok(Ok(permit)) = permit else { return Err(Failure::new(Code::Busy)) };
+        let permit = self.permit(permits).await?;
         let work = move || {
             let _permit = permit;
             work()
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(Code::Unknown).cause(error))
+    }
+
+    /// Waits for a permit, but not for ever.
+    pub(crate) async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
+        match tokio::time::timeout(self.limits.patience, Arc::clone(permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Failure::new(Code::Busy)),
+        }
     }
 
     /// Runs a change to its end, whether or not the client waits for it.

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use countersign_crypto::digest::Sha256Digest;
 use countersign_storage::Stored;
@@ -19,7 +20,9 @@ use moka::sync::Cache;
 /// Counters that collections share by their hash.
 const STRIPES: usize = 1024;
 /// Weight of a file beside its bytes.
-const FILE_OVERHEAD: u32 = 512;
+const FILE_OVERHEAD: usize = 512;
+/// Weight of a role's name and digest.
+const ROLE_OVERHEAD: usize = 192;
 
 /// The current state of one collection: one publication.
 #[derive(Debug)]
@@ -30,14 +33,39 @@ pub(crate) struct Current {
     pub(crate) digests: BTreeMap<RoleName, Sha256Digest>,
     /// When the first of timestamp and snapshot expires.
     pub(crate) expires: Timestamp,
+    /// When signing anew was last tried in vain.
+    failed: Mutex<Option<Instant>>,
     generation: u64,
+}
+
+impl Current {
+    /// Notes that signing anew was tried in vain.
+    pub(crate) fn failed_now(&self) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Tells whether that was so lately.
+    pub(crate) fn failed_within(&self, duration: Duration) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|time| time.elapsed() < duration)
+    }
+
+    fn weight(&self) -> u32 {
+        let roles = self.digests.len().saturating_mul(ROLE_OVERHEAD);
+        let files = weight(&self.timestamp).saturating_add(weight(&self.snapshot));
+        files.saturating_add(u32::try_from(roles).unwrap_or(u32::MAX))
+    }
+}
+
+fn weight(file: &Stored) -> u32 {
+    u32::try_from(file.bytes.len().saturating_add(FILE_OVERHEAD)).unwrap_or(u32::MAX)
 }
 
 /// What is kept in memory.
 #[derive(Debug)]
 pub(crate) struct Caches {
     current: Option<Cache<Gun, Arc<Current>>>,
-    files: Cache<FileKey, Arc<Stored>>,
+    files: Option<Cache<FileKey, Arc<Stored>>>,
     changed: Generations,
     deleted: Generations,
 }
@@ -62,16 +90,17 @@ pub(crate) enum Sharing {
 pub(crate) struct Seen(u64);
 
 impl Caches {
-    pub(crate) fn new(sharing: Sharing, collections: u64, bytes: u64) -> Self {
-        let current = match sharing {
-            Sharing::Alone => Some(Cache::new(collections)),
-            Sharing::Shared => None,
-        };
-        let weigh = |_: &FileKey, file: &Arc<Stored>| {
-            u32::try_from(file.bytes.len()).unwrap_or(u32::MAX).saturating_add(FILE_OVERHEAD)
-        };
-        let files = Cache::builder().weigher(weigh).max_capacity(bytes).build();
-        Self { current, files, changed: Generations::new(), deleted: Generations::new() }
+    /// Keeps at most so many bytes; nothing at all when others may change the stores.
+    pub(crate) fn new(sharing: Sharing, bytes: u64) -> Self {
+        let (changed, deleted) = (Generations::new(), Generations::new());
+        if sharing == Sharing::Shared {
+            return Self { current: None, files: None, changed, deleted };
+        }
+        let weigh_current = |_: &Gun, current: &Arc<Current>| current.weight();
+        let weigh_file = |_: &FileKey, file: &Arc<Stored>| weight(file);
+        let current = Cache::builder().weigher(weigh_current).max_capacity(bytes / 2).build();
+        let files = Cache::builder().weigher(weigh_file).max_capacity(bytes / 2).build();
+        Self { current: Some(current), files: Some(files), changed, deleted }
     }
 
     /// Says from when on a state is being read; to be called before reading.
@@ -93,7 +122,8 @@ impl Caches {
         digests: BTreeMap<RoleName, Sha256Digest>,
         expires: Timestamp,
     ) -> Arc<Current> {
-        let new = Arc::new(Current { timestamp, snapshot, digests, expires, generation: seen.0 });
+        let new =
+            Arc::new(Current { timestamp, snapshot, digests, expires, failed: Mutex::default(), generation: seen.0 });
         if let Some(cache) = &self.current {
             cache.entry_by_ref(gun).and_compute_with(|old| match old {
                 Some(old) if old.value().generation > seen.0 => Op::Nop,
@@ -117,24 +147,29 @@ impl Caches {
     /// Returns a slot for a file; to be asked for before reading the file.
     pub(crate) fn file(&self, gun: &Gun, role: &RoleName, sha256: Sha256Digest) -> FileSlot<'_> {
         let deletions = self.deleted.get(gun);
-        FileSlot { cache: &self.files, key: FileKey { gun: gun.clone(), role: role.clone(), sha256, deletions } }
+        FileSlot {
+            cache: self.files.as_ref(),
+            key: FileKey { gun: gun.clone(), role: role.clone(), sha256, deletions },
+        }
     }
 }
 
 /// The place of one file, for as long as its collection is not deleted.
 pub(crate) struct FileSlot<'a> {
-    cache: &'a Cache<FileKey, Arc<Stored>>,
+    cache: Option<&'a Cache<FileKey, Arc<Stored>>>,
     key: FileKey,
 }
 
 impl FileSlot<'_> {
     pub(crate) fn get(&self) -> Option<Arc<Stored>> {
-        self.cache.get(&self.key)
+        self.cache?.get(&self.key)
     }
 
     pub(crate) fn keep(self, file: Stored) -> Arc<Stored> {
         let file = Arc::new(file);
-        self.cache.insert(self.key, Arc::clone(&file));
+        if let Some(cache) = self.cache {
+            cache.insert(self.key, Arc::clone(&file));
+        }
         file
     }
 }
@@ -189,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_state_read_before_a_change_is_not_served_after_it() {
-        let caches = Caches::new(Sharing::Alone, 10, 1000);
+        let caches = Caches::new(Sharing::Alone, 1_000_000);
         let gun = Gun::parse("a").unwrap();
         let before = caches.seen(&gun);
         keep(&caches, &gun, before, "old");
@@ -205,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_file_is_not_served_after_the_deletion_of_its_collection() {
-        let caches = Caches::new(Sharing::Alone, 10, 1_000_000);
+        let caches = Caches::new(Sharing::Alone, 1_000_000);
         let gun = Gun::parse("a").unwrap();
         let file = file("x");
         let slot = || caches.file(&gun, &file.role, file.sha256);
@@ -221,10 +256,29 @@ mod tests {
     }
 
     #[test]
-    fn shared_stores_have_no_current_state_in_memory() {
-        let caches = Caches::new(Sharing::Shared, 10, 1000);
+    fn nothing_of_shared_stores_is_kept() {
+        let caches = Caches::new(Sharing::Shared, 1_000_000);
         let gun = Gun::parse("a").unwrap();
         keep(&caches, &gun, caches.seen(&gun), "x");
         assert_eq!(kept(&caches, &gun), None);
+        let file = file("x");
+        caches.file(&gun, &file.role, file.sha256).keep(file.clone());
+        assert!(caches.file(&gun, &file.role, file.sha256).get().is_none());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        let caches = Caches::new(Sharing::Alone, 100_000);
+        for n in 0..100 {
+            let gun = Gun::parse(&format!("a/{n}")).unwrap();
+            let large = file(&"x".repeat(10_000));
+            caches.file(&gun, &large.role, large.sha256).keep(large.clone());
+            keep(&caches, &gun, caches.seen(&gun), &"x".repeat(10_000));
+        }
+        let (files, current) = (caches.files.as_ref().unwrap(), caches.current.as_ref().unwrap());
+        files.run_pending_tasks();
+        current.run_pending_tasks();
+        assert!(files.weighted_size() <= 50_000 && files.entry_count() > 0);
+        assert!(current.weighted_size() <= 50_000 && current.entry_count() > 0);
     }
 }

@@ -182,7 +182,9 @@ impl fmt::Debug for Clock {
 pub struct Limits {
     /// Bytes of an upload.
     pub upload_bytes: usize,
-    /// Uploads above 1 MiB that are held in memory at the same time.
+    /// Uploads that are held in memory at the same time, each with up to 1 MiB.
+    pub uploads: usize,
+    /// Those among them that may be larger.
     pub large_uploads: usize,
     /// Open connections; more wait in the system's queue.
     pub connections: usize,
@@ -198,6 +200,8 @@ pub struct Limits {
     pub body: Duration,
     /// Bytes per second below which a body is too slow.
     pub body_rate: u32,
+    /// Time for a body, whatever its size.
+    pub body_total: Duration,
     /// Time for one connection; it is asked to end then and cut after the drain time.
     pub connection: Duration,
     /// Streams of one HTTP/2 connection.
@@ -212,14 +216,13 @@ pub struct Limits {
     pub pending_key_age: SignedDuration,
     /// Bytes of metadata kept in memory.
     pub memory: u64,
-    /// Collections whose current state is kept in memory.
-    pub collections: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             upload_bytes: 128 * 1024 * 1024,
+            uploads: 256,
             large_uploads: 4,
             connections: 4096,
             handshake: Duration::from_secs(10),
@@ -228,6 +231,7 @@ impl Default for Limits {
             header_lines: 100,
             body: Duration::from_secs(30),
             body_rate: 16 * 1024,
+            body_total: Duration::from_mins(5),
             connection: Duration::from_mins(30),
             streams: 64,
             patience: Duration::from_secs(30),
@@ -235,7 +239,6 @@ impl Default for Limits {
             pending_keys: 100_000,
             pending_key_age: SignedDuration::from_hours(7 * 24),
             memory: 256 * 1024 * 1024,
-            collections: 100_000,
         }
     }
 }

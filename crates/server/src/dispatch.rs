@@ -47,7 +47,7 @@ where
         // A body whose end was negotiated: whatever a proxy thinks follows it is not read here.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let response_bytes = answer.body().size_hint().exact().unwrap_or_default();
+    let response_bytes = answer.body().len() as u64;
     let duration = begun.elapsed();
     let status = answer.status().as_u16();
     if let Some(operation) = operation {

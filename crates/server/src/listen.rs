@@ -1,9 +1,10 @@
 //! Connections: accepted within a limit, given a time for everything, drained at the end.
 
+mod supervision;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -22,6 +23,8 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::dispatch;
 use crate::metrics::Gauge;
+
+use self::supervision::{Progress, Times, supervise};
 
 /// Pause after the system refused a connection, for instance because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -117,15 +120,14 @@ impl Connection {
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, protocol: Protocol) {
         let Self { app, peer, ending } = self;
         let limits = app.limits.clone();
-        let requests = Arc::new(Requests::default());
+        let progress = Arc::new(Progress::default());
         let service = {
-            let (app, requests) = (Arc::clone(&app), Arc::clone(&requests));
+            let (app, progress) = (Arc::clone(&app), Arc::clone(&progress));
             service_fn(move |request: Request<Incoming>| {
-                let (app, running) = (Arc::clone(&app), requests.begin());
+                let (app, running) = (Arc::clone(&app), progress.begin());
                 async move {
                     let answer = dispatch::answer(app, peer, request).await;
-                    drop(running);
-                    Ok::<_, Infallible>(answer)
+                    Ok::<_, Infallible>(answer.map(|bytes| running.write(bytes)))
                 }
             })
         };
@@ -139,7 +141,7 @@ impl Connection {
                     .header_read_timeout(limits.header)
                     .max_headers(limits.header_lines)
                     .max_buf_size(limits.header_bytes);
-                supervise(builder.serve_connection(io, service), &requests, &ending, times).await
+                supervise(builder.serve_connection(io, service), &progress, &ending, times).await
             }
             Protocol::Http2 => {
                 let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -150,99 +152,11 @@ impl Connection {
                     .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
                     .keep_alive_interval(PING_INTERVAL)
                     .keep_alive_timeout(limits.header);
-                supervise(builder.serve_connection(io, service), &requests, &ending, times).await
+                supervise(builder.serve_connection(io, service), &progress, &ending, times).await
             }
         };
         if let Err(error) = result {
             tracing::debug!(%peer, %error, "a connection ended badly");
         }
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    idle: Duration,
-    life: Duration,
-    drain: Duration,
-}
-
-/// Counts the requests of one connection.
-#[derive(Debug, Default)]
-struct Requests {
-    begun: AtomicU64,
-    running: AtomicU64,
-}
-
-/// A request that is being answered.
-struct Running(Arc<Requests>);
-
-impl Requests {
-    fn begin(self: &Arc<Self>) -> Running {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.running.fetch_add(1, Ordering::Relaxed);
-        Running(Arc::clone(self))
-    }
-
-    /// Returns how many requests were begun, none while one is running.
-    fn idle_since(&self) -> Option<u64> {
-        (self.running.load(Ordering::Relaxed) == 0).then(|| self.begun.load(Ordering::Relaxed))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A connection that can be asked to end.
-trait Drain: Future<Output = hyper::Result<()>> {
-    fn drain(self: std::pin::Pin<&mut Self>);
-}
-
-impl<I, S> Drain for http1::Connection<TokioIo<I>, S>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: hyper::service::HttpService<Incoming, Error = Infallible, ResBody = http_body_util::Full<bytes::Bytes>>,
-{
-    fn drain(self: std::pin::Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<I, S> Drain for http2::Connection<TokioIo<I>, S, TokioExecutor>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: hyper::service::HttpService<Incoming, Error = Infallible, ResBody = http_body_util::Full<bytes::Bytes>>,
-    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, http_body_util::Full<bytes::Bytes>>,
-{
-    fn drain(self: std::pin::Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// Runs a connection; one that is silent for too long, too old, or told to, is asked to end, and cut if it does not.
-async fn supervise(connection: impl Drain, requests: &Requests, ending: &Ending, times: Times) -> hyper::Result<()> {
-    let mut connection = std::pin::pin!(connection);
-    let old = tokio::time::sleep(times.life);
-    let mut old = std::pin::pin!(old);
-    let mut before = None;
-    loop {
-        tokio::select! {
-            result = connection.as_mut() => return result,
-            () = ending.soon.cancelled() => break,
-            () = old.as_mut() => break,
-            () = tokio::time::sleep(times.idle) => {
-                let silent = requests.idle_since();
-                if silent.is_some() && silent == before {
-                    break;
-                }
-                before = silent;
-            }
-        }
-    }
-    connection.as_mut().drain();
-    tokio::time::timeout(times.drain, connection).await.unwrap_or(Ok(()))
 }

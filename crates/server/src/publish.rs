@@ -16,15 +16,17 @@ use serde_json::json;
 use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::turns::Turn;
+use crate::upload::Memory;
 
 /// How often a change is prepared anew when other processes are faster.
 const ATTEMPTS: u32 = 16;
 
-/// Publishes an upload.
-pub(crate) async fn publish(app: &Arc<App>, gun: Gun, parts: Files) -> Result<(), Failure> {
+/// Publishes an upload; `memory` is given back when it is done with, also when the client is gone before.
+pub(crate) async fn publish(app: &Arc<App>, gun: Gun, parts: Files, memory: Memory) -> Result<(), Failure> {
     let app = Arc::clone(app);
     let work = Arc::clone(&app);
     app.to_the_end(async move {
+        let _memory = memory;
         let _turn = turn(&work, &gun).await?;
         let roles = accept::needed(parts.keys());
         for _ in 0..ATTEMPTS {
@@ -115,7 +117,7 @@ async fn prepare(app: &Arc<App>, gun: &Gun, state: State, task: Task) -> Result<
         };
         (result, signers.finish())
     };
-    let (result, used) = app.compute(compute).await?;
+    let (result, used) = app.compute(&app.validation, compute).await?;
     let used = used.map_err(|trouble| Failure::new(Code::Updating).cause(trouble))?;
     let files = result.map_err(refused)?;
     // Before the files are stored: a key that has signed must never be handed out as new.

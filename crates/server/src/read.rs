@@ -1,6 +1,7 @@
 //! Reading metadata: current, by version, by checksum.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_crypto::digest::Sha256Digest;
 use countersign_storage::Stored;
@@ -18,13 +19,15 @@ use crate::publish;
 
 /// How often a current state is read again when it is deleted under the reader's hands.
 const ATTEMPTS: u32 = 3;
+/// Pause after a failed attempt to sign anew on behalf of a reader.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
 
 /// Answers with the current file of a role; a timestamp or snapshot that has expired is signed anew first.
 pub(crate) async fn current(app: &Arc<App>, gun: Gun, role: RoleName) -> Result<Answer, Failure> {
     let mut current = state(app, &gun).await?.ok_or_else(nothing_stored)?;
     let made_here = matches!(role, RoleName::Timestamp | RoleName::Snapshot);
     if made_here && current.expires < app.clock.now() {
-        publish::renew(app, gun.clone(), RenewBefore::EXPIRY).await.map_err(as_unknown)?;
+        renew(app, &gun, &current).await?;
         current = state(app, &gun).await?.ok_or_else(nothing_stored)?;
     }
     let found = match role {
@@ -53,6 +56,20 @@ pub(crate) async fn by_version(app: &App, gun: Gun, role: RoleName, version: Ver
 /// What is not stored: a detail tells it from a path that does not exist.
 pub(crate) fn nothing_stored() -> Failure {
     Failure::new(Code::MetadataNotFound).detail(json!({}))
+}
+
+/// Signs anew; after a failure not again for a while, because the reason lasts (no key, an expired root) and readers do not.
+async fn renew(app: &Arc<App>, gun: &Gun, current: &Current) -> Result<(), Failure> {
+    if current.failed_within(RENEWAL_PAUSE) {
+        return Err(Failure::new(Code::Unknown).cause("renewal failed a moment ago"));
+    }
+    match publish::renew(app, gun.clone(), RenewBefore::EXPIRY).await {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            current.failed_now();
+            Err(as_unknown(failure))
+        }
+    }
 }
 
 /// Whatever kept a file from being signed anew is nothing the reader could mend.

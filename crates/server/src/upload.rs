@@ -41,7 +41,7 @@ where
     };
     let length = received.body.len() as u64;
     let result = match parts(&received.body, &boundary) {
-        Ok(parts) => publish::publish(app, gun, parts).await.map(|()| answer::empty(StatusCode::OK)),
+        Ok(parts) => publish::publish(app, gun, parts, received.memory).await.map(|()| answer::empty(StatusCode::OK)),
         Err(failure) => Err(failure),
     };
     (length, result)
@@ -49,6 +49,13 @@ where
 
 struct Received {
     body: Bytes,
+    memory: Memory,
+}
+
+/// The permits for the memory of an upload; to be kept as long as any part of it.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    _small: OwnedSemaphorePermit,
     _large: Option<OwnedSemaphorePermit>,
 }
 
@@ -62,13 +69,15 @@ where
     if announced.is_some_and(|length: usize| length > app.limits.upload_bytes) {
         return Err(too_large());
     }
+    let small = app.permit(&app.uploads).await?;
     let mut body = request.into_body();
     let mut received = BytesMut::new();
     let mut large = None;
     let begun = Instant::now();
     loop {
         let seconds = received.len() as u64 / u64::from(app.limits.body_rate.max(1));
-        let until = begun + app.limits.body + Duration::from_secs(seconds);
+        let allowed = app.limits.body.saturating_add(Duration::from_secs(seconds)).min(app.limits.body_total);
+        let until = begun + allowed;
         let Ok(frame) = tokio::time::timeout_at(until, body.frame()).await else {
             return Err(Failure::new(Code::MalformedUpload)
                 .status(StatusCode::REQUEST_TIMEOUT)
@@ -81,23 +90,15 @@ where
             return Err(too_large());
         }
         if large.is_none() && received.len() + data.len() > LARGE {
-            large = Some(large_permit(app).await?);
+            large = Some(app.permit(&app.large_uploads).await?);
         }
         received.extend_from_slice(&data);
     }
-    Ok(Received { body: received.freeze(), _large: large })
+    Ok(Received { body: received.freeze(), memory: Memory { _small: small, _large: large } })
 }
 
 fn too_large() -> Failure {
     Failure::new(Code::MalformedUpload).status(StatusCode::PAYLOAD_TOO_LARGE).cause("the body is too large")
-}
-
-async fn large_permit(app: &App) -> Result<OwnedSemaphorePermit, Failure> {
-    let permit = Arc::clone(&app.large_uploads).acquire_owned();
-    match tokio::time::timeout(app.limits.patience, permit).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Failure::new(Code::Busy).cause("too many large uploads")),
-    }
 }
 
 /// Takes a body apart; the parts share its memory.

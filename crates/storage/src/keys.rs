@@ -89,7 +89,7 @@ pub struct ServiceKey {
 /// Bounds on keys that wait for their first use.
 #[derive(Debug, Clone, Copy)]
 pub struct PendingLimits {
-    /// So many pending keys at most, over all collections.
+    /// So many pending keys at most, over all collections; one with metadata gets its key also above that.
     pub count: u64,
     /// At the limit, a pending key of a collection without metadata that is older than this gives way to a new one.
     pub keep: SignedDuration,

@@ -209,3 +209,54 @@ async fn an_address_in_use_is_refused() {
     let refused = Service::start(config).await.unwrap_err();
     assert!(matches!(refused, countersign_server::StartError::Listen { .. }), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_answers_is_cut() {
+    let service = impatient().await;
+    let owner = crate::owner::Owner::of(&service, "example.com/large").await;
+    let tags: Vec<String> = (0..20_000).map(|n| format!("tag{n}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let parts = [("root", owner.root(1)), ("targets", owner.targets(1, &tags))];
+    service.upload("example.com/large", &parts).await.ok();
+    let mut stream = connect(&service).await;
+    let request = "GET /v2/example.com/large/_trust/tuf/targets.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let begun = Instant::now();
+    while connections(&service).await > 0 {
+        assert!(begun.elapsed() < CUT, "the connection is still open");
+        tokio::time::sleep(SHORT).await;
+    }
+}
+
+/// How many connections are open, beside the one that asks.
+async fn connections(service: &TestService) -> u64 {
+    let client = crate::service::client();
+    let metrics = client.get(format!("{}/metrics", service.base)).header("Connection", "close").send().await.unwrap();
+    let text = metrics.text().await.unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("countersign_connections ")).unwrap();
+    line.parse::<u64>().unwrap() - 1
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_but_steadily_is_served_to_the_end() {
+    let service = impatient().await;
+    let owner = crate::owner::Owner::of(&service, "example.com/large").await;
+    let tags: Vec<String> = (0..60_000).map(|n| format!("tag{n}")).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let parts = [("root", owner.root(1)), ("targets", owner.targets(1, &tags))];
+    service.upload("example.com/large", &parts).await.ok();
+    let length = service.file("example.com/large", "targets.json").await.ok().body.len();
+    let mut stream = connect(&service).await;
+    let request = "GET /v2/example.com/large/_trust/tuf/targets.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut received, mut buffer) = (0, vec![0; length / 20]);
+    loop {
+        match stream.read_exact(&mut buffer).await {
+            Ok(count) => received += count,
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+            Err(error) => unreachable!("cut after {received} of {length} bytes: {error}"),
+        }
+        tokio::time::sleep(SHORT / 4).await;
+    }
+    assert!(received + buffer.len() > length, "cut after {received} of {length} bytes");
+}

@@ -109,6 +109,16 @@ pub async fn old_pending_keys_of_nothing_give_way(subject: &Subject) {
     assert!(pending(keys, "b", ServiceRole::Timestamp).await.is_some());
 }
 
+/// Whoever has published can rotate, however many ask for keys of invented collections.
+pub async fn published_collections_get_keys_above_the_limit(subject: &Subject) {
+    let keys = &*subject.first.keys;
+    let limits = PendingLimits { count: 1, ..ROOMY };
+    subject.first.metadata.publish(&gun("real"), Base::Nothing, &whole(1, "a"), at(0)).await.unwrap();
+    keys.insert_pending(new_key("invented", ServiceRole::Snapshot, "1"), limits, at(0)).await.unwrap();
+    assert!(keys.insert_pending(new_key("another", ServiceRole::Snapshot, "1"), limits, at(1)).await.is_err());
+    keys.insert_pending(new_key("real", ServiceRole::Snapshot, "1"), limits, at(1)).await.unwrap();
+}
+
 /// A rotation that is under way in a real collection is not disturbed by others' curiosity.
 pub async fn pending_keys_of_published_collections_never_give_way(subject: &Subject) {
     let keys = &*subject.first.keys;

@@ -69,7 +69,9 @@ impl KeyStore for SqliteStore {
         if let Some(found) = pending(&mut tx, &new.gun, new.role, &new.algorithm).await? {
             return Ok(found);
         }
-        make_room(&mut tx, limits, now).await?;
+        if !is_published(&mut tx, &new.gun).await? {
+            make_room(&mut tx, limits, now).await?;
+        }
         insert(&mut tx, &new, now).await?;
         fail_point!("key-before-commit");
         tx.commit().await.map_err(StoreError::database("committed a key"))?;
@@ -120,6 +122,15 @@ async fn pending(
     .map_err(StoreError::database("looked a pending key up"))?
     .map(service_key)
     .transpose()
+}
+
+async fn is_published(connection: &mut SqliteConnection, gun: &Gun) -> Result<bool, StoreError> {
+    let (published,): (bool,) = sqlx::query_as("SELECT EXISTS (SELECT 1 FROM current_files WHERE gun = ?)")
+        .bind(gun.as_str())
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::database("looked for a publication"))?;
+    Ok(published)
 }
 
 /// Sees to it that one more pending key stays within the limit.
