@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod demo;
 mod inspect;
 mod key;
 mod pull;
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     #[command(subcommand)]
     Key(key::Key),
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -39,6 +41,7 @@ impl Command {
             Self::Revoke(revoke) => revoke.run(options).await,
             Self::Inspect(inspect) => inspect.run(options).await,
             Self::Key(key) => key.run(options),
+            Self::Demo(demo) => demo.run().await,
         }
     }
 }

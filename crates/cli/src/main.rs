@@ -7,6 +7,7 @@ mod command;
 mod context;
 mod error;
 mod images;
+mod layouts;
 mod notes;
 mod output;
 mod progress;
@@ -46,7 +47,7 @@ fn run(arguments: Arguments) -> Result<(), CliError> {
     let chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
     debug_assert!(chosen.is_ok(), "nobody chooses before main");
     let mut builder = match arguments.command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Serve(_) | Command::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = builder.enable_all().build().map_err(|error| CliError::internal(&error))?;

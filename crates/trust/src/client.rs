@@ -72,17 +72,22 @@ impl<'a> CollectionClient<'a> {
     /// # Errors
     /// The collection cannot be verified; nothing of the attempt is kept.
     pub async fn update(&self, purpose: Purpose) -> Result<Collection, TrustError> {
+        self.update_pinned(purpose, self.pinning).await
+    }
+
+    /// As [`Self::update`], under other pins.
+    pub(crate) async fn update_pinned(&self, purpose: Purpose, pinning: &Pinning) -> Result<Collection, TrustError> {
         for _ in 1..READ_ATTEMPTS {
             let seen = self.local.read_seen()?;
-            let collection = self.run(purpose, seen.as_deref()).await?;
+            let collection = self.run(purpose, pinning, seen.as_deref()).await?;
             if self.keep(&collection, seen.as_deref())? == Kept::Yes {
                 return Ok(collection);
             }
         }
-        self.run(purpose, self.local.read_seen()?.as_deref()).await
+        self.run(purpose, pinning, self.local.read_seen()?.as_deref()).await
     }
 
-    async fn run(&self, purpose: Purpose, seen: Option<&[u8]>) -> Result<Collection, TrustError> {
+    async fn run(&self, purpose: Purpose, pinning: &Pinning, seen: Option<&[u8]>) -> Result<Collection, TrustError> {
         let seen = match seen {
             Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
                 gun: self.gun().clone(),
@@ -92,7 +97,7 @@ impl<'a> CollectionClient<'a> {
             None => Seen::default(),
         };
         let (gun, now, lost_root) = (self.gun().clone(), self.now, self.lost_root);
-        let mut update = Update::begin(Request { gun, now, pinning: self.pinning, seen, purpose, lost_root });
+        let mut update = Update::begin(Request { gun, now, pinning, seen, purpose, lost_root });
         loop {
             let answer = match update.next() {
                 Step::Read(role) => self.cached(role)?,

@@ -5,9 +5,9 @@ use crate::error::TrustError;
 use crate::signers::StoredSigners;
 use countersign_notary::ServiceError;
 use countersign_tuf::editor::{Editor, Publication};
-use countersign_tuf::metadata::RoleKeys;
+use countersign_tuf::metadata::{RoleKeys, Root};
 use countersign_tuf::update::{Purpose, UpdateError};
-use countersign_tuf::{Change, Collection, RoleName, TrustedKeys};
+use countersign_tuf::{Change, Collection, Pinning, RoleName, TrustedKeys, Unverified};
 
 /// How often a publication is re-based on what others published.
 const ATTEMPTS: u32 = 8;
@@ -67,7 +67,7 @@ impl CollectionClient<'_> {
             let signers = StoredSigners { keys: &self.keys, passphrases: self.passphrases };
             let nobody = TrustedKeys::resolve(&RoleName::Root, &RoleKeys::default(), &Default::default());
             let publication = editor.publication(&signers, &nobody)?;
-            match self.upload(&publication).await? {
+            match self.upload(&publication, origin).await? {
                 Some(collection) => {
                     let roles = publication.parts.keys().cloned().collect();
                     return Ok(Published::Stored { collection: Box::new(collection), roles, origin });
@@ -82,11 +82,14 @@ impl CollectionClient<'_> {
     /// Uploads and reads back. None: somebody else was faster, and nothing of ours was stored.
     ///
     /// A failure on the way leaves open whether the service has stored the upload; then its state decides.
-    async fn upload(&self, publication: &Publication) -> Result<Option<Collection>, TrustError> {
+    async fn upload(&self, publication: &Publication, origin: Origin) -> Result<Option<Collection>, TrustError> {
         let outcome = self.service.publish(&publication.parts).await;
         match outcome {
             Ok(()) => {
-                let collection = self.update(Purpose::Publish).await?;
+                let collection = match (origin, own_root(publication)) {
+                    (Origin::New, Some(own)) => self.update_pinned(Purpose::Publish, &own).await?,
+                    _ => self.update(Purpose::Publish).await?,
+                };
                 let stored = serves(&collection, publication, Newer::Counts);
                 if stored { Ok(Some(collection)) } else { Err(TrustError::NotStored(self.gun().clone())) }
             }
@@ -135,9 +138,18 @@ fn serves(collection: &Collection, publication: &Publication, newer: Newer) -> b
         newer == Newer::Counts && publication.versions.get(role).is_some_and(|ours| found > *ours)
     };
     publication.parts.iter().all(|(role, file)| match role {
-        RoleName::Root => collection.root().file() == file || newer == Newer::Counts,
+        RoleName::Root => collection.root().file() == file || later(role, collection.root().version),
         RoleName::Snapshot => collection.snapshot().file() == file || newer == Newer::Counts,
         RoleName::Timestamp => true,
         role => collection.targets(role).is_some_and(|found| found.file() == file || later(role, found.version)),
     })
+}
+
+/// Pins a new collection to the root that was just made for it: no other may be taken for it on first use.
+fn own_root(publication: &Publication) -> Option<Pinning> {
+    let file = publication.parts.get(&RoleName::Root)?;
+    let root = Unverified::<Root>::read(&RoleName::Root, file.clone()).ok()?.into_untrusted();
+    let mut pinning = Pinning::default();
+    pinning.pin_certificates(publication.gun.as_str(), root.trusted(&RoleName::Root)?.key_ids.iter().copied());
+    Some(pinning)
 }

@@ -87,7 +87,8 @@ fn json(reports: &[Report]) -> Result<String, CliError> {
     Ok(escaped)
 }
 
-fn pretty(report: &Report) -> String {
+/// Writes a report as docker does with `--pretty`.
+pub(crate) fn pretty(report: &Report) -> String {
     let mut text = String::new();
     let name = harmless(&report.name);
     if report.signed_tags.is_empty() {

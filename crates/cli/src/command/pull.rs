@@ -4,13 +4,18 @@ use super::verify::{resolve, tagged};
 use crate::context::{Context, GlobalOptions};
 use crate::error::{CliError, Kind};
 use crate::images::{EngineFlags, RegistryFlags, engine_auth};
+use crate::layouts::Target;
 use crate::output;
 use crate::progress::Bars;
 use crate::trust_switch::TrustSwitch;
 use clap::Args;
 use countersign_engine::ImageName;
-use countersign_image::{Digest, Platform, Reference};
-use countersign_registry::distribution::DocumentName;
+use countersign_image::{
+    Descriptor, Digest, Document, ImageSink, Platform, PlatformWalk, Reference, Repository, WalkStep,
+};
+use countersign_registry::distribution::{DocumentName, RegistryClient};
+use countersign_registry::pull_image;
+use std::sync::Arc;
 
 /// Pull the image that is signed under a tag, or nothing
 #[derive(Debug, Args)]
@@ -21,6 +26,9 @@ pub(crate) struct Pull {
     /// The platform to take from a multi-platform image, for example linux/arm64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
+    /// Write to an OCI layout folder or an archive instead of into the engine: oci:DIR, oci-archive:FILE, docker-archive:FILE
+    #[arg(long, value_name = "FORM:PATH")]
+    to: Option<Target>,
     #[command(flatten)]
     trust: TrustSwitch,
     #[command(flatten)]
@@ -33,14 +41,45 @@ impl Pull {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let reference = tagged(&self.image)?;
         let context = Context::new(options)?;
-        let digest = if self.trust.is_on()? {
-            Digest::Sha256(resolve(&context, &reference).await?.sha256)
+        let (digest, size) = if self.trust.is_on()? {
+            let tag = resolve(&context, &reference).await?;
+            (Digest::Sha256(tag.sha256), Some(tag.length))
         } else {
             let client = self.registry.connect(&context, reference.registry()).await?;
             let Some(tag) = reference.tag() else { return Err(CliError::user("no tag specified")) };
-            client.document(reference.repository(), DocumentName::Tag(tag)).await?.descriptor.digest
+            (client.document(reference.repository(), DocumentName::Tag(tag)).await?.descriptor.digest, None)
         };
-        self.pull_into_engine(&context, &reference, &digest).await
+        match &self.to {
+            Some(target) => self.pull_to_disk(&context, &reference, &digest, size, target).await,
+            None => self.pull_into_engine(&context, &reference, &digest).await,
+        }
+    }
+
+    /// Fetches by digest, hashing every byte; nothing appears at the target before all of it is there.
+    async fn pull_to_disk(
+        &self,
+        context: &Context,
+        reference: &Reference,
+        digest: &Digest,
+        size: Option<u64>,
+        target: &Target,
+    ) -> Result<(), CliError> {
+        let repository = reference.repository();
+        let writer = target.create()?;
+        let client = self.registry.connect(context, reference.registry()).await?;
+        let document = client.document(repository, DocumentName::Digest(digest)).await?;
+        if let Some(signed) = size.filter(|signed| *signed != document.descriptor.size) {
+            let message = format!("{digest} has {} bytes, signed are {signed}: refused", document.descriptor.size);
+            return Err(CliError::new(Kind::Trust, message));
+        }
+        let mut root = document.descriptor;
+        if self.platform.is_some() || target.is_single_platform() {
+            let platform = self.platform.clone().unwrap_or_else(Platform::host);
+            root = one_platform(&client, repository, root, document.document, platform).await?;
+        }
+        pull_image(&client, repository, &root, Arc::clone(&writer) as Arc<dyn ImageSink>, &Bars::new()).await?;
+        target.finish(writer, &root, reference)?;
+        output::data(format_args!("{reference}@{digest}"))
     }
 
     /// Has the engine pull by digest, makes sure that it did, and only then gives the image its tag.
@@ -62,5 +101,26 @@ impl Pull {
         output::message(format_args!("Tagging {} as {}", by_digest.familiar(), reference.familiar()));
         engine.tag(&ImageName::from(&by_digest), repository, tag).await?;
         output::data(format_args!("{reference}@{digest}"))
+    }
+}
+
+/// Walks from an index to the manifest of one platform; each step is named by a digest in the document before.
+async fn one_platform(
+    client: &RegistryClient,
+    repository: &Repository,
+    root: Descriptor,
+    document: Document,
+    platform: Platform,
+) -> Result<Descriptor, CliError> {
+    let mut walk = PlatformWalk::new(platform);
+    let (mut at, mut document) = (root, document);
+    loop {
+        match walk.feed(document).map_err(|error| CliError::user(error))? {
+            WalkStep::Image(_) => return Ok(at),
+            WalkStep::Fetch(next) => {
+                document = client.described_document(repository, &next).await?.document;
+                at = *next;
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::verify::tagged;
 use crate::context::{Context, GlobalOptions};
 use crate::error::{CliError, Kind};
 use crate::images::{EngineFlags, RegistryFlags, engine_auth};
+use crate::layouts::Source;
 use crate::output;
 use crate::progress::Bars;
 use crate::trust_switch::TrustSwitch;
@@ -12,6 +13,7 @@ use clap::Args;
 use countersign_engine::{PushTarget, pushed_manifest};
 use countersign_image::{Descriptor, Reference};
 use countersign_registry::distribution::{DocumentName, RegistryClient};
+use countersign_registry::{PushOptions, push_image};
 
 /// Push an image and sign it
 #[derive(Debug, Args)]
@@ -19,6 +21,9 @@ pub(crate) struct Push {
     /// The image, with a tag [default tag: latest]
     #[arg(value_name = "IMAGE[:TAG]")]
     image: String,
+    /// Push from an OCI layout folder or an OCI or docker archive instead of from the engine
+    #[arg(long, value_name = "[FORM:]PATH")]
+    from: Option<Source>,
     #[command(flatten)]
     trust: TrustSwitch,
     #[command(flatten)]
@@ -33,7 +38,10 @@ impl Push {
         let context = Context::new(options)?;
         let trusted = self.trust.is_on()?;
         let client = self.registry.connect(&context, reference.registry()).await?;
-        let held = self.push_from_engine(&context, &reference, &client).await?;
+        let held = match &self.from {
+            Some(source) => push_from_disk(source, &reference, &client).await?,
+            None => self.push_from_engine(&context, &reference, &client).await?,
+        };
         output::message(format_args!("{}: digest: {} size: {}", reference, held.digest, held.size));
         if trusted {
             sign(&context, &reference, &held).await
@@ -65,4 +73,16 @@ impl Push {
         }
         Ok(document.descriptor)
     }
+}
+
+/// Pushes layers in parallel, streamed; the tag is set last.
+async fn push_from_disk(
+    source: &Source,
+    reference: &Reference,
+    client: &RegistryClient,
+) -> Result<Descriptor, CliError> {
+    let (images, root) = source.open(reference)?;
+    let to = PushOptions { repository: reference.repository(), tag: reference.tag(), mount_from: &[] };
+    let pushed = push_image(client, images, &root, to, &Bars::new()).await?;
+    Ok(Descriptor { digest: pushed.stored.digest, size: pushed.stored.size, ..root })
 }

@@ -24,7 +24,7 @@ pub struct Publication {
     pub gun: Gun,
     /// The files by role; without a snapshot the service makes it.
     pub parts: BTreeMap<RoleName, Bytes>,
-    /// The versions of the targets files among them.
+    /// The versions of root and the targets files among them.
     pub versions: BTreeMap<RoleName, Version>,
 }
 
@@ -54,6 +54,8 @@ impl Editor {
         let root_file = root.unwrap_or_else(|| self.root_file.clone());
         if changed_root || self.initial {
             parts.insert(RoleName::Root, root_file.clone());
+            let version = if changed_root { Self::following(&RoleName::Root, Some(self.root.version))? } else { self.root.version };
+            versions.insert(RoleName::Root, version);
         }
         listed.insert(RoleName::Root, root_file);
         for (role, edited) in &self.targets {
