@@ -1,8 +1,8 @@
 //! The data folder: held by one process, closed to others, with the secret that protects the keys at rest.
 
 use std::fs::TryLockError;
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use countersign_crypto::{Random, SystemRandom};
@@ -14,6 +14,8 @@ const FOLDER_MODE: u32 = 0o700;
 const SECRET_MODE: u32 = 0o600;
 /// Random bytes of the secret; written as hexadecimal digits.
 const SECRET_BYTES: usize = 32;
+/// Bytes that are read of a secret file.
+const MAX_SECRET: usize = 64 * 1024;
 
 /// Says why the data folder cannot be used (environment).
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +73,8 @@ impl DataDir {
     /// Reads the secret, or makes one.
     pub(crate) fn secret(&self) -> Result<SecretFile, DataDirError> {
         let path = self.file("secret");
-        match fs_err::read_to_string(&path) {
+        match read_secret(&path) {
             Ok(text) => {
-                let text = Zeroizing::new(text);
                 let secret = text.trim_end();
                 let whole = secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
                 if whole {
@@ -93,6 +94,20 @@ impl DataDir {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Reads a file that is for the owner only; one that was open to others is closed to them.
+pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut file = fs_err::File::open(path)?;
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), mode = permissions.mode() & 0o777, "a secret file was open to others");
+        permissions.set_mode(SECRET_MODE);
+        file.set_permissions(permissions)?;
+    }
+    let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET));
+    Read::by_ref(&mut file).take(MAX_SECRET as u64).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Writes a new file whole, durable and for the owner only.
@@ -126,8 +141,6 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn text(secret: SecretFile) -> (bool, String) {
@@ -159,6 +172,16 @@ mod tests {
         fs_err::remove_file(data.file("secret")).unwrap();
         fs_err::create_dir(data.file("secret")).unwrap();
         assert!(matches!(data.secret(), Err(DataDirError::Io(_))));
+    }
+
+    #[test]
+    fn a_secret_that_is_open_to_others_is_closed_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        let (_, secret) = text(data.secret().unwrap());
+        fs_err::set_permissions(data.file("secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(text(data.secret().unwrap()), (false, secret));
+        assert_eq!(fs_err::metadata(data.file("secret")).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -197,6 +197,8 @@ fn parameter_value(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn names(body: &str) -> Result<Vec<(String, String)>, MultipartError> {
@@ -294,6 +296,32 @@ mod tests {
     fn too_many_parts_are_refused() {
         let body = part("root", "").repeat(MAX_PARTS + 1) + "--B--";
         assert_eq!(names(&body), Err(MultipartError::TooManyParts));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = parts(&body, "B");
+        }
+
+        #[test]
+        fn no_arrangement_of_tokens_is_too_strange(tokens in proptest::collection::vec(0..9_usize, 0..40)) {
+            let all: [&[u8]; 9] = [
+                b"--B", b"--", b"\r\n", b"\r\n\r\n", b"\r\n--B\r\n", b"x", b": ", b"Content-Disposition: form-data; filename=\"", b"root\"",
+            ];
+            let body: Vec<u8> = tokens.iter().flat_map(|token| all[*token]).copied().collect();
+            if let Ok(parts) = parts(&body, "B") {
+                prop_assert!(parts.iter().all(|part| !part.file_name.is_empty()));
+            }
+        }
+
+        #[test]
+        fn what_was_put_in_comes_out(contents in proptest::collection::vec("[ -~\r\n]{0,60}", 0..6)) {
+            prop_assume!(contents.iter().all(|content| !format!("\r\n{content}\r\n").contains("\r\n--B")));
+            let body: String = contents.iter().map(|content| part("targets", content)).chain(["--B--".to_owned()]).collect();
+            let found: Vec<String> = names(&body).unwrap().into_iter().map(|(_, content)| content).collect();
+            prop_assert_eq!(found, contents);
+        }
     }
 
     #[test]

@@ -191,6 +191,8 @@ fn service_role(name: &str) -> Result<ServiceRole, NoRoute> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn find(method: &str, path: &str) -> Result<Route, NoRoute> {
@@ -299,6 +301,21 @@ mod tests {
         assert_eq!(find("GET", "/v2/%2e%2e/%2e%2e/etc/passwd"), redirect("/etc/passwd"));
         assert_eq!(find("FOO", "//evil.example/"), redirect("/evil.example/"));
         assert_eq!(find("GET", "/v2/..%2f%0d%0aX:y"), redirect("/%0D%0AX:y"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_route_is_only_found_at_a_clean_path(path in "(/|v2|_trust|tuf|root|targets|\\.|%2[eEfF]|json|key|[a-z0-9]){0,30}") {
+            let Ok(uri) = format!("/{path}").parse::<http::Uri>() else { return Ok(()) };
+            match Route::find(&Method::GET, &uri, &GunPrefixes::default()) {
+                Ok(_) => prop_assert!(!uri.path().contains("//") && !uri.path().contains("/../")),
+                Err(NoRoute::Redirect(to)) => {
+                    let again = Route::find(&Method::GET, &to.parse().unwrap(), &GunPrefixes::default());
+                    prop_assert!(!matches!(again, Err(NoRoute::Redirect(_))), "{} redirects twice", uri);
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     #[test]

@@ -242,3 +242,26 @@ impl Signer for RoleSigner {
         Ok(signature)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_crypto::Algorithm;
+
+    use super::*;
+
+    #[test]
+    fn a_key_signs_nothing_but_files_of_its_role() {
+        let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
+        let id = key.public_key().canonical_id();
+        let opened = Arc::new(OpenedKey { key, role: ServiceRole::Timestamp, last_used: Mutex::default() });
+        let signer = RoleSigner { id, opened, used: Arc::default() };
+        for foreign in
+            [r#"{"_type":"Snapshot","expires""#, r#"{"_type":"Root","#, r#"{"_type":"Timestamps","#, "", "Timestamp"]
+        {
+            assert!(signer.sign(foreign.as_bytes()).is_err(), "{foreign}");
+        }
+        assert!(lock(&signer.used).is_empty());
+        signer.sign(br#"{"_type":"Timestamp","expires":"2026-12-06T12:00:00Z"}"#).unwrap();
+        assert_eq!(lock(&signer.used).len(), 1);
+    }
+}

@@ -102,6 +102,9 @@ impl Service {
             tokio::spawn(renewal::run(Arc::clone(&app))),
         ];
         tasks.extend(certificates.map(|certificates| tokio::spawn(refresh(certificates))));
+        if scheme == "http" && !address.ip().is_loopback() {
+            tracing::warn!(%address, "connections are not protected: plain HTTP was configured");
+        }
         tracing::info!(%address, scheme, "the trust service is listening");
         Ok(Running { address, authority, scheme, ending, connections, app, tasks, sqlite, _data: data })
     }

@@ -189,3 +189,46 @@ fn check_time(path: &Path, leaf: &CertificateDer<'_>) -> Result<(), TlsError> {
         Err(TlsError::NotValidNow { path: path.to_owned(), from, until })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::FileTimes;
+
+    use super::*;
+
+    /// Writes a new pair of files, whose time is so many seconds after the last one's.
+    fn write_pair(folder: &Path, seconds: u64) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        for (name, text) in [("c.pem", certificate.pem()), ("k.pem", key.serialize_pem())] {
+            fs_err::write(folder.join(name), text).unwrap();
+            let time = SystemTime::now() + Duration::from_secs(seconds);
+            let file = fs_err::OpenOptions::new().append(true).open(folder.join(name)).unwrap();
+            file.file().set_times(FileTimes::new().set_modified(time)).unwrap();
+        }
+    }
+
+    fn leaf(certificates: &Certificates) -> Vec<u8> {
+        certificates.current.load().key.end_entity_cert().unwrap().to_vec()
+    }
+
+    #[test]
+    fn changed_files_are_taken_up_and_broken_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        write_pair(folder.path(), 0);
+        let path = |name: &str| folder.path().join(name);
+        let source = Source::Files { certificate: path("c.pem"), key: path("k.pem") };
+        let certificates = Certificates::load(source).unwrap();
+        let first = leaf(&certificates);
+        certificates.refresh().unwrap();
+        assert_eq!(leaf(&certificates), first);
+        write_pair(folder.path(), 10);
+        certificates.refresh().unwrap();
+        let second = leaf(&certificates);
+        assert_ne!(second, first);
+        fs_err::write(path("c.pem"), "broken").unwrap();
+        assert!(certificates.refresh().is_err());
+        assert_eq!(leaf(&certificates), second, "the old one stays in use");
+    }
+}

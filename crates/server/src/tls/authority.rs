@@ -15,9 +15,10 @@ use rcgen::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 use super::TlsError;
-use crate::data_dir::{DataDir, write_public, write_secret};
+use crate::data_dir::{DataDir, read_secret, write_public, write_secret};
 
 /// How long the authority is valid.
 const AUTHORITY_DAYS: i64 = 3650;
@@ -40,13 +41,13 @@ impl Authority {
     /// Reads the authority, or makes it.
     pub(crate) fn open(data: &DataDir) -> Result<Self, TlsError> {
         let (key_path, certificate) = (data.file("ca.key"), data.file("ca.pem"));
-        let key = match fs_err::read_to_string(&key_path) {
+        let key = match read_secret(&key_path) {
             Ok(pem) => KeyPair::from_pem(&pem)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let key = KeyPair::generate()?;
                 // The certificate first: a key without certificate would be taken for a whole authority.
                 write_certificate(&certificate, &key)?;
-                write_secret(&key_path, key.serialize_pem().as_bytes()).map_err(TlsError::Authority)?;
+                write_secret(&key_path, Zeroizing::new(key.serialize_pem()).as_bytes()).map_err(TlsError::Authority)?;
                 key
             }
             Err(error) => return Err(TlsError::Authority(error)),

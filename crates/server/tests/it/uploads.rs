@@ -91,6 +91,17 @@ async fn a_form_cut_at_every_byte_is_answered() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_not_unpacked() {
+    let service = TestService::start().await;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut bomb, &vec![b' '; 100 << 20]).unwrap();
+    let bomb = bomb.finish().unwrap();
+    let request = service.client.post(format!("{}/v2/{GUN}/_trust/tuf/", service.base));
+    let request = request.header("Content-Type", FORM).header("Content-Encoding", "gzip").body(bomb);
+    assert_eq!(request.send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
 async fn parts_without_a_file_name_are_refused() {
     let service = TestService::start().await;
     for header in
