@@ -249,3 +249,26 @@ fn more_entries_than_any_image_needs_are_refused() {
     let error = open(&write(folder.path(), "x.tar", &tar(&entries))).unwrap_err();
     assert!(error.to_string().contains("entries"), "{error}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_damage_makes_the_reader_panic(position in 0_usize..4000, byte in proptest::prelude::any::<u8>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, config, list) = docker_parts(&["app:v1"]);
+        let mut bytes = tar(&[file("a/layer.tar", &image.layer), file(&config, &image.config), file("manifest.json", &list)]);
+        if let Some(place) = bytes.get_mut(position) {
+            *place = byte;
+        }
+        if let Ok(images) = open(&write(folder.path(), "x.tar", &bytes)) {
+            images.images().iter().for_each(|image| { check_whole(&images, &image.descriptor); });
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {
+        let folder = tempfile::tempdir().unwrap();
+        proptest::prop_assert!(open(&write(folder.path(), "x.tar", &bytes)).is_err());
+    }
+}

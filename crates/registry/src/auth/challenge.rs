@@ -169,6 +169,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -234,5 +235,20 @@ mod tests {
         assert_eq!(challenges(&[&many]).len(), MAX_CHALLENGES);
         let long = format!("Bearer realm={}", "a".repeat(MAX_HEADER));
         assert_eq!(challenges(&[&long]), []);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_reader_panic_or_hang(text in "[ -~]{0,200}") {
+            prop_assert!(parse(&text).len() <= text.len());
+        }
+
+        #[test]
+        fn what_is_quoted_is_read_back(realm in "[ -~]{0,60}", service in "[ -~]{0,60}") {
+            let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+            let text = format!("Basic x=y, Bearer realm=\"{}\" , service=\"{}\", Other", quoted(&realm), quoted(&service));
+            let expected = [Challenge::Basic { realm: None }, bearer(&realm, Some(&service), None)];
+            prop_assert_eq!(parse(&text), expected);
+        }
     }
 }

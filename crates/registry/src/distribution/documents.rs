@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use countersign_image::{Descriptor, Digest, Document, MAX_DOCUMENT_BYTES, MediaType, Repository, Tag};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::connect::{RegistryClient, pull, push};
@@ -131,7 +131,8 @@ impl RegistryClient {
                 let response = self.ask_document(Method::HEAD, repository, name).await?;
                 let Some(response) = found(response).await? else { return Ok(None) };
                 let digest = response.header(&CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok());
-                Ok(Some(ClaimedDocument { digest, size: response.announced_length() }))
+                let size = response.header(&CONTENT_LENGTH).and_then(|text| text.parse().ok());
+                Ok(Some(ClaimedDocument { digest, size }))
             })
             .await
     }

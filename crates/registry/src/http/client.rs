@@ -262,3 +262,52 @@ fn redirected(mut request: Request, response: &Response) -> Result<Request, Http
     request.url = target;
     Ok(request)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_takes_nothing_of_what_is_sent_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let server = tokio::spawn(async move {
+            let connection = listener.accept().await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            drop(connection);
+        });
+        let patience = Patience { answer: Duration::from_millis(300), ..Patience::BLOB };
+        let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[0; 64 * 1024])));
+        let request = Request::new(Method::PATCH, url.clone()).patience(patience).stream(Box::pin(endless));
+        let client = HttpClient::new(HttpOptions::new(Origin::of(&url).unwrap()));
+        let error = client.send(request).await.unwrap_err();
+        assert!(matches!(error, HttpError::Timeout { waiting_for: WaitingFor::Upload, .. }), "{error:?}");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn content_that_goes_out_slowly_is_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"0\r\n\r\n") {
+                connection.read_buf(&mut seen).await.unwrap();
+            }
+            connection.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        });
+        let patience = Patience { answer: Duration::from_millis(400), ..Patience::BLOB };
+        let slow = stream::unfold(0, async |count: u8| {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            (count < 8).then(|| (Ok(Bytes::from_static(b"piece")), count + 1))
+        });
+        let request = Request::new(Method::PATCH, url.clone()).patience(patience).stream(Box::pin(slow));
+        let client = HttpClient::new(HttpOptions::new(Origin::of(&url).unwrap()));
+        assert_eq!(client.send(request).await.unwrap().status(), StatusCode::CREATED);
+    }
+}

@@ -22,6 +22,8 @@ pub struct Patience {
     pub idle: Duration,
     /// For everything together.
     pub total: Duration,
+    /// How long an answer may trickle before its speed is judged: it has to bring 32 KiB in each such time.
+    pub trickle: Duration,
 }
 
 impl Patience {
@@ -37,7 +39,12 @@ impl Patience {
     /// Gives whole seconds for an answer, between pieces, and in all.
     #[must_use]
     pub const fn seconds(answer: u64, idle: u64, total: u64) -> Self {
-        Self { answer: Duration::from_secs(answer), idle: Duration::from_secs(idle), total: Duration::from_secs(total) }
+        Self {
+            answer: Duration::from_secs(answer),
+            idle: Duration::from_secs(idle),
+            total: Duration::from_secs(total),
+            trickle: Duration::from_mins(1),
+        }
     }
 }
 

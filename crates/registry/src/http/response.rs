@@ -16,8 +16,6 @@ use super::request::Patience;
 pub const MAX_ERROR_BODY: usize = 8 * 1024;
 /// How long an error answer's body is waited for.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a stream may be slow before its speed is judged.
-const SPEED_WINDOW: Duration = Duration::from_mins(1);
 /// Fewest bytes that have to come in one window.
 const SPEED_FLOOR: u64 = 32 * 1024;
 /// Longest time a server may ask to wait.
@@ -55,7 +53,7 @@ impl Response {
         if encoded {
             return Err(HttpError::protocol(&url, "the body is encoded although nobody asked for it"));
         }
-        let window = Window { until: Instant::now() + SPEED_WINDOW, bytes: 0 };
+        let window = Window { until: Instant::now() + patience.trickle, bytes: 0 };
         Ok(Self { inner, url, origin, patience, deadline, window })
     }
 
@@ -162,8 +160,8 @@ impl Response {
             return Ok(());
         }
         let fast_enough = self.window.bytes >= SPEED_FLOOR;
-        self.window = Window { until: now + SPEED_WINDOW, bytes: 0 };
-        if fast_enough { Ok(()) } else { Err(self.timeout(SPEED_WINDOW)) }
+        self.window = Window { until: now + self.patience.trickle, bytes: 0 };
+        if fast_enough { Ok(()) } else { Err(self.timeout(self.patience.trickle)) }
     }
 
     fn timeout(&self, limit: Duration) -> HttpError {

@@ -59,7 +59,7 @@ async fn documents_are_stored_and_fetched_by_tag_and_digest() {
     let by_digest = client.document(&app, DocumentName::Digest(&stored.digest)).await.unwrap();
     assert_eq!((&by_tag.bytes, &by_tag.descriptor), (&bytes, &by_digest.descriptor));
     let claim = client.document_claim(&app, DocumentName::Tag(&tag("v1"))).await.unwrap().unwrap();
-    assert_eq!(claim.digest, Some(stored.digest));
+    assert_eq!((claim.digest, claim.size), (Some(stored.digest), Some(stored.size)));
     assert_eq!(client.tags(&app).await.unwrap(), [tag("v1")]);
     assert!(client.document_claim(&app, DocumentName::Tag(&tag("v2"))).await.unwrap().is_none());
     let missing = client.document(&app, DocumentName::Tag(&tag("v2"))).await.unwrap_err();

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use ::http::header::{AUTHORIZATION, HeaderValue};
 use ::http::{Method, StatusCode};
-use countersign_registry::http::{HttpClient, HttpError, HttpOptions, Origin, ProxyRules, Request, WaitingFor};
+use countersign_registry::http::{
+    HttpClient, HttpError, HttpOptions, Origin, Patience, ProxyRules, Request, WaitingFor,
+};
 use countersign_testkit::{FakeServer, Port, Reply};
 
 use crate::support::{QUICK, client_for, get, url};
@@ -51,6 +53,19 @@ async fn a_byte_now_and_then_is_given_up_in_the_end() {
     let response = client_for(&address).send(get(&format!("{address}/x")).patience(patience)).await.unwrap();
     let error = response.bytes(1000).await.unwrap_err();
     assert!(matches!(error, HttpError::Timeout { waiting_for: WaitingFor::Body, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_trickle_is_given_up_long_before_the_end_of_patience() {
+    let server = FakeServer::plain();
+    server.on("/x", Reply::status(200).announcing(1000).then_dripping(&[b'a'; 1000], Duration::from_millis(50)));
+    let address = server.url();
+    let patience = Patience { total: Duration::from_hours(1), trickle: Duration::from_millis(500), ..QUICK };
+    let begin = Instant::now();
+    let response = client_for(&address).send(get(&format!("{address}/x")).patience(patience)).await.unwrap();
+    let error = response.bytes(1000).await.unwrap_err();
+    assert!(matches!(error, HttpError::Timeout { waiting_for: WaitingFor::Body, .. }), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]

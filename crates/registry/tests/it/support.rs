@@ -34,8 +34,12 @@ pub(crate) fn get(text: &str) -> Request {
 }
 
 /// Patience for servers that never answer.
-pub(crate) const QUICK: Patience =
-    Patience { answer: Duration::from_millis(500), idle: Duration::from_millis(500), total: Duration::from_secs(5) };
+pub(crate) const QUICK: Patience = Patience {
+    answer: Duration::from_millis(500),
+    idle: Duration::from_millis(500),
+    total: Duration::from_secs(5),
+    trickle: Duration::from_secs(5),
+};
 
 pub(crate) const QUICK_RETRIES: RetryPolicy =
     RetryPolicy { attempts: 4, first_pause: Duration::from_millis(5), longest_pause: Duration::from_millis(50) };
