@@ -280,7 +280,7 @@ mod tests {
             drop(connection);
         });
         let patience = Patience { answer: Duration::from_millis(300), ..Patience::BLOB };
-        let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[0; 64 * 1024])));
+        let endless = stream::repeat_with(|| Ok(Bytes::from(vec![0; 64 * 1024])));
         let request = Request::new(Method::PATCH, url.clone()).patience(patience).stream(Box::pin(endless));
         let client = HttpClient::new(HttpOptions::new(Origin::of(&url).unwrap()));
         let error = client.send(request).await.unwrap_err();
