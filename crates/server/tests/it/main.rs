@@ -9,6 +9,7 @@ mod lifecycle;
 mod notary_client;
 mod owner;
 mod races;
+mod reference;
 mod renewal;
 mod routes;
 mod service;

@@ -53,14 +53,21 @@ pub(crate) struct Owner {
 impl Owner {
     /// Makes keys and asks the service for its own.
     pub(crate) async fn of(service: &TestService, gun: &str) -> Self {
-        let now = service.time.now();
+        let snapshot = service.file(gun, "snapshot.key").await.ok().json();
+        let timestamp = service.file(gun, "timestamp.key").await.ok().json();
+        Self::with(gun, service.time.now(), snapshot, timestamp)
+    }
+
+    /// Makes keys to go with a service's snapshot and timestamp keys.
+    pub(crate) fn with(gun: &str, now: Timestamp, snapshot_key: Value, timestamp_key: Value) -> Self {
+        let (root_key, targets_key) = (Key::root(gun, now), Key::bare());
         Self {
             gun: gun.to_owned(),
             now,
-            root_key: Key::root(gun, now),
-            targets_key: Key::bare(),
-            snapshot_key: service.file(gun, "snapshot.key").await.ok().json(),
-            timestamp_key: service.file(gun, "timestamp.key").await.ok().json(),
+            root_key,
+            targets_key,
+            snapshot_key,
+            timestamp_key,
             delegates: BTreeMap::new(),
         }
     }

@@ -14,23 +14,18 @@ use crate::service::{Answered, TestService};
 
 const GUN: &str = "example.com/races";
 
-/// Two services on one database.
+/// Two services on one database, which lies in the first one's folder.
 async fn two_services() -> [TestService; 2] {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("trust.db");
-    let secret = "ab".repeat(32);
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let path = folders[0].path().join("shared.db");
     let mut services = Vec::new();
-    for name in ["one", "two"] {
+    for folder in folders {
         let store = Arc::new(SqliteStore::open(&path).await.unwrap());
-        let own = tempfile::tempdir().unwrap();
-        fs_err::create_dir(own.path().join("data")).unwrap();
-        fs_err::write(own.path().join("data/secret"), &secret).unwrap();
+        fs_err::create_dir(folder.path().join("data")).unwrap();
+        fs_err::write(folder.path().join("data/secret"), "ab".repeat(32)).unwrap();
         let shared = Storage::Shared { metadata: store.clone(), keys: store };
-        services.push(TestService::in_folder(own, |config| config.storage = shared).await);
-        assert!(path.exists(), "{name}");
+        services.push(TestService::in_folder(folder, |config| config.storage = shared).await);
     }
-    // The database outlives both services: it goes when the process does.
-    std::mem::forget(folder);
     services.try_into().unwrap_or_else(|_| unreachable!("two services"))
 }
 

@@ -1,5 +1,6 @@
 //! A service in this process, with a folder, a clock and a client of its own.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A service under test.
 pub(crate) struct TestService {
@@ -143,12 +146,7 @@ impl TestService {
 
     /// Sends bytes over a connection of their own and reads to its end.
     pub(crate) async fn raw(&self, request: &str) -> String {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(self.running.address()).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        raw(self.running.address(), request.as_bytes()).await
     }
 
     /// Takes the tables away under the running service.
@@ -169,6 +167,15 @@ impl TestService {
         let (status, headers) = (response.status(), response.headers().clone());
         Answered { status, headers, body: response.bytes().await.unwrap().to_vec() }
     }
+}
+
+/// Sends bytes over a connection of their own and reads to its end.
+pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// A body as the reference's client makes it.
