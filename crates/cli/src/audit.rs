@@ -3,6 +3,7 @@
 use crate::error::{CliError, Kind};
 use countersign_crypto::KeyId;
 use countersign_trust::ReleasedTag;
+use fs_err::os::unix::fs::OpenOptionsExt;
 use fs_err::{File, OpenOptions};
 use serde::Serialize;
 use std::io::Write;
@@ -37,46 +38,66 @@ struct Line<'a> {
 
 impl AuditLog {
     /// Opens the log for appending; with no file nothing is logged.
+    ///
+    /// A named pipe that nobody reads is refused instead of waited for.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path else { return Ok(Self(None)) };
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file =
-            file.map_err(|error| CliError::new(Kind::Local, format!("the audit log cannot be opened: {error}")))?;
+        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = OpenOptions::new().create(true).append(true).custom_flags(nonblocking).open(path);
+        let file = file.map_err(|error| {
+            CliError::new(Kind::Local, format!("the audit log cannot be opened, so nothing was done: {error}"))
+        })?;
         Ok(Self(Some(Mutex::new(file))))
     }
 
-    /// Writes down that a tag was signed, verified or revoked.
+    /// Writes down that a tag was signed or verified.
     pub(crate) fn done(&self, action: Action, gun: &str, tag: &ReleasedTag) -> Result<(), CliError> {
         let digest = Some(format!("sha256:{}", tag.sha256.hex()));
         let keys = tag.key_ids.iter().map(KeyId::to_string).collect();
-        self.write(Line { time: now(), action, gun, tag: &tag.name, digest, keys, outcome: "ok", reason: None })
+        let tag = tag.name.as_str();
+        self.write(&Line { time: now(), action, gun, tag, digest, keys, outcome: "ok", reason: None })
+            .map_err(|error| unwritten(action, gun, tag, &error))
     }
 
-    /// Writes down an outcome without a released tag.
-    pub(crate) fn note(
-        &self,
-        action: Action,
-        gun: &str,
-        tag: &str,
-        outcome: Result<(), &CliError>,
-    ) -> Result<(), CliError> {
-        let (outcome, reason) = match outcome {
-            Ok(()) => ("ok", None),
-            Err(error) => ("refused", Some(error.message.as_str())),
-        };
-        self.write(Line { time: now(), action, gun, tag, digest: None, keys: Vec::new(), outcome, reason })
+    /// Writes down that a tag is released no more.
+    pub(crate) fn revoked(&self, gun: &str, tag: &str) -> Result<(), CliError> {
+        let action = Action::Revoke;
+        self.write(&Line { time: now(), action, gun, tag, digest: None, keys: Vec::new(), outcome: "ok", reason: None })
+            .map_err(|error| unwritten(action, gun, tag, &error))
     }
 
-    fn write(&self, line: Line<'_>) -> Result<(), CliError> {
+    /// Writes down why something was refused, and hands the refusal on: that it could not be written down does not
+    /// change what it is.
+    pub(crate) fn refused(&self, action: Action, gun: &str, tag: &str, error: CliError) -> CliError {
+        let reason = Some(error.message.as_str());
+        let line = Line { time: now(), action, gun, tag, digest: None, keys: Vec::new(), outcome: "refused", reason };
+        match self.write(&line) {
+            Ok(()) => error,
+            Err(failure) => {
+                error.hint(format!("this refusal is not in the audit log, which cannot be written: {failure}"))
+            }
+        }
+    }
+
+    fn write(&self, line: &Line<'_>) -> std::io::Result<()> {
         let Some(file) = &self.0 else { return Ok(()) };
-        let failed = |error: &dyn std::fmt::Display| {
-            CliError::new(Kind::Local, format!("the audit log cannot be written: {error}"))
-        };
-        let mut text = serde_json::to_vec(&line).map_err(|error| failed(&error))?;
+        let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.write_all(&text).and_then(|()| file.sync_data()).map_err(|error| failed(&error))
+        file.write_all(&text)?;
+        // Pipes and terminals are legal logs that cannot be synchronised.
+        if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
     }
+}
+
+/// Says that something was done but not written down.
+fn unwritten(action: Action, gun: &str, tag: &str, error: &std::io::Error) -> CliError {
+    let done = match action {
+        Action::Sign => "signed and published",
+        Action::Verify => "verified",
+        Action::Revoke => "revoked",
+    };
+    CliError::new(Kind::Local, format!("{gun}:{tag} was {done}, but the audit log cannot be written: {error}"))
 }
 
 fn now() -> String {

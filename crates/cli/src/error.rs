@@ -5,7 +5,7 @@ use countersign_image::ReferenceError;
 use countersign_notary::ServiceError;
 use countersign_trust::{ConnectionError, TrustError};
 use countersign_tuf::update::{Absence, UpdateError};
-use countersign_tuf::{LookupError, RootError};
+use countersign_tuf::{LookupError, RootError, SigningError};
 use countersign_vault::{CollectionError, FileError, KeyStoreError};
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -70,21 +70,27 @@ impl From<TrustError> for CliError {
             TrustError::Update(update) => of_update(&update),
             TrustError::Service(service) => service.into(),
             TrustError::Connection(connection) => of_connection(&connection),
+            TrustError::Keys(keys) => keys.into(),
+            TrustError::Collection(collection) => collection.into(),
+            TrustError::Signing(signing) => of_signing(&signing),
+            TrustError::NotReadBack { error, .. } => Self::new(Self::from(*error).kind, message).hint(
+                "do not rely on the signature before countersign verify succeeds; doing the same again does no harm",
+            ),
             TrustError::Lookup(LookupError::NotFound(_)) => {
                 Self::new(Kind::Trust, message).hint("countersign inspect shows what is signed")
             }
             TrustError::Lookup(LookupError::Broken { role, .. }) => Self::new(Kind::Trust, message)
                 .hint(format!("whoever signs for {role} has to sign again; an older signature is not used instead")),
-            TrustError::NoDigest { .. } | TrustError::NotStored(_) | TrustError::StaysReleased { .. } => {
-                Self::new(Kind::Trust, message)
-            }
-            TrustError::NothingSigned(_) => Self::user(message),
-            TrustError::Edit(_) => Self::user(message),
+            TrustError::NoDigest { .. }
+            | TrustError::NotStored(_)
+            | TrustError::StaysReleased { .. }
+            | TrustError::NotReleased { .. } => Self::new(Kind::Trust, message),
+            TrustError::NothingSigned(_) | TrustError::Edit(_) => Self::user(message),
             TrustError::NoDelegationKey { .. } => Self::new(Kind::Local, message)
                 .hint("load a signer's private key with countersign key load, or ask a signer to sign"),
-            TrustError::Signing(_) | TrustError::Keys(KeyStoreError::PassphraseInvalid { .. }) => {
-                Self::new(Kind::Local, message).hint(PASSPHRASE_HINT)
-            }
+            TrustError::Unpinned { .. } => Self::new(Kind::Trust, message).hint(
+                "nothing was published: publish the first time without pins, then pin the root key that was made",
+            ),
             TrustError::Vanished(_) => Self::new(Kind::Trust, message)
                 .hint("check DOCKER_CONTENT_TRUST_SERVER; nothing was published and nothing was changed here"),
             TrustError::TakenOver(_) | TrustError::Busy { .. } => Self::new(Kind::Network, message),
@@ -92,6 +98,17 @@ impl From<TrustError> for CliError {
             _ => Self::new(Kind::Local, message),
         }
     }
+}
+
+fn of_signing(error: &SigningError) -> CliError {
+    let hint = match error {
+        SigningError::MissingKeys { .. } => {
+            "load the private key with countersign key load, or use the trust directory that it is in"
+        }
+        SigningError::Unavailable(_) => PASSPHRASE_HINT,
+        _ => return CliError::internal(error),
+    };
+    CliError::new(Kind::Local, error).hint(hint)
 }
 
 const PASSPHRASE_HINT: &str = "passphrases come from DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE (root keys) and \
@@ -166,7 +183,14 @@ impl From<ReferenceError> for CliError {
 
 impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
-        Self::new(Kind::Network, &error).hint("without an engine: --from and --to take OCI layout folders and archives")
+        match &error {
+            EngineError::Api { status: Some(404), .. } => Self::user(&error),
+            EngineError::Unreachable { .. } => Self::new(Kind::Network, &error)
+                .hint("without an engine: --from and --to take OCI layout folders and archives"),
+            EngineError::TwoDigests { .. } | EngineError::NotPulled { .. } => Self::new(Kind::Trust, &error),
+            EngineError::Tls { .. } | EngineError::Input(_) => Self::new(Kind::Local, &error),
+            _ => Self::new(Kind::Network, &error),
+        }
     }
 }
 
@@ -184,12 +208,21 @@ impl From<FileError> for CliError {
 
 impl From<CollectionError> for CliError {
     fn from(error: CollectionError) -> Self {
-        Self::new(Kind::Local, error)
+        let kind = if matches!(error, CollectionError::ReservedSegment { .. }) { Kind::User } else { Kind::Local };
+        Self::new(kind, error)
     }
 }
 
 impl From<KeyStoreError> for CliError {
     fn from(error: KeyStoreError) -> Self {
-        Self::new(Kind::Local, error)
+        match &error {
+            KeyStoreError::PassphraseInvalid { .. } | KeyStoreError::NoNewPassphrase { .. } => {
+                Self::new(Kind::Local, &error).hint(PASSPHRASE_HINT)
+            }
+            KeyStoreError::NoKeys | KeyStoreError::BundleTooLarge { .. } | KeyStoreError::Label(_) => {
+                Self::user(&error)
+            }
+            _ => Self::new(Kind::Local, &error),
+        }
     }
 }

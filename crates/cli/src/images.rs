@@ -21,7 +21,7 @@ pub(crate) struct RegistryFlags {
 /// Options about the engine.
 #[derive(Debug, Args)]
 pub(crate) struct EngineFlags {
-    /// The engine's socket [default: DOCKER_HOST, the current context, or the platform's socket]
+    /// The engine's socket [default: `DOCKER_HOST`, the current context, or the platform's socket]
     #[arg(short = 'H', long, value_name = "ADDRESS", help_heading = "Engine options")]
     host: Option<String>,
     /// The docker context that names the engine

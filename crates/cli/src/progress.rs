@@ -15,7 +15,7 @@ const MAX_BARS: usize = 64;
 /// Shows progress on stderr.
 pub(crate) struct Bars {
     all: MultiProgress,
-    bars: Mutex<HashMap<String, ProgressBar>>,
+    by_id: Mutex<HashMap<String, ProgressBar>>,
     terminal: bool,
 }
 
@@ -24,11 +24,11 @@ impl Bars {
     pub(crate) fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { all: MultiProgress::with_draw_target(target), bars: Mutex::default(), terminal }
+        Self { all: MultiProgress::with_draw_target(target), by_id: Mutex::default(), terminal }
     }
 
     fn bar(&self, id: &str) -> Option<ProgressBar> {
-        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bars = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
         if !bars.contains_key(id) && bars.len() >= MAX_BARS {
             return None;
         }

@@ -17,7 +17,7 @@ impl PassphraseSource for TerminalPassphrases {
         if let (Some(origin), Purpose::Existing) = (&request.refused, request.purpose) {
             match origin {
                 Origin::Environment(variable) => {
-                    output::message(format_args!("The passphrase in {variable} does not open this key."))
+                    output::message(format_args!("The passphrase in {variable} does not open this key."));
                 }
                 _ => output::message("Passphrase incorrect. Please retry."),
             }

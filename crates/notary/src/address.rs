@@ -21,9 +21,9 @@ impl ServiceAddress {
     pub fn parse(text: &str) -> Result<Self, ServiceAddressError> {
         let refuse = || ServiceAddressError(text.escape_debug().take(256).collect());
         let url = Url::parse(text).map_err(|_| refuse())?;
-        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-        let host = url.host_str().is_some_and(|host| !host.is_empty());
-        if url.scheme() == "https" && host && plain { Ok(Self(url)) } else { Err(refuse()) }
+        let plain =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        if url.scheme() == "https" && names_host(text) && plain { Ok(Self(url)) } else { Err(refuse()) }
     }
 
     /// Returns the service that a registry is taken to have when none is named: https on the same host and port.
@@ -58,6 +58,15 @@ impl ServiceAddress {
     }
 }
 
+/// Tells whether a host stands where it belongs. The URL standard reads `https:///x` and `https:x` as the host `x`, and
+/// drops blanks and line breaks: an address with a slip in it must not lead to a stranger.
+fn names_host(text: &str) -> bool {
+    let after_scheme = text.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("https://")).and(text.get(8..));
+    let host = after_scheme.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let clean = text.chars().all(|c| c.is_ascii_graphic() && c != '\\');
+    clean && !host.is_empty() && !host.starts_with(':')
+}
+
 impl fmt::Display for ServiceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str().trim_end_matches('/'))
@@ -84,7 +93,28 @@ mod tests {
 
     #[test]
     fn what_is_no_https_address_is_refused() {
-        for text in ["", "trust.test", "http://trust.test", "https://", "https:///x", "https://u:p@h", "https://h?x", "https://h#x", "ftp://h"] {
+        for text in [
+            "",
+            "trust.test",
+            "http://trust.test",
+            "https://",
+            "https:///x",
+            "https:x",
+            "https:/x",
+            "https:\\\\x",
+            "https://h\\@evil",
+            "https://@",
+            "https://:443",
+            "https://h\n.evil",
+            " https://h",
+            "https://h ",
+            "https://h\t/x",
+            "https://bücher",
+            "https://u:p@h",
+            "https://h?x",
+            "https://h#x",
+            "ftp://h",
+        ] {
             assert!(ServiceAddress::parse(text).is_err(), "{text}");
         }
     }

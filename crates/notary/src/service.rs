@@ -166,7 +166,7 @@ impl TrustService {
 fn boundary(parts: &BTreeMap<RoleName, Bytes>) -> String {
     let mut bytes = [0; 30];
     if SystemRandom.fill(&mut bytes).is_ok() {
-        return bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        return sha256(&bytes).hex();
     }
     let hashes: String = parts.values().map(|part| sha256(part).hex()).collect();
     sha256(hashes.as_bytes()).hex()

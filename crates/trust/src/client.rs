@@ -113,18 +113,20 @@ impl<'a> CollectionClient<'a> {
         match self.local.read(role) {
             Ok(Some(bytes)) => Ok(Answer::File(bytes.into())),
             Ok(None) if *role == RoleName::Root && self.local.has_any()? => Ok(Answer::Remnants),
-            Ok(None) => Ok(Answer::Missing),
             Err(error) if *role == RoleName::Root => Err(error.into()),
-            Err(_) => Ok(Answer::Missing),
+            Ok(None) | Err(_) => Ok(Answer::Missing),
         }
     }
 
     /// Keeps what a whole update has verified, unless another process has been here since it began.
     fn keep(&self, collection: &Collection, seen_before: Option<&[u8]>) -> Result<Kept, TrustError> {
         let record = collection.seen().write();
+        if collection.downloaded().is_empty() && seen_before == Some(record.as_slice()) {
+            return Ok(Kept::Yes);
+        }
         let locked = match self.local.lock() {
             Ok(locked) => locked,
-            Err(error) if error.is_unwritable() => return Ok(Kept::Yes),
+            Err(error) if error.is_unwritable() => return Ok(self.unwritable(&error)),
             Err(error) => return Err(error.into()),
         };
         if self.local.read_seen()?.as_deref() != seen_before {
@@ -137,9 +139,18 @@ impl<'a> CollectionClient<'a> {
         }
         match locked.commit(update) {
             Ok(()) => Ok(Kept::Yes),
-            Err(error) if error.is_unwritable() => Ok(Kept::Yes),
+            Err(error) if error.is_unwritable() => Ok(self.unwritable(&error)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Goes on without having kept anything: what was verified stays verified.
+    fn unwritable(&self, error: &dyn std::fmt::Display) -> Kept {
+        tracing::warn!(
+            "what was verified of {} cannot be kept, so older data could pass next time: {error}",
+            self.gun()
+        );
+        Kept::Yes
     }
 }
 

@@ -51,6 +51,17 @@ pub enum TrustError {
         /// The role.
         role: RoleName,
     },
+    /// Signers have signed, but none of those who release.
+    #[error(
+        "{name} was signed by {}, but is not released with this digest: whoever signs for targets/releases has to sign it too",
+        roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    NotReleased {
+        /// The name.
+        name: String,
+        /// The roles that have signed it.
+        roles: Vec<RoleName>,
+    },
     /// There is nothing that could be revoked.
     #[error("no signed tags to remove from {0}")]
     NothingSigned(Gun),
@@ -73,6 +84,24 @@ pub enum TrustError {
     /// The service said yes, but serves something else.
     #[error("the trust service confirmed the publication of {0}, but does not serve it: do not rely on the signature")]
     NotStored(Gun),
+    /// The service said yes; what it serves could not be looked at.
+    #[error(
+        "the trust service confirmed the publication of {gun}, but it could not be read back and verified: {error}"
+    )]
+    NotReadBack {
+        /// The collection.
+        gun: Gun,
+        /// Why.
+        error: Box<TrustError>,
+    },
+    /// The root that a new collection would get does not satisfy the pins of this machine.
+    #[error("a new collection {gun} would not satisfy the pins: {error}")]
+    Unpinned {
+        /// The collection.
+        gun: Gun,
+        /// What the pins ask for.
+        error: UpdateError,
+    },
     /// The record of versions seen is damaged.
     #[error("the record of versions seen of {gun} is damaged ({error}): remove {path} only if you know why")]
     Seen {

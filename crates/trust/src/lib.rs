@@ -17,6 +17,6 @@ mod signing;
 pub use client::CollectionClient;
 pub use connection::{Connection, ConnectionError};
 pub use error::TrustError;
-pub use publish::Published;
+pub use publish::{Changes, Published};
 pub use revoke::Revoked;
 pub use signing::{News, ReleasedTag, SignRequest, Signed, releases};

@@ -5,6 +5,7 @@ use crate::error::TrustError;
 use crate::publish::Published;
 use crate::signing::ReleasedTag;
 use countersign_crypto::{KeyId, PublicKey};
+use countersign_tuf::update::UpdateError;
 use countersign_tuf::{Change, Collection, LookupError, RoleName};
 use std::collections::BTreeSet;
 
@@ -13,6 +14,8 @@ use std::collections::BTreeSet;
 pub struct Revoked {
     /// The names that are released no more.
     pub names: BTreeSet<String>,
+    /// The verified view from which they were removed; none if that had been done before.
+    pub base: Option<Box<Collection>>,
     /// The verified view that proves it.
     pub collection: Collection,
 }
@@ -29,15 +32,16 @@ impl CollectionClient<'_> {
         let names = std::cell::RefCell::new(BTreeSet::new());
         let published = self
             .publish(&|base| {
-                let collection = base.ok_or_else(|| TrustError::NothingSigned(self.gun().clone()))?;
+                let collection = base.ok_or_else(|| UpdateError::NoTrustData(self.gun().clone()))?;
                 let wanted = wanted(collection, name)?;
                 let changes = self.removals(collection, &wanted)?;
                 *names.borrow_mut() = wanted;
                 Ok(changes)
             })
             .await?;
-        let collection = match published {
-            Published::Stored { collection, .. } | Published::Unchanged(collection) => *collection,
+        let (collection, base) = match published {
+            Published::Stored { collection, base, .. } => (*collection, base),
+            Published::Unchanged(collection) => (*collection, None),
         };
         let names = names.into_inner();
         for name in &names {
@@ -45,7 +49,7 @@ impl CollectionClient<'_> {
                 return Err(TrustError::StaysReleased { name: name.clone(), role: tag.role });
             }
         }
-        Ok(Revoked { names, collection })
+        Ok(Revoked { names, base, collection })
     }
 
     fn removals(&self, collection: &Collection, names: &BTreeSet<String>) -> Result<Vec<Change>, TrustError> {
@@ -64,19 +68,13 @@ impl CollectionClient<'_> {
     }
 
     fn can_sign(&self, collection: &Collection, role: &RoleName) -> Result<bool, TrustError> {
-        let keys: Vec<&PublicKey> = match role.parent().and_then(|parent| collection.targets(&parent)) {
-            Some(parent) => {
-                let described =
-                    parent.delegations.get(role).map(|role| role.keys.key_ids.as_slice()).unwrap_or_default();
-                described.iter().filter_map(|id| parent.delegations.keys.get(id)).collect()
-            }
-            None => {
-                let root = collection.root();
-                let ids = root.trusted(role).map(|keys| keys.key_ids.as_slice()).unwrap_or_default();
-                ids.iter().filter_map(|id| root.keys.get(id)).collect()
-            }
-        };
-        let ids: Vec<KeyId> = keys.into_iter().map(PublicKey::canonical_id).collect();
+        let parent = role.parent().and_then(|parent| collection.targets(&parent));
+        let (trusted, keys) = parent.map_or_else(
+            || (collection.root().trusted(role), &collection.root().keys),
+            |parent| (parent.delegations.get(role).map(|role| &role.keys), &parent.delegations.keys),
+        );
+        let ids = trusted.map(|keys| keys.key_ids.as_slice()).unwrap_or_default();
+        let ids: Vec<KeyId> = ids.iter().filter_map(|id| keys.get(id)).map(PublicKey::canonical_id).collect();
         self.has_any_key(&ids)
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
-use crate::publish::{Origin, Published};
+use crate::publish::Published;
 use countersign_crypto::KeyId;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::update::Purpose;
-use countersign_tuf::{Change, Collection, RoleName};
+use countersign_tuf::{Change, Collection, LookupError, RoleName};
 
 /// Returns the roles that release a tag, in the order in which they are asked: `targets/releases`, then `targets`.
 #[must_use]
@@ -53,7 +53,7 @@ fn released(collection: &Collection, name: &str) -> Result<(RoleName, FileMeta),
     if found.role == RoleName::Targets || inside {
         Ok((found.role, found.meta))
     } else {
-        Err(countersign_tuf::LookupError::NotFound(name.to_owned()).into())
+        Err(LookupError::NotFound(name.to_owned()).into())
     }
 }
 
@@ -75,6 +75,8 @@ pub struct Signed {
     pub tags: Vec<ReleasedTag>,
     /// Whether anything was signed: not if all tags had these digests already.
     pub news: News,
+    /// The verified view on top of which it was signed; none if the collection is new or nothing was signed.
+    pub base: Option<Box<Collection>>,
     /// The verified view that proves it.
     pub collection: Collection,
 }
@@ -109,17 +111,13 @@ impl CollectionClient<'_> {
     /// Nothing was signed, or it is not certain that it was.
     pub async fn sign(&self, requests: &[SignRequest]) -> Result<Signed, TrustError> {
         let published = self.publish(&|base| self.changes(base, requests)).await?;
-        let (collection, news) = match published {
-            Published::Unchanged(collection) => (*collection, News::AlreadySigned),
-            Published::Stored { collection, origin: Origin::New, .. } => (*collection, News::NewCollection),
-            Published::Stored { collection, .. } => (*collection, News::Published),
+        let (collection, base, news) = match published {
+            Published::Unchanged(collection) => (*collection, None, News::AlreadySigned),
+            Published::Stored { collection, base: None, .. } => (*collection, None, News::NewCollection),
+            Published::Stored { collection, base, .. } => (*collection, base, News::Published),
         };
-        let tags = requests.iter().map(|request| {
-            let tag = ReleasedTag::find(&collection, &request.name)?;
-            let ours = tag.sha256 == request.sha256 && tag.length == request.length;
-            if ours { Ok(tag) } else { Err(TrustError::NotStored(self.gun().clone())) }
-        });
-        Ok(Signed { tags: tags.collect::<Result<_, _>>()?, news, collection })
+        let tags = requests.iter().map(|request| released_as(&collection, request)).collect::<Result<_, _>>()?;
+        Ok(Signed { tags, news, base, collection })
     }
 
     fn changes(&self, base: Option<&Collection>, requests: &[SignRequest]) -> Result<Vec<Change>, TrustError> {
@@ -166,5 +164,24 @@ impl CollectionClient<'_> {
             }
         }
         Ok(false)
+    }
+}
+
+/// Makes sure that a tag is released with the digest that was signed.
+fn released_as(collection: &Collection, request: &SignRequest) -> Result<ReleasedTag, TrustError> {
+    let not_released = || {
+        let releases = releases();
+        let delegations = collection.targets(&RoleName::Targets).into_iter().flat_map(|file| file.delegations.iter());
+        let signed = delegations.filter(|role| {
+            let entry = collection.targets(&role.name).and_then(|file| file.entries.get(&request.name));
+            !releases.contains(&role.name) && entry.is_some_and(|entry| entry.sha256 == Some(request.sha256))
+        });
+        let roles: Vec<RoleName> = signed.map(|role| role.name.clone()).collect();
+        TrustError::NotReleased { name: request.name.clone(), roles }
+    };
+    match ReleasedTag::find(collection, &request.name) {
+        Ok(tag) if tag.sha256 == request.sha256 && tag.length == request.length => Ok(tag),
+        Ok(_) | Err(TrustError::Lookup(LookupError::NotFound(_))) => Err(not_released()),
+        Err(error) => Err(error),
     }
 }

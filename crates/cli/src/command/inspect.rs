@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::notes;
 use crate::output::{data, harmless, message};
 use clap::Args;
-use countersign_image::Reference;
+use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
 use countersign_trust::report::{Owner, REPOSITORY_ADMINISTRATOR, Report, natural};
 use countersign_tuf::update::Purpose;
@@ -56,7 +56,7 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
     let client = context.client(&reference, &pinning, Access::Read).await?;
     let collection = client.update(Purpose::Read).await?;
     notes::show(&collection);
-    let tag = reference.tag().filter(|_| reference.digest().is_none()).map(|tag| tag.as_str());
+    let tag = reference.tag().filter(|_| reference.digest().is_none()).map(Tag::as_str);
     Ok(Report::new(image, &collection, tag))
 }
 

@@ -115,7 +115,7 @@ async fn one_platform(
     let mut walk = PlatformWalk::new(platform);
     let (mut at, mut document) = (root, document);
     loop {
-        match walk.feed(document).map_err(|error| CliError::user(error))? {
+        match walk.feed(document).map_err(CliError::user)? {
             WalkStep::Image(_) => return Ok(at),
             WalkStep::Fetch(next) => {
                 document = client.described_document(repository, &next).await?.document;

@@ -5,8 +5,9 @@ use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
 use crate::{notes, output, prompt};
 use clap::Args;
-use countersign_image::Reference;
+use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
+use countersign_trust::Revoked;
 
 /// Remove the signature of a tag, or of all tags
 #[derive(Debug, Args)]
@@ -25,27 +26,26 @@ impl Revoke {
         if reference.digest().is_some() {
             return Err(CliError::user("cannot use a digest reference for IMAGE:TAG"));
         }
-        let name = reference.tag().map(|tag| tag.as_str());
+        let name = reference.tag().map(Tag::as_str);
         let question = format!("Confirm you would like to delete all signature data for {}?", self.image);
         if name.is_none() && !self.yes && !prompt::confirm(&question) {
             return Err(CliError::user("nothing was revoked: not confirmed"));
         }
         let context = Context::new(options)?;
-        let pinning = context.pinning(&reference);
-        let client = context.client(&reference, &pinning, Access::Write).await?;
         let gun = reference.gun().as_str();
-        let revoked = match client.revoke(name).await {
-            Ok(revoked) => revoked,
-            Err(error) => {
-                let error = CliError::from(error);
-                context.audit.note(Action::Revoke, gun, name.unwrap_or("*"), Err(&error))?;
-                return Err(error);
-            }
-        };
-        notes::show(&revoked.collection);
+        let revoked = revoke(&context, &reference, name)
+            .await
+            .map_err(|error| context.audit.refused(Action::Revoke, gun, name.unwrap_or("*"), error))?;
+        notes::show_published(revoked.base.as_deref(), &revoked.collection);
         for tag in &revoked.names {
-            context.audit.note(Action::Revoke, gun, tag, Ok(()))?;
+            context.audit.revoked(gun, tag)?;
         }
         output::data(format_args!("Successfully deleted signature for {}", self.image))
     }
+}
+
+async fn revoke(context: &Context, reference: &Reference, name: Option<&str>) -> Result<Revoked, CliError> {
+    let pinning = context.pinning(reference);
+    let client = context.client(reference, &pinning, Access::Write).await?;
+    Ok(client.revoke(name).await?)
 }

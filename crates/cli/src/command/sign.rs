@@ -44,21 +44,21 @@ impl Sign {
 pub(crate) async fn sign(context: &Context, reference: &Reference, held: &Descriptor) -> Result<(), CliError> {
     let name = reference.tag().map_or("latest", |tag| tag.as_str());
     let gun = reference.gun().as_str();
+    let signed = publish(context, reference, held, name)
+        .await
+        .map_err(|error| context.audit.refused(Action::Sign, gun, name, error))?;
+    report(context, reference, &signed)
+}
+
+async fn publish(context: &Context, reference: &Reference, held: &Descriptor, name: &str) -> Result<Signed, CliError> {
     let request = SignRequest { name: name.to_owned(), sha256: sha256(held)?, length: held.size };
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Write).await?;
-    match client.sign(&[request]).await {
-        Ok(signed) => report(context, reference, &signed),
-        Err(error) => {
-            let error = CliError::from(error);
-            context.audit.note(Action::Sign, gun, name, Err(&error))?;
-            Err(error)
-        }
-    }
+    Ok(client.sign(&[request]).await?)
 }
 
 fn report(context: &Context, reference: &Reference, signed: &Signed) -> Result<(), CliError> {
-    notes::show(&signed.collection);
+    notes::show_published(signed.base.as_deref(), &signed.collection);
     for tag in &signed.tags {
         context.audit.done(Action::Sign, reference.gun().as_str(), tag)?;
         let pinned = format!("{}:{}@sha256:{}", reference.repository(), tag.name, tag.sha256.hex());

@@ -9,6 +9,7 @@ use clap::Args;
 use countersign_image::Reference;
 use countersign_notary::Access;
 use countersign_trust::ReleasedTag;
+use countersign_tuf::Collection;
 
 /// Verify a tag's signature and print the digest it stands for
 #[derive(Debug, Args)]
@@ -50,20 +51,18 @@ pub(crate) fn tagged(image: &str) -> Result<Reference, CliError> {
 
 /// Verifies a tag and writes the outcome to the audit log.
 pub(crate) async fn resolve(context: &Context, reference: &Reference) -> Result<ReleasedTag, CliError> {
-    let pinning = context.pinning(reference);
-    let client = context.client(reference, &pinning, Access::Read).await?;
     let name = reference.tag().map_or("latest", |tag| tag.as_str());
     let gun = reference.gun().as_str();
-    match client.find(name).await {
-        Ok((tag, collection)) => {
-            notes::show(&collection);
-            context.audit.done(Action::Verify, gun, &tag)?;
-            Ok(tag)
-        }
-        Err(error) => {
-            let error = CliError::from(error);
-            context.audit.note(Action::Verify, gun, name, Err(&error))?;
-            Err(error)
-        }
-    }
+    let (tag, collection) = find(context, reference, name)
+        .await
+        .map_err(|error| context.audit.refused(Action::Verify, gun, name, error))?;
+    notes::show(&collection);
+    context.audit.done(Action::Verify, gun, &tag)?;
+    Ok(tag)
+}
+
+async fn find(context: &Context, reference: &Reference, name: &str) -> Result<(ReleasedTag, Collection), CliError> {
+    let pinning = context.pinning(reference);
+    let client = context.client(reference, &pinning, Access::Read).await?;
+    Ok(client.find(name).await?)
 }

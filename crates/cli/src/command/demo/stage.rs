@@ -1,4 +1,4 @@
-//! The parts of the demo: a trust service on SQLite, a registry in memory, a trust directory, all temporary.
+//! The parts of the demo: a trust service on `SQLite`, a registry in memory, a trust directory, all temporary.
 
 use crate::error::{CliError, Kind};
 use countersign_image::{ContentError, Descriptor, ImageSource, Reference};

@@ -177,9 +177,9 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?
+            copy_folder(&entry.path(), &target)?;
         } else {
-            fs_err::copy(entry.path(), target).map(drop)?
+            fs_err::copy(entry.path(), target).map(drop)?;
         }
     }
     Ok(())
