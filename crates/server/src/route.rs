@@ -86,6 +86,10 @@ fn is_prefix(text: &str) -> bool {
 impl Route {
     /// Finds the route of a request (Notary protocol, routes).
     pub(crate) fn find(method: &Method, uri: &http::Uri, prefixes: &GunPrefixes) -> Result<Self, NoRoute> {
+        // `*` and `host:port`: forms of methods that are not served.
+        if !uri.path().starts_with('/') {
+            return Err(NoRoute::MethodNotAllowed);
+        }
         let decoded = path::decode(uri.path()).ok_or(NoRoute::NotFound)?;
         let cleaned = path::clean(&decoded);
         if cleaned != decoded {

@@ -151,7 +151,8 @@ impl Running {
         self.app.work.close();
         let worked = tokio::time::timeout(self.app.limits.drain, self.app.work.wait()).await;
         if let Some(sqlite) = self.sqlite.take() {
-            sqlite.close().await;
+            // Work that did not end in time must not keep the process from ending.
+            let _ = tokio::time::timeout(self.app.limits.drain, sqlite.close()).await;
         }
         if finished.is_ok() && worked.is_ok() { Drained::Completely } else { Drained::Partly }
     }

@@ -257,6 +257,17 @@ async fn other_methods() {
 }
 
 #[tokio::test]
+async fn targets_that_are_no_paths_are_not_allowed() {
+    let service = TestService::start().await;
+    for line in ["CONNECT example.com:443", "OPTIONS *"] {
+        let answer = service.raw(&format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{line}: {answer}");
+    }
+    let answer = service.raw("GET http://example.com/v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{}"), "{answer}");
+}
+
+#[tokio::test]
 async fn unclean_paths_are_redirected() {
     let service = TestService::start().await;
     for (path, clean) in [
