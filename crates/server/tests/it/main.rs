@@ -4,6 +4,7 @@
 mod connections;
 mod faults;
 mod golden;
+mod http2;
 mod keys;
 mod lifecycle;
 mod notary_client;
