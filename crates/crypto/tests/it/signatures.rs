@@ -253,6 +253,28 @@ fn pycrypto_signatures_verify_only_by_keys_in_pem() {
 }
 
 #[test]
+fn signatures_that_python_made_verify() {
+    // Signatures over one sentence by PyCrypto and by PyNaCl, as the reference's tests hold them.
+    let sentence = b"The quick brown fox jumps over the lazy dog.";
+    let pem = include_str!("data/pycrypto.pem").trim_end();
+    let pycrypto = hex::decode(include_str!("data/pycrypto-signature.hex").trim_end()).unwrap();
+    let nacl_key = hex::decode("846612b43cef909a0e4ea9c818379bca4723a2020619f95e7a0ccc6f0850b7dc").unwrap();
+    let nacl = hex::decode(
+        "166e7013e48f26dccb4e68fe4cf558d1cd3af902f8395534336a7f8b4c565886\
+         94aa3ac671767246298a59d5ef4224f02c854f41bfcfe70241db4be1546d6a00",
+    )
+    .unwrap();
+    for (key, method, signature) in [
+        (PublicKey::new(KeyType::Rsa, pem.into()), "PyCrypto-PKCS#1 PSS", pycrypto),
+        (PublicKey::new(KeyType::Ed25519, nacl_key), "eddsa", nacl),
+    ] {
+        let (key, method) = (key.verifying_key().unwrap(), Method::parse(method));
+        key.verify(&method, &Message::new(sentence), &signature).unwrap();
+        assert_eq!(key.verify(&method, &Message::new(b"another sentence"), &signature), Err(SignatureError::Invalid));
+    }
+}
+
+#[test]
 fn ed25519_with_the_group_order_added_to_s_is_refused() {
     const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
     let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();

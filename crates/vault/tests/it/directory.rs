@@ -1,12 +1,12 @@
 //! Opening, modes, warnings, collections.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use countersign_vault::{CacheUpdate, FileError, FileKind, TrustDirectory, Warning};
 use jiff::Timestamp;
 use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::process::{geteuid, umask};
 
 use crate::{Scratch, files, fixture, gun, make_pipe, mode, role};
 
@@ -112,6 +112,20 @@ fn a_directory_that_others_can_write_is_warned_about() {
             Warning::OpenToOthers { path: scratch.path().join("tuf"), mode: 0o770 },
         ]
     );
+}
+
+#[test]
+fn what_belongs_to_another_user_is_warned_about() {
+    // An administrator can give a key away; anybody else looks at a directory of the administrator's.
+    if geteuid().is_root() {
+        let scratch = Scratch::golden("notary-basic/trust");
+        let key = fs::read_dir(scratch.path().join("private")).unwrap().next().unwrap().unwrap().path();
+        chown(&key, Some(12345), None).unwrap();
+        assert_eq!(scratch.trust().warnings().unwrap(), [Warning::OwnedByAnother { path: key, owner: 12345 }]);
+    } else {
+        let warnings = TrustDirectory::open("/").unwrap().warnings().unwrap();
+        assert!(warnings.contains(&Warning::OwnedByAnother { path: "/".into(), owner: 0 }), "{warnings:?}");
+    }
 }
 
 #[test]

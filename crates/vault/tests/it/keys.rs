@@ -3,13 +3,15 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use countersign_crypto::{Algorithm, KeyId, PrivateKey};
 use countersign_vault::limits::{EXISTING_PASSPHRASE_ATTEMPTS, MAX_KEY_BYTES, NEW_PASSPHRASE_ATTEMPTS};
 use countersign_vault::{
-    Addition, EnvironmentPassphrases, FileKind, KeyLabel, KeyPlace, KeyStoreError, NoPassphrases, Origin, Passphrase,
-    PassphraseRequest, PassphraseSource, Purpose, Remembered, Removal, Reply, Sequence, SkippedKeyReason,
+    Addition, EnvironmentPassphrases, FileKind, KeyLabel, KeyPlace, KeyProtection, KeyStoreError, NoPassphrases,
+    Origin, Passphrase, PassphraseRequest, PassphraseSource, Purpose, Remembered, Removal, Reply, Sequence,
+    SkippedKeyReason,
 };
 
 use crate::{Scratch, files, fixture, gun, make_pipe, mode};
@@ -250,6 +252,24 @@ fn a_new_key_is_written_in_the_references_form() {
     assert_eq!(fs::read_to_string(&path).unwrap(), text, "not rewritten");
     let error = store.add(&key, &KeyLabel::root(), &fixed("different")).unwrap_err();
     assert_eq!(error.to_string(), "key with same ID already exists for role: targets");
+}
+
+#[test]
+fn the_strong_form_is_written_on_request_and_read_without_one() {
+    let scratch = Scratch::new();
+    let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
+    let id = key.public_key().id();
+    let strong = scratch.trust().keys().with_protection(KeyProtection::Strong);
+    strong.add(&key, &KeyLabel::root(), &fixed("a new passphrase")).unwrap();
+    // The second opinion reads no headers.
+    let text = fs::read_to_string(key_path(&scratch, &id.to_string())).unwrap().replace("role: root\n\n", "");
+    let bare = scratch.directory.path().join("bare.pem");
+    fs::write(&bare, text).unwrap();
+    let seen = Command::new("openssl").arg("asn1parse").arg("-in").arg(&bare).output().unwrap().stdout;
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.contains("hmacWithSHA256") && seen.contains(":0927C0"), "600,000 rounds: {seen}");
+    scratch.trust().keys().load(&id, &fixed("a new passphrase")).unwrap();
+    assert!(scratch.trust().keys().load(&id, &fixed("another")).is_err());
 }
 
 #[test]
