@@ -1,12 +1,14 @@
 //! Whom to believe and how to introduce oneself: system roots, extra authorities, client certificates.
 
+mod anchors;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -197,20 +199,18 @@ impl TlsOptions {
         if self.verification == Verification::Skipped {
             return Ok(Arc::new(NoVerification(provider)));
         }
-        let mut roots = match self.anchors {
-            Anchors::SystemAndExtra => system_roots().clone(),
-            Anchors::OnlyExtra => RootCertStore::empty(),
-        };
-        roots.add_parsable_certificates(self.extra.iter().cloned());
-        if roots.is_empty() {
-            return Err(HttpError::Setup(
+        let mut configured = RootCertStore::empty();
+        configured.add_parsable_certificates(self.extra.iter().cloned());
+        match self.anchors {
+            Anchors::SystemAndExtra if !configured.is_empty() => {
+                Ok(Arc::new(anchors::ConfiguredFirst::new(configured, provider)?))
+            }
+            Anchors::SystemAndExtra if !system_roots().is_empty() => Ok(anchors::only(system_roots().clone(), provider)?),
+            Anchors::OnlyExtra if !configured.is_empty() => Ok(anchors::only(configured, provider)?),
+            _ => Err(HttpError::Setup(
                 "there are no certificate authorities on this machine: install ca-certificates".to_owned(),
-            ));
+            )),
         }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| HttpError::Setup(error.to_string()))?;
-        Ok(verifier)
     }
 }
 
