@@ -18,6 +18,10 @@ use countersign_crypto::digest::{Sha256Digest, sha256};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Most versions by which an upload may be ahead of what is stored: whoever stole a key cannot use up all numbers at once,
+/// which would end the collection.
+pub const MAX_VERSION_STEP: u64 = 1 << 20;
+
 /// Files by role.
 pub type Files = BTreeMap<RoleName, Bytes>;
 
@@ -101,14 +105,14 @@ impl Refusal {
 }
 
 /// Names the roles whose current stored files [`accept`] needs for an upload of the given roles.
+///
+/// An uploaded targets file replaces the stored one, which then is not wanted: it may be large.
 #[must_use]
 pub fn needed<'a>(uploaded: impl IntoIterator<Item = &'a RoleName>) -> BTreeSet<RoleName> {
-    let mut roles = BTreeSet::from(RoleName::BASE);
-    for role in uploaded {
-        roles.extend(role.ancestors());
-        roles.insert(role.clone());
-    }
-    roles
+    let uploaded: BTreeSet<&RoleName> = uploaded.into_iter().collect();
+    let ancestors = uploaded.iter().flat_map(|role| role.ancestors());
+    let wanted = RoleName::BASE.into_iter().chain(ancestors);
+    wanted.filter(|role| !role.lists_targets() || !uploaded.contains(role)).collect()
 }
 
 /// Validates an upload and completes it; the result is to be stored in one transaction, or not at all.
@@ -134,7 +138,8 @@ pub fn accept(submission: Submission<'_>, signers: &dyn SignerSet) -> Result<Vec
         Some(file) => accepted.take_snapshot(file)?,
         None => accepted.make_snapshot(signers)?,
     };
-    let timestamp = listing::make_timestamp(now, stored.get(&RoleName::Timestamp), &snapshot.bytes, &root.trusted, signers)?;
+    let timestamp =
+        listing::make_timestamp(now, stored.get(&RoleName::Timestamp), &snapshot.bytes, &root.trusted, signers)?;
     let mut files = accepted.files;
     files.extend([snapshot, timestamp]);
     Ok(files)
@@ -147,11 +152,18 @@ struct AcceptedRoot {
 
 /// Loads the stored root; its age does not count, it has been accepted before.
 pub(crate) fn stored_root(gun: &Gun, file: &Bytes) -> Result<Verified<Root>, Refusal> {
-    let read = Unverified::<Root>::read(&RoleName::Root, file.clone()).map_err(|error| Refusal::Stored(error.to_string()))?;
-    root_trust::verify_root(read, gun, Pin::FirstUse, Age::Any).map_err(|error| Refusal::Stored(error.to_string()))
+    let read =
+        Unverified::<Root>::read(&RoleName::Root, file.clone()).map_err(|error| Refusal::Stored(error.to_string()))?;
+    root_trust::verify_root(read, gun, Pin::FirstUse, Age::Past(Timestamp::UNIX_EPOCH))
+        .map_err(|error| Refusal::Stored(error.to_string()))
 }
 
-fn accept_root(gun: &Gun, now: Timestamp, stored: Option<&Bytes>, part: Option<Bytes>) -> Result<AcceptedRoot, Refusal> {
+fn accept_root(
+    gun: &Gun,
+    now: Timestamp,
+    stored: Option<&Bytes>,
+    part: Option<Bytes>,
+) -> Result<AcceptedRoot, Refusal> {
     let previous = stored.map(|file| stored_root(gun, file)).transpose()?;
     let Some(part) = part else {
         let missing = || Refusal::Validation("no pre-existing root and no root provided in update.".into());
@@ -219,8 +231,21 @@ impl Accepted<'_> {
             return Err(Refusal::BadTargets(format!("{role} contains a private key")));
         }
         let verified = self.verify(role, candidate)?;
+        self.check_step(&verified)?;
         self.files.push(to_store(&verified));
         self.targets.insert(role.clone(), verified);
+        Ok(())
+    }
+
+    fn check_step<T: Payload>(&self, file: &Verified<T>) -> Result<(), Refusal> {
+        let stored =
+            self.stored.get(file.role()).and_then(|stored| Unverified::<T>::read(file.role(), stored.clone()).ok());
+        let (stored, new) = (stored.map_or(0, |stored| stored.untrusted().version().get()), file.version().get());
+        if new.saturating_sub(stored) > MAX_VERSION_STEP {
+            let message =
+                format!("version {new} is more than {MAX_VERSION_STEP} ahead of the present version {stored}");
+            return Err(Refusal::of(file.role(), &message));
+        }
         Ok(())
     }
 
@@ -266,7 +291,37 @@ impl Accepted<'_> {
             };
             entry.check(&file).map_err(|mismatch| Refusal::BadSnapshot(format!("{listed}: {mismatch}")))?;
         }
+        self.check_step(&verified)?;
+        self.check_untouched(&verified)?;
         Ok(to_store(&verified))
+    }
+
+    /// Checks that an uploaded snapshot says of every file that is not part of the upload what the stored one said, and
+    /// leaves out none that is still delegated: otherwise readers would miss it.
+    fn check_untouched(&self, snapshot: &Snapshot) -> Result<(), Refusal> {
+        let role = RoleName::Snapshot;
+        let stored = self.stored.get(&role).map(|file| Unverified::<Snapshot>::read(&role, file.clone()));
+        let stored = stored.transpose().map_err(|error| Refusal::Stored(error.to_string()))?;
+        let stored = stored.map(|stored| stored.into_untrusted().meta).unwrap_or_default();
+        let current = self.current_files();
+        for (listed, meta) in &snapshot.meta {
+            if !current.contains_key(listed) && stored.get(listed) != Some(meta) {
+                return Err(Refusal::BadSnapshot(format!("{listed} is listed with a file that is not stored")));
+            }
+        }
+        let described = |role: &RoleName| {
+            role.parent().is_some_and(|parent| match self.targets.get(&parent) {
+                Some(parent) => parent.delegations.get(role).is_some(),
+                None => self.stored.get(&parent).is_some_and(|file| {
+                    let read = Unverified::<Targets>::read(&parent, file.clone());
+                    read.is_ok_and(|parent| parent.untrusted().delegations.get(role).is_some())
+                }),
+            })
+        };
+        match stored.keys().find(|role| !snapshot.meta.contains_key(*role) && described(role)) {
+            Some(role) => Err(Refusal::BadSnapshot(format!("{role} has a file and is not listed"))),
+            None => Ok(()),
+        }
     }
 
     fn make_snapshot(&self, signers: &dyn SignerSet) -> Result<NewMetadata, Refusal> {

@@ -155,7 +155,8 @@ impl Change {
                 ("create", "root".to_owned(), "role", role.as_str(), Some(data.into_bytes()))
             }
         };
-        let mut output = format!("{{\"action\":\"{action}\",\"role\":\"{role}\",\"type\":\"{kind}\",\"path\":").into_bytes();
+        let mut output =
+            format!("{{\"action\":\"{action}\",\"role\":\"{role}\",\"type\":\"{kind}\",\"path\":").into_bytes();
         let mut name = Vec::new();
         write_string(&mut name, path);
         crate::json::write_wire(&mut output, &name);
@@ -190,13 +191,20 @@ impl Raw {
                 Ok(Change::AddTarget { role: role(&self.role)?, name: self.path, meta })
             }
             ("target", "delete") => Ok(Change::RemoveTarget { role: role(&self.role)?, name: self.path }),
-            ("delegation", "create") => {
-                Ok(Change::CreateDelegation { role: role(&self.role)?, edit: DelegationEdit::read(&mut data()?.cursor())? })
-            }
+            ("delegation", "create") => Ok(Change::CreateDelegation {
+                role: role(&self.role)?,
+                edit: DelegationEdit::read(&mut data()?.cursor())?,
+            }),
             ("delegation", "update") => {
                 let edit = DelegationEdit::read(&mut data()?.cursor())?;
                 match self.role.strip_suffix("/*") {
-                    Some(below) => Ok(Change::PurgeKeys { below: role(below)?, keys: edit.remove_keys }),
+                    Some(below) => {
+                        let below = role(below)?;
+                        if !below.lists_targets() {
+                            return Err(Shape::new("role", "targets or a delegation before /*").into());
+                        }
+                        Ok(Change::PurgeKeys { below, keys: edit.remove_keys })
+                    }
                     None => Ok(Change::UpdateDelegation { role: role(&self.role)?, edit }),
                 }
             }
@@ -321,7 +329,11 @@ mod tests {
     #[test]
     fn damaged_changes_are_refused() {
         for text in [
-            "", "null", "[]", "{}", r#"{"action":"create","role":"targets/../x","type":"target","path":"a","data":null}"#,
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"action":"create","role":"targets/../x","type":"target","path":"a","data":null}"#,
             r#"{"action":"explode","role":"targets","type":"target","path":"a","data":null}"#,
             r#"{"action":"create","role":"targets","type":"target","path":"a","data":"e30="}"#,
             r#"{"action":"create","role":"targets/a","type":"delegation","path":"","data":"eyJhZGRfa2V5cyI6W251bGxdfQ=="}"#,

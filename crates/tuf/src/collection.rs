@@ -2,9 +2,10 @@
 
 use crate::metadata::{FileMeta, Root, Snapshot, Targets, Timestamp};
 use crate::name::{Gun, RoleName};
+use crate::paths::Paths;
 use crate::root_trust;
 use crate::seen::Seen;
-use crate::update::{Absence, Request, UpdateError};
+use crate::update::{Absence, Request};
 use crate::verify::{Expired, ThresholdError, TrustedKeys, Unverified, Verified};
 use bytes::Bytes;
 use countersign_crypto::KeyId;
@@ -97,8 +98,7 @@ impl Collection {
         tree: crate::update::Tree,
         downloaded: BTreeMap<RoleName, Bytes>,
         mut notes: Vec<Note>,
-    ) -> Result<Self, UpdateError> {
-        root_trust::check_current(&root, &request.gun, request.now)?;
+    ) -> Self {
         let mut seen = request.seen;
         let now = u64::try_from(request.now.as_second()).unwrap_or(0);
         if now < seen.verified_at() {
@@ -116,18 +116,14 @@ impl Collection {
                 seen.raise(targets, keys);
             }
         }
-        let exists = |role: &RoleName| match role.parent().and_then(|parent| tree.loaded.get(&parent)) {
-            Some(parent) => parent.delegations.get(role).is_some(),
-            None => role.parent().is_none_or(|parent| tree.broken.contains_key(&parent)),
-        };
-        seen.settle(exists, request.now);
+        seen.settle(|role| tree.may_exist(role), request.now);
         notes.extend(tree.broken.iter().map(|(role, broken)| Note::Broken(role.clone(), broken.reason.clone())));
         notes.extend(near_expiry(request.now, &root, &snapshot, &tree.loaded));
         if root_trust::has_wildcard_name(&root, &request.gun) {
             notes.push(Note::WildcardRoot);
         }
         let (gun, targets, broken) = (request.gun, tree.loaded, tree.broken);
-        Ok(Self { gun, root, timestamp, snapshot, targets, broken, notes, downloaded, seen })
+        Self { gun, root, timestamp, snapshot, targets, broken, notes, downloaded, seen }
     }
 
     /// Returns the collection's name.
@@ -195,8 +191,8 @@ impl Collection {
     /// # Errors
     /// Nobody has it, or a role that would have been asked first cannot be verified.
     pub fn get(&self, name: &str, roles: &[RoleName]) -> Result<Found, LookupError> {
-        for role in roles {
-            for (role, paths) in self.walk(role, &others(roles, role)) {
+        for asked in roles {
+            for (role, paths) in self.walk(asked, &others(roles, asked)) {
                 if !paths.allow(name) {
                     continue;
                 }
@@ -213,14 +209,21 @@ impl Collection {
     }
 
     /// Lists every name of the roles' subtrees with the role that answers for it, by name.
+    ///
+    /// Exactly the names that [`Self::get`] finds: one that a role which comes first and cannot be verified may have is
+    /// left out.
     #[must_use]
     pub fn list(&self, roles: &[RoleName]) -> BTreeMap<String, Found> {
         let mut all = BTreeMap::new();
-        for role in roles {
-            for (role, paths) in self.walk(role, &others(roles, role)) {
-                let Some(targets) = self.targets.get(&role) else { continue };
+        let mut unknown: Vec<Paths> = Vec::new();
+        for asked in roles {
+            for (role, paths) in self.walk(asked, &others(roles, asked)) {
+                let Some(targets) = self.targets.get(&role) else {
+                    unknown.extend(self.broken.contains_key(&role).then_some(paths));
+                    continue;
+                };
                 for (name, meta) in targets.entries.iter().filter(|(name, _)| paths.allow(name)) {
-                    if !all.contains_key(&*name) {
+                    if !all.contains_key(&*name) && !unknown.iter().any(|paths| paths.allow(&name)) {
                         all.insert(name.into_owned(), Found { role: role.clone(), meta });
                     }
                 }
@@ -236,7 +239,14 @@ impl Collection {
     }
 
     /// Walks the subtree of a role, leaving out the subtrees of others.
+    ///
+    /// Of a role below one that cannot be verified nothing is known but that it would answer for some of that one's names:
+    /// the walk then is that one alone.
     fn walk(&self, start: &RoleName, without: &BTreeSet<&RoleName>) -> Vec<(RoleName, Paths)> {
+        let broken = start.ancestors().into_iter().find(|ancestor| self.broken.contains_key(ancestor));
+        if let Some(broken) = broken {
+            return self.effective_paths(&broken).map(|paths| (broken, paths)).into_iter().collect();
+        }
         let Some(paths) = self.effective_paths(start) else { return Vec::new() };
         let mut queue = VecDeque::from([(start.clone(), paths)]);
         let mut order = Vec::new();
@@ -262,35 +272,6 @@ impl Collection {
             paths = paths.narrowed(&parent.delegations.get(role)?.paths);
         }
         Some(paths)
-    }
-}
-
-/// Name prefixes that a role may sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths(Vec<Box<str>>);
-
-impl Paths {
-    /// Allows every name, as for `targets` itself.
-    #[must_use]
-    pub fn everything() -> Self {
-        Self(vec!["".into()])
-    }
-
-    /// Tells whether a name may be signed.
-    #[must_use]
-    pub fn allow(&self, name: &str) -> bool {
-        self.0.iter().any(|prefix| name.starts_with(&**prefix))
-    }
-
-    /// Keeps of a child's paths those that lie within these.
-    #[must_use]
-    pub fn narrowed(&self, child: &[Box<str>]) -> Self {
-        Self(child.iter().filter(|path| self.allow(path)).cloned().collect())
-    }
-
-    /// Iterates over the prefixes.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(AsRef::as_ref)
     }
 }
 

@@ -28,11 +28,18 @@ impl Expires {
         }
         let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
         let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-        if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) || hour > 23 || minute > 59 || second > 59 {
+        if !(1..=12).contains(&month)
+            || day < 1
+            || day > days_in_month(year, month)
+            || hour > 23
+            || minute > 59
+            || second > 59
+        {
             return None;
         }
         let (nanoseconds, zone) = fraction(rest)?;
-        let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset_seconds(zone)?;
+        let seconds =
+            days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset_seconds(zone)?;
         Some(Self { seconds, nanoseconds, text: text.into() })
     }
 
@@ -82,7 +89,8 @@ fn fraction(rest: &str) -> Option<(u32, &str)> {
     let Some(after) = rest.strip_prefix('.') else { return Some((0, rest)) };
     let count = after.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, zone) = after.split_at_checked(count)?;
-    let nanoseconds = digits.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |n, b| n * 10 + u32::from(b - b'0'));
+    let nanoseconds =
+        digits.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |n, b| n * 10 + u32::from(b - b'0'));
     (count > 0).then_some((nanoseconds, zone))
 }
 
@@ -131,8 +139,13 @@ mod tests {
     #[test]
     fn instants_agree_with_jiff() {
         for text in [
-            "1970-01-01T00:00:00Z", "2026-11-22T12:00:00Z", "2000-02-29T23:59:59Z", "2036-11-19T10:08:44.74250578Z",
-            "2029-11-21T15:39:51.508836876+05:30", "0001-01-01T00:00:00Z", "1900-03-01T00:00:00-08:00",
+            "1970-01-01T00:00:00Z",
+            "2026-11-22T12:00:00Z",
+            "2000-02-29T23:59:59Z",
+            "2036-11-19T10:08:44.74250578Z",
+            "2029-11-21T15:39:51.508836876+05:30",
+            "0001-01-01T00:00:00Z",
+            "1900-03-01T00:00:00-08:00",
         ] {
             let expected: Timestamp = text.parse().unwrap();
             let ours = Expires::parse(text).unwrap();
@@ -157,10 +170,25 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused() {
         for text in [
-            "", "null", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-02-29T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01t00:00:00Z",
-            "2026-01-01T00:00:00z", "10000-01-01T00:00:00Z", "2026-01-01T23:59:60Z", "2026-01-01T24:00:00Z", "2026-01-01 00:00:00Z",
-            "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+0100", "2026-01-01T00:00:00+24:00", "2026-00-01T00:00:00Z", "+026-01-01T00:00:00Z",
-            "2026-01-01T00:00:00Zx", "２026-01-01T00:00:00Z",
+            "",
+            "null",
+            "2026-13-01T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-01-01T00:00:00",
+            "2026-01-01t00:00:00Z",
+            "2026-01-01T00:00:00z",
+            "10000-01-01T00:00:00Z",
+            "2026-01-01T23:59:60Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01 00:00:00Z",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00+0100",
+            "2026-01-01T00:00:00+24:00",
+            "2026-00-01T00:00:00Z",
+            "+026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00Zx",
+            "２026-01-01T00:00:00Z",
         ] {
             assert_eq!(Expires::parse(text), None, "{text}");
         }

@@ -31,8 +31,8 @@ pub const MAX_INTEGER: u64 = 1 << 53;
 /// Says why a text is not acceptable JSON; positions are byte offsets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// The document is larger than [`MAX_DOCUMENT`].
-    #[error("document of {0} bytes is larger than {MAX_DOCUMENT}")]
+    /// The document is larger than [`MAX_DOCUMENT`], or than its place allows.
+    #[error("document of {0} bytes is too large")]
     TooLarge(usize),
     /// The document is not UTF-8.
     #[error("invalid UTF-8 at byte {0}")]
@@ -148,10 +148,13 @@ impl<'a> Reader<'a> {
         self.start = self.position;
         self.output = None;
         self.any()?;
-        Ok(Canonical(match self.output.take() {
+        let value = match self.output.take() {
             Some(output) => Bytes::from(output),
             None => self.document.slice(self.start..self.position),
-        }))
+        };
+        // What follows, blanks for example, is no reason to copy what has been read.
+        self.start = self.position;
+        Ok(Canonical(value))
     }
 
     /// Reads `{`, or `}`/`,`/`:` punctuation of an envelope that the caller takes apart by itself.
@@ -283,7 +286,8 @@ impl<'a> Reader<'a> {
         let sign = usize::from(rest.first() == Some(&b'-'));
         let digits = rest.iter().skip(sign).take_while(|b| b.is_ascii_digit()).count();
         let number = rest.get(sign..sign + digits).unwrap_or_default();
-        let value = if digits <= 16 { std::str::from_utf8(number).ok().and_then(|n| n.parse::<u64>().ok()) } else { None };
+        let value =
+            if digits <= 16 { std::str::from_utf8(number).ok().and_then(|n| n.parse::<u64>().ok()) } else { None };
         let plain = match number {
             [] => false,
             [b'0'] => sign == 0,

@@ -12,7 +12,7 @@ pub use delegation::{DelegatedRole, Delegations, MAX_DELEGATED_ROLES, MAX_PATHS}
 pub use envelope::{Envelope, MAX_SIGNATURES, Signature};
 pub use file_meta::{FileMeta, Mismatch};
 pub(crate) use keys::read_key;
-pub use keys::{KeyMap, MAX_KEYS, RoleKeys, read_public_key};
+pub use keys::{KeyMap, MAX_KEYS, MAX_SERVED_KEY, RoleKeys, read_public_key};
 pub use listing::{Snapshot, Timestamp};
 pub use root::Root;
 pub use targets::{Entries, MAX_TARGETS, Targets};
@@ -83,7 +83,8 @@ impl Header {
             }
             "version" => {
                 let number = cursor.unsigned("version")?;
-                self.version = Some(Version::new(number).ok_or_else(|| Shape::new("version", "a number from 1 to 2^53"))?);
+                self.version =
+                    Some(Version::new(number).ok_or_else(|| Shape::new("version", "a number from 1 to 2^53"))?);
             }
             _ => return Ok(false),
         }
@@ -112,7 +113,11 @@ fn write_version(output: &mut Vec<u8>, version: Version) {
 }
 
 /// Appends items with commas between.
-pub(crate) fn write_joined<T>(output: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+pub(crate) fn write_joined<T>(
+    output: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
             output.push(b',');

@@ -46,7 +46,8 @@ impl Gun {
         if text.len() > MAX_GUN_LENGTH {
             return Err(GunError::TooLong(text.len()));
         }
-        let forbidden = |c: &char| !c.is_ascii_graphic() || matches!(c, '*' | '\\' | '%' | '?' | '#' | '<' | '>' | '|' | '"');
+        let forbidden =
+            |c: &char| !c.is_ascii_graphic() || matches!(c, '*' | '\\' | '%' | '?' | '#' | '<' | '>' | '|' | '"');
         if let Some(c) = text.chars().find(forbidden) {
             return Err(GunError::Character(c));
         }
@@ -263,7 +264,14 @@ mod tests {
 
     #[test]
     fn guns_that_people_have_are_accepted() {
-        for gun in ["docker.io/library/alpine", "localhost:5000/a", "[::1]:5000/x", "a", "UPPER/x", &"a/".repeat(60).trim_end_matches('/')] {
+        for gun in [
+            "docker.io/library/alpine",
+            "localhost:5000/a",
+            "[::1]:5000/x",
+            "a",
+            "UPPER/x",
+            &"a/".repeat(60).trim_end_matches('/'),
+        ] {
             assert_eq!(Gun::parse(gun).unwrap().as_str(), gun);
         }
     }
@@ -272,8 +280,26 @@ mod tests {
     fn hostile_guns_are_refused() {
         let long = "a".repeat(256);
         for gun in [
-            "", "../x", "a/../../x", "/abs", "a//b", "a/", ".", "a/./b", "%2e%2e/x", "a\\b", "a\nb", "a\0", "a?b", "a#b", "a b",
-            "a*", "x/_trust/tuf", "a\u{202e}b", "аlpine", &long,
+            "",
+            "../x",
+            "a/../../x",
+            "/abs",
+            "a//b",
+            "a/",
+            ".",
+            "a/./b",
+            "%2e%2e/x",
+            "a\\b",
+            "a\nb",
+            "a\0",
+            "a?b",
+            "a#b",
+            "a b",
+            "a*",
+            "x/_trust/tuf",
+            "a\u{202e}b",
+            "аlpine",
+            &long,
         ] {
             assert!(Gun::parse(gun).is_err(), "{gun:?}");
         }
@@ -281,13 +307,29 @@ mod tests {
 
     #[test]
     fn role_names_follow_the_protocol() {
-        for role in ["root", "targets", "snapshot", "timestamp", "targets/a", "targets/releases/deep", "targets/a-b_c/0"] {
+        for role in
+            ["root", "targets", "snapshot", "timestamp", "targets/a", "targets/releases/deep", "targets/a-b_c/0"]
+        {
             assert_eq!(RoleName::parse(role).unwrap().as_str(), role);
         }
         let long = format!("targets/{}", "a".repeat(300));
         for role in [
-            "", "Root", "targets/", "targets//a", "targets/a/", "targets/A", "targets/../x", "targets/a b", "targets/*", "/targets/a",
-            "targets/a\n", "targets/\u{430}", "targets/%2e", "target/a", "root/a", &long,
+            "",
+            "Root",
+            "targets/",
+            "targets//a",
+            "targets/a/",
+            "targets/A",
+            "targets/../x",
+            "targets/a b",
+            "targets/*",
+            "/targets/a",
+            "targets/a\n",
+            "targets/\u{430}",
+            "targets/%2e",
+            "target/a",
+            "root/a",
+            &long,
         ] {
             assert!(RoleName::parse(role).is_err(), "{role:?}");
         }
@@ -298,9 +340,13 @@ mod tests {
         let deep = RoleName::parse("targets/a/b").unwrap();
         assert_eq!(deep.ancestors(), vec![RoleName::Targets, RoleName::parse("targets/a").unwrap()]);
         assert_eq!(RoleName::Targets.parent(), None);
-        let mut roles: Vec<_> = ["targets/z", "targets/a/b", "targets", "root"].iter().map(|r| RoleName::parse(r).unwrap()).collect();
+        let mut roles: Vec<_> =
+            ["targets/z", "targets/a/b", "targets", "root"].iter().map(|r| RoleName::parse(r).unwrap()).collect();
         roles.sort();
-        assert_eq!(roles.iter().map(RoleName::as_str).collect::<Vec<_>>(), ["root", "targets", "targets/z", "targets/a/b"]);
+        assert_eq!(
+            roles.iter().map(RoleName::as_str).collect::<Vec<_>>(),
+            ["root", "targets", "targets/z", "targets/a/b"]
+        );
     }
 
     #[test]

@@ -75,9 +75,8 @@ impl Pinning {
 
 /// Tells whether a prefix covers whole path segments: `a/pin` covers `a/pin/x`, not `a/pinned`.
 fn is_path_prefix(prefix: &str, gun: &str) -> bool {
-    gun.strip_prefix(prefix).is_some_and(|rest| {
-        prefix.is_empty() || prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')
-    })
+    gun.strip_prefix(prefix)
+        .is_some_and(|rest| prefix.is_empty() || prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

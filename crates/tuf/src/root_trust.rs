@@ -15,10 +15,14 @@ pub enum RootError {
     #[error("could not validate the path to a trusted root: unable to retrieve valid leaf certificates for {0}")]
     NoLeafCertificates(Gun),
     /// Too few of the previous root's keys have signed.
-    #[error("could not rotate trust to a new trusted root: failed to validate data with current trusted certificates ({0})")]
+    #[error(
+        "could not rotate trust to a new trusted root: failed to validate data with current trusted certificates ({0})"
+    )]
     NotRotated(ThresholdError),
     /// No certificate matches the pin.
-    #[error("could not validate the path to a trusted root: unable to match any certificates to trust_pinning config for {0}")]
+    #[error(
+        "could not validate the path to a trusted root: unable to match any certificates to trust_pinning config for {0}"
+    )]
     Pin(Gun),
     /// Nothing is known about the collection and first use is not allowed.
     #[error("{0} is not pinned, and trust on first use is not allowed: pin its root key or authority first")]
@@ -44,15 +48,21 @@ pub enum RootError {
 pub(crate) enum Age {
     /// The root and its certificates must be valid now: it is the newest.
     Current(Timestamp),
-    /// They may have expired: it is a link to a newer one, or cached.
-    Any,
+    /// They may have expired by now: it is a link to a newer one, or cached.
+    Past(Timestamp),
 }
 
 impl Age {
     fn expiry(self) -> Expiry {
         match self {
             Self::Current(_) => Expiry::Enforced,
-            Self::Any => Expiry::Ignored,
+            Self::Past(_) => Expiry::Ignored,
+        }
+    }
+
+    fn now(self) -> Timestamp {
+        match self {
+            Self::Current(now) | Self::Past(now) => now,
         }
     }
 }
@@ -69,16 +79,12 @@ struct Leaf {
 /// was checked.
 fn leaves(root: &Root, gun: &Gun, age: Age) -> Vec<Leaf> {
     let ids = root.trusted(&RoleName::Root).map(|role| role.key_ids.as_slice()).unwrap_or_default();
-    let now = match age {
-        Age::Current(now) => now,
-        Age::Any => Timestamp::UNIX_EPOCH,
-    };
     let usable = ids.iter().filter_map(|id| {
         let listed = root.keys.get(id)?;
         if !listed.key_type().is_certificate() {
             return None;
         }
-        let bundle = CertificateBundle::parse(listed.bytes()).ok()?.checked(now, age.expiry()).ok()?;
+        let bundle = CertificateBundle::parse(listed.bytes()).ok()?.checked(age.now(), age.expiry()).ok()?;
         let key = bundle.rebuilt_key().ok()?;
         let ours = name_matches(bundle.leaf().common_name()?, gun) && key.id() == *id;
         ours.then_some(Leaf { key, bundle })
@@ -94,16 +100,16 @@ fn name_matches(common_name: &str, gun: &Gun) -> bool {
 
 /// Tells whether a root's certificates are for more collections than this one.
 pub(crate) fn has_wildcard_name(root: &Root, gun: &Gun) -> bool {
-    leaves(root, gun, Age::Any).iter().any(|leaf| leaf.bundle.leaf().common_name().is_some_and(|name| name.ends_with('*')))
+    leaves(root, gun, Age::Past(Timestamp::UNIX_EPOCH))
+        .iter()
+        .any(|leaf| leaf.bundle.leaf().common_name().is_some_and(|name| name.ends_with('*')))
 }
 
-/// Tells whether the root and one of its certificates are valid now.
-pub(crate) fn check_current(root: &Verified<Root>, gun: &Gun, now: Timestamp) -> Result<(), RootError> {
+/// Tells whether a root that is trusted would be accepted now from a stranger too: it, its certificates and their chain
+/// to a pin are valid now.
+pub(crate) fn check_current(root: &Verified<Root>, gun: &Gun, pin: Pin<'_>, now: Timestamp) -> Result<(), RootError> {
     root.unexpired(now)?;
-    if leaves(root, gun, Age::Current(now)).is_empty() {
-        return Err(RootError::NoLeafCertificates(gun.clone()));
-    }
-    Ok(())
+    verify_root(root.clone().into_unverified(), gun, pin, Age::Current(now)).map(drop)
 }
 
 /// Verifies the root that a client already trusts, or a first one, against itself and the pin.
@@ -124,8 +130,8 @@ pub(crate) fn verify_root(
         Pin::Certificates(ids) => leaves.retain(|leaf| ids.contains(&leaf.key.id())),
         Pin::Authorities(authorities) => {
             leaves.retain(|leaf| {
-                let at = if let Age::Current(now) = age { now } else { leaf.bundle.leaf().not_before() };
-                leaf.bundle.verify_chain_to(authorities, at).is_ok()
+                let descends = |at: Timestamp| leaf.bundle.verify_chain_to(authorities, at).is_ok();
+                descends(age.now()) || (matches!(age, Age::Past(_)) && descends(leaf.bundle.leaf().not_before()))
             });
         }
     }
@@ -161,6 +167,6 @@ pub(crate) fn verify_successor(
 /// Checks that a root carries enough signatures of another root's keys; those keys' certificates may have expired.
 pub(crate) fn signed_by(previous: &Root, candidate: &Unverified<Root>, gun: &Gun) -> Result<(), RootError> {
     let threshold = previous.trusted(&RoleName::Root).map_or(u64::MAX, |role| role.threshold);
-    let old = leaves(previous, gun, Age::Any).into_iter().map(|leaf| leaf.key);
+    let old = leaves(previous, gun, Age::Past(Timestamp::UNIX_EPOCH)).into_iter().map(|leaf| leaf.key);
     candidate.also_signed_by(&TrustedKeys::of(&RoleName::Root, old, threshold)).map_err(RootError::NotRotated)
 }

@@ -20,6 +20,9 @@ pub struct Seen {
     verified_at: u64,
 }
 
+/// How exactly the time of the last verification is remembered, in seconds: whoever verifies often need not write often.
+const TIME_STEP: u64 = 3600;
+
 /// What is remembered of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SeenFile {
@@ -133,19 +136,30 @@ impl Seen {
 
     /// Takes a verified file as the new floor of its role, unless the floor is higher already and still vouched for.
     pub fn raise<T: Payload>(&mut self, file: &Verified<T>, keys: &TrustedKeys) {
-        let newer = self.files.get(file.role()).is_none_or(|seen| {
-            !keys.still_vouched(&seen.signers) || file.version() > seen.version
-        });
+        let newer = self
+            .files
+            .get(file.role())
+            .is_none_or(|seen| !keys.still_vouched(&seen.signers) || file.version() > seen.version);
         if newer {
-            let seen = SeenFile { version: file.version(), sha256: sha256(file.file()), signers: file.signers().collect() };
+            let seen =
+                SeenFile { version: file.version(), sha256: sha256(file.file()), signers: file.signers().collect() };
             self.files.insert(file.role().clone(), seen);
         }
     }
 
-    /// Keeps only the roles that still exist, and notes the time.
-    pub fn settle(&mut self, exists: impl Fn(&RoleName) -> bool, now: jiff::Timestamp) {
-        self.files.retain(|role, _| exists(role));
-        self.verified_at = u64::try_from(now.as_second()).unwrap_or(0);
+    /// Tells whether nothing has been seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Keeps only the roles that may still exist, and notes the time unless a later one is noted.
+    pub fn settle(&mut self, may_exist: impl Fn(&RoleName) -> bool, now: jiff::Timestamp) {
+        self.files.retain(|role, _| may_exist(role));
+        let now = u64::try_from(now.as_second()).unwrap_or(0);
+        if now > self.verified_at.saturating_add(TIME_STEP) {
+            self.verified_at = now;
+        }
     }
 }
 

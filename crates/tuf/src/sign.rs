@@ -47,6 +47,14 @@ pub enum SigningError {
     /// A key is here but cannot be used.
     #[error(transparent)]
     Unavailable(#[from] SignerUnavailable),
+    /// What was made would be refused by those it is for; nothing of it may be published.
+    #[error("the new {role} would be refused: {reason}")]
+    Unacceptable {
+        /// The role.
+        role: RoleName,
+        /// Why.
+        reason: String,
+    },
     /// Signing itself failed.
     #[error("signing {role} failed: {source}")]
     Failed {
@@ -57,21 +65,26 @@ pub enum SigningError {
     },
 }
 
+impl SigningError {
+    pub(crate) fn unacceptable(role: &RoleName, reason: &impl ToString) -> Self {
+        Self::Unacceptable { role: role.clone(), reason: reason.to_string() }
+    }
+}
+
 /// Signs a canonical payload for a role with every private key at hand.
 ///
 /// Each signature stands under the TUF key id; the private key is found by the canonical id, so that one root key serves
 /// all its certificates.
 ///
 /// # Errors
-/// Fewer distinct keys than the threshold are here, or a key cannot be used.
-pub(crate) fn sign(
-    canonical: Vec<u8>,
-    keys: &TrustedKeys,
-    signers: &dyn SignerSet,
-) -> Result<Envelope, SigningError> {
+/// Fewer distinct keys than the threshold are here, a key cannot be used, or the signatures that came back do not verify:
+/// the keys may be on a device or in a service that is not ours.
+pub(crate) fn sign(canonical: Vec<u8>, keys: &TrustedKeys, signers: &dyn SignerSet) -> Result<Envelope, SigningError> {
     let mut signatures = Vec::new();
     add_signatures(&mut signatures, &canonical, keys, signers)?;
-    Ok(Envelope::compose(canonical, signatures))
+    let envelope = Envelope::compose(canonical, signatures);
+    keys.confirm(&envelope).map_err(|error| SigningError::unacceptable(keys.role(), &error))?;
+    Ok(envelope)
 }
 
 /// Adds the signatures of one role's keys, for a root that two roots' keys have to sign.

@@ -15,7 +15,7 @@ use crate::metadata::{FileMeta, MetadataError, Payload, Root, Snapshot, Targets,
 use crate::name::{Gun, RoleName, Version};
 use crate::pinning::{Pin, Pinning};
 use crate::root_trust::{self, Age};
-use crate::seen::Seen;
+use crate::seen::{Regression, Seen};
 use crate::verify::{TrustedKeys, Unverified, Verified};
 use bytes::Bytes;
 use countersign_crypto::digest::{Sha256Digest, sha256};
@@ -136,9 +136,14 @@ enum State {
     CachedTimestamp,
     Snapshot(Source),
     NewestRoot(Box<UpdateError>),
-    RootLink { newest: Box<Unverified<Root>>, version: Version },
+    RootLink {
+        newest: Box<Unverified<Root>>,
+        version: Version,
+    },
     Targets(Source),
     Done,
+    /// An answer was refused: nothing can come of this update any more.
+    Failed,
 }
 
 /// Where the file of the present state is looked for.
@@ -184,7 +189,7 @@ impl<'a> Update<'a> {
                 Some((role, meta)) => wanted(role, meta, *source),
                 None => Step::Done,
             },
-            State::Done => Step::Done,
+            State::Done | State::Failed => Step::Done,
         }
     }
 
@@ -193,7 +198,7 @@ impl<'a> Update<'a> {
     /// # Errors
     /// The answer is not acceptable; the update has failed and nothing of it is to be kept.
     pub fn feed(&mut self, answer: Answer) -> Result<(), UpdateError> {
-        match std::mem::replace(&mut self.state, State::Done) {
+        match std::mem::replace(&mut self.state, State::Failed) {
             State::CachedRoot => self.cached_root(answer),
             State::FirstRoot => self.first_root(answer),
             State::Timestamp => self.timestamp(answer),
@@ -206,25 +211,42 @@ impl<'a> Update<'a> {
             State::NewestRoot(cause) => self.newest_root(answer, cause),
             State::RootLink { newest, version } => self.root_link(answer, newest, version),
             State::Targets(source) => self.targets(answer, source),
-            State::Done => Ok(()),
+            State::Done => {
+                self.state = State::Done;
+                Ok(())
+            }
+            State::Failed => Err(UpdateError::Incomplete),
         }
     }
 
     /// Ends a complete update with the verified view.
     ///
     /// # Errors
-    /// Something is still needed.
+    /// Something is still needed, or an answer was refused.
     pub fn finish(self) -> Result<Collection, UpdateError> {
-        let Self { request, state: State::Done, root: Some(root), timestamp: Some(timestamp), snapshot: Some(snapshot), .. } =
-            self
+        let pin = self.later_pin();
+        let Self {
+            request,
+            state: State::Done,
+            root: Some(root),
+            timestamp: Some(timestamp),
+            snapshot: Some(snapshot),
+            ..
+        } = self
         else {
             return Err(UpdateError::Incomplete);
         };
-        Collection::new(request, root, timestamp, snapshot, self.tree, self.downloaded, self.notes)
+        root_trust::check_current(&root, &request.gun, pin, request.now)?;
+        Ok(Collection::new(request, root, timestamp, snapshot, self.tree, self.downloaded, self.notes))
     }
 
     fn pin(&self) -> Pin<'a> {
         self.request.pinning.pin(&self.request.gun)
+    }
+
+    /// The pin that is held against a root that is known: that first use was denied later does not count.
+    fn later_pin(&self) -> Pin<'a> {
+        if matches!(self.pin(), Pin::Denied) { Pin::FirstUse } else { self.pin() }
     }
 
     fn trusted_root(&self) -> Result<&Verified<Root>, UpdateError> {
@@ -239,21 +261,23 @@ impl<'a> Update<'a> {
 
     /// A damaged cached root is an error: a lost anchor is never silently made anew.
     fn cached_root(&mut self, answer: Answer) -> Result<(), UpdateError> {
+        let known = matches!(answer, Answer::Remnants) || !self.request.seen.is_empty();
         let file = match answer {
             Answer::File(file) => file,
-            Answer::Remnants if self.request.lost_root == LostRoot::Refuse => {
+            Answer::Away(absence) => return Err(UpdateError::Away { role: RoleName::Root, absence }),
+            Answer::Missing | Answer::Remnants if known && self.request.lost_root == LostRoot::Refuse => {
                 return Err(UpdateError::LostRoot(self.request.gun.clone()));
             }
-            _ => {
+            Answer::Missing | Answer::Remnants => {
                 self.state = State::FirstRoot;
                 return Ok(());
             }
         };
         let candidate = Unverified::<Root>::read(&RoleName::Root, file).map_err(UpdateError::CachedRoot)?;
-        // A pin added after the first use is held against the cached root too; that first use was denied later is not.
-        let pin = if matches!(self.pin(), Pin::Denied) { Pin::FirstUse } else { self.pin() };
-        let root = root_trust::verify_root(candidate, &self.request.gun, pin, Age::Any)?;
-        let current = root_trust::check_current(&root, &self.request.gun, self.request.now);
+        // A pin added after the first use is held against the cached root too.
+        let (gun, now, pin) = (&self.request.gun, self.request.now, self.later_pin());
+        let root = root_trust::verify_root(candidate, gun, pin, Age::Past(now))?;
+        let current = root_trust::check_current(&root, gun, pin, now);
         self.root = Some(root);
         self.state = match current {
             Ok(()) => State::CachedTimestamp,
@@ -436,20 +460,26 @@ fn wanted<'a>(role: &'a RoleName, meta: &FileMeta, source: Source) -> Step<'a> {
     }
 }
 
-/// Checks a file's version against a cached file of the same role, if that one verifies under the same keys.
+/// Checks a file's version against a cached file of the same role, if that one verifies under the same keys: the cache
+/// may be another client's, that keeps no floors.
 fn check_stale<T: Payload>(
     verified: &Verified<T>,
     keys: &TrustedKeys,
     stale: Option<&Bytes>,
     seen: &Seen,
 ) -> Result<(), UpdateError> {
-    let Some(stale) = stale.filter(|file| *file != verified.file() && seen.sha256(verified.role()) != Some(sha256(file)))
+    let Some(stale) =
+        stale.filter(|file| *file != verified.file() && seen.sha256(verified.role()) != Some(sha256(file)))
     else {
         return Ok(());
     };
     let stale = Unverified::<T>::read(verified.role(), stale.clone()).ok().and_then(|read| read.verify(keys).ok());
     if let Some(stale) = stale {
         verified.at_least(stale.version())?;
+        if verified.version() == stale.version() {
+            let (role, version) = (verified.role().clone(), stale.version());
+            return Err(Regression::Changed { role, version }.into());
+        }
     }
     Ok(())
 }

@@ -81,6 +81,11 @@ impl TrustedKeys {
         self.threshold >= 1 && identities.len() as u64 >= self.threshold
     }
 
+    /// Checks a file that has just been signed, as its readers will.
+    pub(crate) fn confirm(&self, envelope: &Envelope) -> Result<(), ThresholdError> {
+        self.met_by(envelope).map(drop)
+    }
+
     /// Counts the keys' signatures over an envelope.
     ///
     /// Counted are distinct *public keys*: a key and its certificate, or two certificates of one key, are one. Signatures

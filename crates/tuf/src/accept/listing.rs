@@ -60,6 +60,7 @@ pub fn renew(
     }
     let root = stored_root(gun, stored.get(&RoleName::Root).ok_or_else(|| missing("root"))?)?;
     root.unexpired(now).map_err(|error| Refusal::Stored(error.to_string()))?;
+    check_stored_snapshot(snapshot_file, &root)?;
     let mut renewed = Vec::new();
     let mut listed = snapshot_file.clone();
     if renew_snapshot {
@@ -78,6 +79,14 @@ pub fn renew(
         renewed.push(make_timestamp(now, Some(timestamp_file), &listed, &root, signers)?);
     }
     Ok(renewed)
+}
+
+/// Checks that a stored snapshot is what the root's snapshot keys have signed: no timestamp of ours vouches for another.
+fn check_stored_snapshot(file: &Bytes, root: &Verified<Root>) -> Result<(), Refusal> {
+    let role = RoleName::Snapshot;
+    let read = Unverified::<Snapshot>::read(&role, file.clone()).map_err(|error| Refusal::Stored(error.to_string()))?;
+    let keys = TrustedKeys::resolve(&role, &root.trusted(&role).cloned().unwrap_or_default(), &root.keys);
+    read.verify(&keys).map(drop).map_err(|(error, _)| Refusal::Stored(error.to_string()))
 }
 
 /// Makes the snapshot that lists `files` beside what the stored one lists.
@@ -99,7 +108,8 @@ pub(super) fn make_snapshot(
     let snapshot = Snapshot { version, expires: expiry(now, SNAPSHOT_DAYS)?, meta };
     let lacking = || Refusal::BadHierarchy {
         missing: RoleName::Snapshot,
-        message: "no snapshot was included in update and server does not hold current snapshot key for repository".into(),
+        message: "no snapshot was included in update and server does not hold current snapshot key for repository"
+            .into(),
     };
     sign_own(&RoleName::Snapshot, &snapshot, root, signers, lacking)
 }

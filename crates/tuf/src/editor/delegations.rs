@@ -5,6 +5,7 @@ use crate::change::DelegationEdit;
 use crate::metadata::{DelegatedRole, Delegations, RoleKeys};
 use crate::name::RoleName;
 use countersign_crypto::{KeyId, PublicKey};
+use std::collections::BTreeSet;
 
 impl Editor {
     pub(super) fn create_delegation(&mut self, role: &RoleName, edit: &DelegationEdit) -> Result<Effect, EditError> {
@@ -20,8 +21,9 @@ impl Editor {
         if threshold < 1 {
             return Err(EditError::InvalidRole { role: role.clone(), reason: "insufficient threshold" });
         }
-        let new = DelegatedRole { name: role.clone(), keys: RoleKeys { key_ids: Vec::new(), threshold }, paths: Vec::new() };
-        self.entry(&parent).payload.delegations.roles.get_or_insert_with(Vec::new).push(new);
+        let new =
+            DelegatedRole { name: role.clone(), keys: RoleKeys { key_ids: Vec::new(), threshold }, paths: Vec::new() };
+        self.entry(&parent)?.payload.delegations.roles.get_or_insert_with(Vec::new).push(new);
         self.change_delegation(role, edit)
     }
 
@@ -38,24 +40,28 @@ impl Editor {
         if !edit.add_paths.iter().all(|path| allowed.allow(path)) {
             return Err(EditError::InvalidRole { role: role.clone(), reason: "invalid paths to add to role" });
         }
-        let file = self.entry(&parent);
+        let file = self.entry(&parent)?;
         let delegations = &mut file.payload.delegations;
         let before = delegations.clone();
-        let canonical = |ids: &[KeyId]| translate(&before, ids);
-        let remove = canonical(&edit.remove_keys);
+        let remove = translate(&before, &edit.remove_keys);
         edit.add_keys.iter().for_each(|key| delegations.keys.insert(key.clone()));
         for described in delegations.roles.iter_mut().flatten().filter(|described| described.name == *role) {
             let ids = &mut described.keys.key_ids;
             ids.retain(|id| !remove.contains(id));
-            let new = edit.add_keys.iter().map(PublicKey::id);
-            ids.extend(new.filter(|id| !before.get(role).is_some_and(|old| old.keys.key_ids.contains(id))));
-            ids.dedup();
+            for id in edit.add_keys.iter().map(PublicKey::id) {
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
             if edit.clear_paths {
                 described.paths.clear();
             }
             described.paths.retain(|path| !edit.remove_paths.contains(path));
-            let known = described.paths.clone();
-            described.paths.extend(edit.add_paths.iter().filter(|path| !known.contains(path)).cloned());
+            for path in &edit.add_paths {
+                if !described.paths.contains(path) {
+                    described.paths.push(path.clone());
+                }
+            }
         }
         drop_unused_keys(delegations);
         let changed = *delegations != before;
@@ -63,21 +69,19 @@ impl Editor {
         Ok(Effect::of(changed))
     }
 
+    /// Removes keys from all delegations below a role. Files that nobody here can sign stay as they are.
     pub(super) fn purge_keys(&mut self, below: &RoleName, keys: &[KeyId]) -> Effect {
         let prefix = format!("{below}/");
         let mut any = Effect::Nothing;
         for file in self.targets.values_mut() {
-            let delegations = &mut file.payload.delegations;
-            let before = delegations.clone();
-            let remove = translate(&before, keys);
-            let described = delegations.roles.iter_mut().flatten();
-            for described in described.filter(|described| described.name.as_str().starts_with(&prefix)) {
-                described.keys.key_ids.retain(|id| !remove.contains(id));
-            }
-            drop_unused_keys(delegations);
-            if *delegations != before {
-                file.dirty = true;
+            if purge(&mut file.payload.delegations, &prefix, keys) {
+                file.purged = true;
                 any = Effect::Changed;
+            }
+        }
+        for (role, broken) in &self.broken {
+            if purge(&mut broken.content.delegations.clone(), &prefix, keys) {
+                self.skipped.insert(role.clone());
             }
         }
         any
@@ -95,7 +99,9 @@ impl Editor {
         delegations.roles = delegations.roles.take().filter(|roles| !roles.is_empty());
         drop_unused_keys(delegations);
         file.dirty = true;
-        self.targets.remove(role);
+        let edited = self.targets.remove(role).and_then(|edited| edited.published);
+        let broken = self.broken.remove(role).map(|broken| broken.content.version);
+        self.former.extend(edited.or(broken).map(|version| (role.clone(), version)));
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.meta.remove(role);
         }
@@ -108,7 +114,7 @@ fn parent_of(role: &RoleName) -> Result<RoleName, EditError> {
 }
 
 /// Refuses keys that could never verify a signature: the mistake is found before it is published.
-fn check_keys(role: &RoleName, keys: &[PublicKey]) -> Result<(), EditError> {
+pub(super) fn check_keys(role: &RoleName, keys: &[PublicKey]) -> Result<(), EditError> {
     for key in keys {
         if let Err(error) = key.verifying_key() {
             let (role, id) = (role.clone(), key.canonical_id());
@@ -118,6 +124,23 @@ fn check_keys(role: &RoleName, keys: &[PublicKey]) -> Result<(), EditError> {
     Ok(())
 }
 
+/// Removes keys from the delegations whose names begin so; tells whether there were any.
+fn purge(delegations: &mut Delegations, prefix: &str, keys: &[KeyId]) -> bool {
+    let remove = translate(delegations, keys);
+    let mut any = false;
+    for described in delegations.roles.iter_mut().flatten() {
+        if described.name.as_str().starts_with(prefix) {
+            let before = described.keys.key_ids.len();
+            described.keys.key_ids.retain(|id| !remove.contains(id));
+            any |= described.keys.key_ids.len() < before;
+        }
+    }
+    if any {
+        drop_unused_keys(delegations);
+    }
+    any
+}
+
 /// Translates canonical key ids to the ids under which the delegations list the keys.
 fn translate(delegations: &Delegations, canonical: &[KeyId]) -> Vec<KeyId> {
     let listed = delegations.keys.iter();
@@ -125,6 +148,6 @@ fn translate(delegations: &Delegations, canonical: &[KeyId]) -> Vec<KeyId> {
 }
 
 fn drop_unused_keys(delegations: &mut Delegations) {
-    let used: Vec<KeyId> = delegations.iter().flat_map(|described| described.keys.key_ids.clone()).collect();
+    let used: BTreeSet<KeyId> = delegations.iter().flat_map(|described| described.keys.key_ids.clone()).collect();
     delegations.keys.retain(|id| used.contains(id));
 }

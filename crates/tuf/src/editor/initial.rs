@@ -1,7 +1,9 @@
 //! A new collection: its first root and targets, before anything is published.
 
-use super::{EditError, Edited, Editor, publication::ROOT_DAYS, publication::TARGETS_DAYS, publication::expiry};
-use crate::metadata::{Envelope, KeyMap, Payload, Root, RoleKeys, Snapshot, Targets};
+use super::{
+    EditError, Edited, Editor, check_base_keys, publication::ROOT_DAYS, publication::TARGETS_DAYS, publication::expiry,
+};
+use crate::metadata::{Envelope, KeyMap, Payload, RoleKeys, Root, Snapshot, Targets};
 use crate::name::{Gun, RoleName, Version};
 use crate::pinning::Pin;
 use crate::root_trust::{self, Age};
@@ -11,7 +13,7 @@ use crate::verify::{TrustedKeys, Unverified};
 use bytes::Bytes;
 use countersign_crypto::PublicKey;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys of a new collection.
 #[derive(Debug, Clone)]
@@ -49,6 +51,7 @@ pub fn initialise(keys: BaseKeys, now: Timestamp, signers: &dyn SignerSet) -> Re
     }
     let expires = expiry(now, ROOT_DAYS);
     let root = Root { version: Version::FIRST, expires, consistent_snapshot: false, keys: map, roles };
+    check_keys(&root)?;
     let trusted = |role: &RoleName| {
         let keys = root.trusted(role).cloned().unwrap_or_default();
         TrustedKeys::resolve(role, &keys, &root.keys)
@@ -57,6 +60,19 @@ pub fn initialise(keys: BaseKeys, now: Timestamp, signers: &dyn SignerSet) -> Re
     let signed_targets = sign(targets.write(), &trusted(&RoleName::Targets), signers)?;
     let signed_root = sign(root.write(), &trusted(&RoleName::Root), signers)?;
     Ok(Initial { root: signed_root.file().clone(), targets: signed_targets.file().clone() })
+}
+
+/// Refuses keys that must not get into a root, whoever named them.
+fn check_keys(root: &Root) -> Result<(), SigningError> {
+    for role in RoleName::BASE {
+        let ids = root.trusted(&role).map(|keys| keys.key_ids.clone()).unwrap_or_default();
+        let keys: Vec<PublicKey> = ids.iter().filter_map(|id| root.keys.get(id)).cloned().collect();
+        if keys.is_empty() {
+            return Err(SigningError::unacceptable(&RoleName::Root, &format!("{role} has no key")));
+        }
+        check_base_keys(root, &role, &keys).map_err(|error| SigningError::unacceptable(&RoleName::Root, &error))?;
+    }
+    Ok(())
 }
 
 impl Editor {
@@ -74,7 +90,7 @@ impl Editor {
     ) -> Result<Self, UpdateError> {
         let malformed = |role: RoleName| move |error| UpdateError::Metadata { role, error };
         let root = Unverified::<Root>::read(&RoleName::Root, root).map_err(malformed(RoleName::Root))?;
-        let root = root_trust::verify_root(root, gun, Pin::FirstUse, Age::Any)?;
+        let root = root_trust::verify_root(root, gun, Pin::FirstUse, Age::Past(now))?;
         let mut all = BTreeMap::new();
         if let Some(file) = targets {
             let keys = TrustedKeys::resolve(
@@ -87,7 +103,7 @@ impl Editor {
             let (payload, file) = ((*verified).clone(), verified.file().clone());
             all.insert(
                 RoleName::Targets,
-                Edited { published: Some(payload.version), payload, file: Some(file), dirty: true },
+                Edited { published: Some(payload.version), payload, file: Some(file), dirty: true, purged: false },
             );
         }
         let snapshot = snapshot.map(|file| {
@@ -105,6 +121,8 @@ impl Editor {
             initial: true,
             targets: all,
             broken: BTreeMap::new(),
+            former: BTreeMap::new(),
+            skipped: BTreeSet::new(),
             snapshot: snapshot.transpose().map_err(malformed(RoleName::Snapshot))?,
         })
     }

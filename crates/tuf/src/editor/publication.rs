@@ -4,11 +4,14 @@ use super::{EditError, Editor};
 use crate::expires::Expires;
 use crate::metadata::{Envelope, FileMeta, Payload, Root, Snapshot};
 use crate::name::{Gun, RoleName, Version};
+use crate::pinning::Pin;
+use crate::root_trust::{self, Age};
 use crate::sign::{SignerSet, SigningError, add_signatures, sign};
-use crate::verify::TrustedKeys;
+use crate::update::MAX_FILE;
+use crate::verify::{TrustedKeys, Unverified};
 use bytes::Bytes;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a root is valid, in days.
 pub(super) const ROOT_DAYS: i64 = 3650;
@@ -26,6 +29,8 @@ pub struct Publication {
     pub parts: BTreeMap<RoleName, Bytes>,
     /// The versions of root and the targets files among them.
     pub versions: BTreeMap<RoleName, Version>,
+    /// Roles that still list keys that were to be purged: nobody here can sign them, or they cannot be verified.
+    pub skipped: BTreeSet<RoleName>,
 }
 
 /// Says why an upload could not be made.
@@ -49,31 +54,42 @@ impl Editor {
     pub fn publication(self, signers: &dyn SignerSet, legacy: &TrustedKeys) -> Result<Publication, PublicationError> {
         let (mut parts, mut versions) = (BTreeMap::new(), BTreeMap::new());
         let mut listed: BTreeMap<RoleName, Bytes> = BTreeMap::new();
+        let mut skipped = self.skipped.clone();
         let root = self.root_part(signers, legacy)?;
         let changed_root = root.is_some();
         let root_file = root.unwrap_or_else(|| self.root_file.clone());
         if changed_root || self.initial {
             parts.insert(RoleName::Root, root_file.clone());
-            let version = if changed_root { Self::following(&RoleName::Root, Some(self.root.version))? } else { self.root.version };
+            let version = if changed_root {
+                Self::following(&RoleName::Root, Some(self.root.version))?
+            } else {
+                self.root.version
+            };
             versions.insert(RoleName::Root, version);
         }
         listed.insert(RoleName::Root, root_file);
         for (role, edited) in &self.targets {
-            let file = match &edited.file {
-                Some(file) if !edited.dirty => file.clone(),
-                _ => {
-                    let file = self.sign_targets(role, edited, signers)?;
-                    parts.insert(role.clone(), file.clone());
-                    versions.insert(role.clone(), Self::following(role, edited.published)?);
-                    file
-                }
+            let signed = match (&edited.file, edited.dirty, edited.purged) {
+                (Some(_), false, false) => None,
+                (Some(_), false, true) => match self.sign_targets(role, edited, signers) {
+                    Err(PublicationError::Signing(SigningError::MissingKeys { .. })) => {
+                        skipped.insert(role.clone());
+                        None
+                    }
+                    signed => Some(signed?),
+                },
+                _ => Some(self.sign_targets(role, edited, signers)?),
             };
-            listed.insert(role.clone(), file);
+            if let Some(file) = &signed {
+                parts.insert(role.clone(), file.clone());
+                versions.insert(role.clone(), Self::following(role, edited.published)?);
+            }
+            listed.extend(signed.or_else(|| edited.file.clone()).map(|file| (role.clone(), file)));
         }
         if let Some(snapshot) = self.snapshot_part(&listed, signers)? {
             parts.insert(RoleName::Snapshot, snapshot);
         }
-        Ok(Publication { gun: self.gun, parts, versions })
+        Ok(Publication { gun: self.gun, parts, versions, skipped })
     }
 
     fn sign_targets(
@@ -86,7 +102,12 @@ impl Editor {
         payload.version = Self::following(role, edited.published)?;
         payload.expires = expiry(self.now, TARGETS_DAYS);
         let keys = self.keys_of(role).ok_or_else(|| EditError::UnknownRole(role.clone()))?;
-        Ok(sign(payload.write(), &keys, signers)?.file().clone())
+        let file = sign(payload.write(), &keys, signers)?.file().clone();
+        if file.len() as u64 > MAX_FILE {
+            let reason = format!("its {} bytes are more than the {MAX_FILE} that clients accept", file.len());
+            return Err(SigningError::unacceptable(role, &reason).into());
+        }
+        Ok(file)
     }
 
     /// Returns who may sign a targets role.
@@ -127,7 +148,18 @@ impl Editor {
                 Err(other) => return Err(other.into()),
             }
         }
-        Ok(Some(Envelope::compose(canonical, signatures).file().clone()))
+        let file = Envelope::compose(canonical, signatures).file().clone();
+        self.check_root(file.clone()).map_err(|reason| SigningError::unacceptable(&role, &reason))?;
+        Ok(Some(file))
+    }
+
+    /// Checks a new root as those will who trust the present one.
+    fn check_root(&self, file: Bytes) -> Result<(), String> {
+        let read = |file| Unverified::<Root>::read(&RoleName::Root, file).map_err(|error| error.to_string());
+        let present = read(self.root_file.clone())?.into_untrusted();
+        let new = read(file)?;
+        let checked = root_trust::verify_successor(&present, new, &self.gun, Pin::FirstUse, Age::Current(self.now));
+        checked.map(drop).map_err(|error| error.to_string())
     }
 
     /// Signs a new snapshot if its key is here; none is made if no key of it is.
@@ -159,7 +191,7 @@ impl Editor {
     /// Tells whether publishing would say anything new.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        self.initial || self.root_dirty || self.targets.values().any(|edited| edited.dirty)
+        self.initial || self.root_dirty || self.targets.values().any(|edited| edited.dirty || edited.purged)
     }
 }
 

@@ -35,7 +35,10 @@ fn golden_vectors_of_the_reference() {
 fn sorts_and_unescapes() {
     assert_eq!(canonical(r#"{"b":1,"a":"x\"y\n<&>é"}"#).unwrap(), "{\"a\":\"x\\\"y\n<&>é\",\"b\":1}");
     assert_eq!(canonical(" [ 1 , -2 , { } , [ ] , true ] ").unwrap(), "[1,-2,{},[],true]");
-    assert_eq!(canonical(r#"{"z":{"d":1,"c":2},"é":1,"a":[{"y":1,"x":2}]}"#).unwrap(), r#"{"a":[{"x":2,"y":1}],"z":{"c":2,"d":1},"é":1}"#);
+    assert_eq!(
+        canonical(r#"{"z":{"d":1,"c":2},"é":1,"a":[{"y":1,"x":2}]}"#).unwrap(),
+        r#"{"a":[{"x":2,"y":1}],"z":{"c":2,"d":1},"é":1}"#
+    );
     assert_eq!(canonical(r#""\u003c\u2028\ud83d\ude00\u0022\u005c\/""#).unwrap(), "\"<\u{2028}😀\\\"\\\\/\"");
 }
 
@@ -56,7 +59,9 @@ fn canonical_text_is_not_copied() {
 
 #[test]
 fn repeated_members_are_refused_at_any_depth() {
-    for text in [r#"{"a":1,"a":2}"#, r#"{"a":1,"b":1,"a":2}"#, r#"[{"x":{"k":1,"l":2,"\u006b":3}}]"#, r#"{"b":1,"a":2,"b":3}"#] {
+    for text in
+        [r#"{"a":1,"a":2}"#, r#"{"a":1,"b":1,"a":2}"#, r#"[{"x":{"k":1,"l":2,"\u006b":3}}]"#, r#"{"b":1,"a":2,"b":3}"#]
+    {
         assert!(matches!(canonical(text), Err(JsonError::Repeated(_))), "{text}");
     }
 }
@@ -64,9 +69,44 @@ fn repeated_members_are_refused_at_any_depth() {
 #[test]
 fn what_is_not_plain_json_is_refused() {
     for text in [
-        "", " ", "nul", "tru", "01", "-", "-0", "1.0", "1e0", "1E2", "+1", "0x1", "NaN", "9007199254740993", "'a'", "[1,]", "{,}", "{\"a\"}",
-        "{\"a\":1,}", "{a:1}", "[1 2]", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\\ud800\"", "\"\\ud800\\u0041\"", "\"a\nb\"", "1 1", "{} x",
-        "// c\n1", "[", "{", "\"", "\"a", "{\"a\":", "\u{feff}1", "true1", "1\0",
+        "",
+        " ",
+        "nul",
+        "tru",
+        "01",
+        "-",
+        "-0",
+        "1.0",
+        "1e0",
+        "1E2",
+        "+1",
+        "0x1",
+        "NaN",
+        "9007199254740993",
+        "'a'",
+        "[1,]",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "[1 2]",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\udc00\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"a\nb\"",
+        "1 1",
+        "{} x",
+        "// c\n1",
+        "[",
+        "{",
+        "\"",
+        "\"a",
+        "{\"a\":",
+        "\u{feff}1",
+        "true1",
+        "1\0",
     ] {
         assert!(canonical(text).is_err(), "{text:?}");
     }
@@ -100,7 +140,8 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
     leaf.prop_recursive(4, 64, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
-            prop::collection::btree_map(".*", inner, 0..6).prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
+            prop::collection::btree_map(".*", inner, 0..6)
+                .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
         ]
     })
 }

@@ -45,7 +45,9 @@ impl FileMeta {
         cursor.object("file meta", |name, value| {
             match name {
                 "length" => length = Some(value.unsigned("length")?),
-                "hashes" if !value.take_null() => value.object("hashes", |algorithm, hash| meta.read_hash(algorithm, hash))?,
+                "hashes" if !value.take_null() => {
+                    value.object("hashes", |algorithm, hash| meta.read_hash(algorithm, hash))?
+                }
                 "custom" if !value.take_null() => meta.custom = Some(Bytes::copy_from_slice(value.skip())),
                 "hashes" | "custom" => {}
                 _ => {

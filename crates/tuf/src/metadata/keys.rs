@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 /// Most keys that one file may list.
 pub const MAX_KEYS: usize = 4096;
+/// Largest answer in bytes to a question for a service's public key; an RSA key of 8192 bits takes a tenth of it.
+pub const MAX_SERVED_KEY: usize = 16 << 10;
 
 /// The public keys of one file by the id they are filed under, which need not be their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,8 +107,12 @@ pub(crate) fn read_key(cursor: &mut Cursor<'_>, carries_private: &mut bool) -> R
 /// Reads a public key as a trust service hands it out, and refuses what must never get into a root.
 ///
 /// # Errors
-/// The text is no public key object, carries a private half, or the key can never verify a signature.
+/// The text is larger than [`MAX_SERVED_KEY`] or no public key object, carries a private half, or the key can never verify a
+/// signature.
 pub fn read_public_key(text: &bytes::Bytes) -> Result<PublicKey, super::MetadataError> {
+    if text.len() > MAX_SERVED_KEY {
+        return Err(crate::json::JsonError::TooLarge(text.len()).into());
+    }
     let canonical = crate::json::Canonical::read(text)?;
     let mut carries_private = false;
     let key = read_key(&mut canonical.cursor(), &mut carries_private)?;

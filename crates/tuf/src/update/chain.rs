@@ -1,6 +1,7 @@
 //! Following the root from the trusted version to the newest, link by link.
 
-use super::{Answer, MAX_ROTATIONS, State, Update, UpdateError};
+use super::{Answer, MAX_ROTATIONS, State, Tree, Update, UpdateError};
+use crate::collection::Note;
 use crate::metadata::Root;
 use crate::name::{RoleName, Version};
 use crate::pinning::Pin;
@@ -54,7 +55,7 @@ impl Update<'_> {
             _ => return Err(UpdateError::MissingRoot { version }),
         };
         let link = self.read::<Root>(&RoleName::Root, file)?;
-        self.step(link, Age::Any)?;
+        self.step(link, Age::Past(self.request.now))?;
         self.follow(*newest)
     }
 
@@ -71,21 +72,26 @@ impl Update<'_> {
                 if let Some(root) = &self.root {
                     self.downloaded.insert(RoleName::Root, root.file().clone());
                 }
-                self.timestamp = None;
-                self.snapshot = None;
-                self.state = State::Timestamp;
+                self.begin_again();
                 Ok(())
             }
         }
     }
 
+    /// Goes back to the timestamp under the new root; what was fetched under the old one is no part of the result.
+    fn begin_again(&mut self) {
+        self.timestamp = None;
+        self.snapshot = None;
+        self.tree = Tree::default();
+        self.downloaded.retain(|role, _| *role == RoleName::Root);
+        self.notes.retain(|note| matches!(note, Note::FirstUse(_)));
+        self.state = State::Timestamp;
+    }
+
     fn step(&mut self, next: Unverified<Root>, age: Age) -> Result<(), UpdateError> {
         let trusted = self.trusted_root()?;
         // Only the newest root has to match a pin: pins name the present owner, links lead to it.
-        let pin = match (age, self.pin()) {
-            (Age::Any, _) | (_, Pin::Denied) => Pin::FirstUse,
-            (Age::Current(_), pin) => pin,
-        };
+        let pin = if let Age::Current(_) = age { self.later_pin() } else { Pin::FirstUse };
         let verified = root_trust::verify_successor(trusted, next, &self.request.gun, pin, age)?;
         self.root = Some(verified);
         Ok(())

@@ -132,8 +132,13 @@ impl UpdateError {
     pub fn is_suspicious(&self) -> bool {
         matches!(
             self,
-            Self::Threshold(_) | Self::Regression(_) | Self::Rollback(_) | Self::Mismatch { .. } | Self::ForeignRoot { .. }
-                | Self::DelegationDropped(_) | Self::TooManyRotations { .. }
+            Self::Threshold(_)
+                | Self::Regression(_)
+                | Self::Rollback(_)
+                | Self::Mismatch { .. }
+                | Self::ForeignRoot { .. }
+                | Self::DelegationDropped(_)
+                | Self::TooManyRotations { .. }
         ) || matches!(self, Self::Root(RootError::NotRotated(_) | RootError::Pin(_) | RootError::NotSigned(_)))
     }
 }

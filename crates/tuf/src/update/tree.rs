@@ -69,7 +69,23 @@ impl Tree {
         Ok(())
     }
 
-    fn set_aside(&mut self, role: RoleName, reason: BrokenReason, content: Unverified<Targets>) -> Result<(), UpdateError> {
+    /// Tells whether a role may exist as far as is known: some file on the way to it, that could be loaded, not naming the
+    /// next one is the only proof that it does not.
+    pub(crate) fn may_exist(&self, role: &RoleName) -> bool {
+        let mut steps = role.ancestors();
+        steps.push(role.clone());
+        steps.iter().all(|step| match step.parent().and_then(|parent| self.loaded.get(&parent)) {
+            Some(parent) => parent.delegations.get(step).is_some(),
+            None => true,
+        })
+    }
+
+    fn set_aside(
+        &mut self,
+        role: RoleName,
+        reason: BrokenReason,
+        content: Unverified<Targets>,
+    ) -> Result<(), UpdateError> {
         self.pending.pop();
         self.broken.insert(role, BrokenDelegation { reason, content });
         Ok(())
