@@ -9,6 +9,7 @@ mod nextest;
 mod places;
 mod setup;
 mod sizes;
+mod threats;
 
 use crate::report::{line, spoken};
 use crate::workspace::Workspace;
@@ -26,6 +27,8 @@ pub(crate) enum Step {
     Sizes,
     /// Looks for traces of the machine a file was written on.
     Places,
+    /// Checks that the tests exist that documents name.
+    Threats,
     /// Checks that no crate uses a crate above it.
     Floors,
     /// Checks that no unwanted package is in the tree.
@@ -40,11 +43,12 @@ pub(crate) enum Step {
 
 impl Step {
     /// All steps in order: the quick ones first; the tests last, so that their summary ends the output.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Setup,
         Self::Fmt,
         Self::Sizes,
         Self::Places,
+        Self::Threats,
         Self::Floors,
         Self::Bans,
         Self::Clippy,
@@ -64,6 +68,7 @@ impl Step {
             Self::Fmt => "fmt",
             Self::Sizes => "sizes",
             Self::Places => "places",
+            Self::Threats => "threats",
             Self::Floors => "floors",
             Self::Bans => "bans",
             Self::Clippy => "clippy",
@@ -79,6 +84,7 @@ impl Step {
             Self::Fmt => "formatting is rustfmt's",
             Self::Sizes => "no source file is too long",
             Self::Places => "no file names a place on somebody's machine or a package registry",
+            Self::Threats => "the tests exist that the tables of threats, guarantees and protocol rows name",
             Self::Floors => "crates use only crates below them",
             Self::Bans => "no banned package, none from an unknown source",
             Self::Clippy => "clippy has nothing to say about libraries, programs, tests and benches",
@@ -93,6 +99,7 @@ impl Step {
             Self::Fmt => fmt::run(workspace),
             Self::Sizes => sizes::run(workspace),
             Self::Places => places::run(workspace),
+            Self::Threats => threats::run(workspace),
             Self::Floors => floors::run(workspace),
             Self::Bans => bans::run(workspace),
             Self::Clippy => clippy::run(workspace),
