@@ -23,7 +23,7 @@ fn first_fetch_cached_fetch_update_and_a_moved_tag() {
     assert!(holds(&client.update(&repository.service()).unwrap(), "v1", "old"));
     let again = client.update(&repository.service()).unwrap();
     assert!(holds(&again, "v1", "old"));
-    assert_eq!(again.downloaded().keys().collect::<Vec<_>>(), [&RoleName::Timestamp], "the rest came from the cache");
+    assert!(again.downloaded().is_empty(), "nothing is new");
 
     repository.tag("targets", "v1", "new");
     let moved = client.update(&repository.service()).unwrap();
@@ -385,7 +385,7 @@ pub(crate) fn chain(common_name: &str, change: impl FnOnce(&mut CertificateParam
     Chain { key: Key { private, public }, authority: top, intermediate: below }
 }
 
-fn private_key(pair: &KeyPair) -> Arc<PrivateKey> {
+pub(crate) fn private_key(pair: &KeyPair) -> Arc<PrivateKey> {
     // Inside the PKCS#8 stands a SEC1 key: a sequence of version 1, the 32 bytes of the key, and more (RFC 5915).
     let pkcs8 = pair.serialize_der();
     let version = pkcs8.windows(5).position(|window| window == [2, 1, 1, 4, 32]).unwrap();

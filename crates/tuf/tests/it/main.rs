@@ -1,11 +1,15 @@
 //! The crate against golden data made by the real tools, and against services that lie.
 
+mod a10_delegations;
 mod a1_accepted;
 mod a2_rollback;
 mod a3_freeze;
 mod a4_hashes;
 mod a5_signatures;
 mod a6_keys;
+mod a7_root_chain;
+mod a8_root_certificates;
+mod a9_json;
 mod folder;
 mod golden;
 mod workshop;

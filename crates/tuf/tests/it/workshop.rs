@@ -481,7 +481,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn refuses(&mut self, service: &Service) -> UpdateError {
         let before = self.state();
-        let error = self.update(service).expect_err("the update was accepted");
+        let Err(error) = self.update(service) else { panic!("the update was accepted") };
         for _ in 0..3 {
             assert_eq!(self.update(service).err(), Some(error.clone()), "another attempt ended otherwise");
         }
