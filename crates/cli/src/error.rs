@@ -106,7 +106,10 @@ fn of_signing(error: &SigningError) -> CliError {
             "load the private key with countersign key load, or use the trust directory that it is in"
         }
         SigningError::Unavailable(_) => PASSPHRASE_HINT,
-        _ => return CliError::internal(error),
+        SigningError::Unacceptable { .. } => {
+            return CliError::new(Kind::Trust, error).hint("nothing was published");
+        }
+        SigningError::Failed { .. } => return CliError::internal(error),
     };
     CliError::new(Kind::Local, error).hint(hint)
 }
@@ -185,6 +188,7 @@ impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
         match &error {
             EngineError::Api { status: Some(404), .. } => Self::user(&error),
+            EngineError::Api { status: None, message } if names_no_image(message) => Self::user(&error),
             EngineError::Unreachable { .. } => Self::new(Kind::Network, &error)
                 .hint("without an engine: --from and --to take OCI layout folders and archives"),
             EngineError::TwoDigests { .. } | EngineError::NotPulled { .. } => Self::new(Kind::Trust, &error),
@@ -192,6 +196,11 @@ impl From<EngineError> for CliError {
             _ => Self::new(Kind::Network, &error),
         }
     }
+}
+
+/// Tells whether an engine, in the middle of its answer to a push, says that it has no such image.
+fn names_no_image(message: &str) -> bool {
+    message.starts_with("tag does not exist") || message.starts_with("An image does not exist locally with the tag")
 }
 
 impl From<EndpointError> for CliError {

@@ -3,14 +3,17 @@
 use crate::error::TrustError;
 use bytes::Bytes;
 use countersign_notary::TrustService;
-use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update};
+use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update, UpdateError};
 use countersign_tuf::{Collection, Gun, Pinning, RoleName, Seen};
 use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// How often a read is repeated because another process changed the cache meanwhile.
 const READ_ATTEMPTS: usize = 4;
+/// How long another client may take to replace the cached root.
+const REPLACEMENT: Duration = Duration::from_millis(100);
 
 /// One collection: its cache and keys in the trust directory, its metadata at the trust service.
 pub struct CollectionClient<'a> {
@@ -79,7 +82,14 @@ impl<'a> CollectionClient<'a> {
     pub(crate) async fn update_pinned(&self, purpose: Purpose, pinning: &Pinning) -> Result<Collection, TrustError> {
         for _ in 1..READ_ATTEMPTS {
             let seen = self.local.read_seen()?;
-            let collection = self.run(purpose, pinning, seen.as_deref()).await?;
+            let collection = match self.run(purpose, pinning, seen.as_deref()).await {
+                Err(TrustError::Update(UpdateError::LostRoot(_) | UpdateError::CachedRoot(_))) => {
+                    // Docker and notary take no lock, and replace a file by removing it first.
+                    tokio::time::sleep(REPLACEMENT).await;
+                    continue;
+                }
+                other => other?,
+            };
             if self.keep(&collection, seen.as_deref())? == Kept::Yes {
                 return Ok(collection);
             }

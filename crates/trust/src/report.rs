@@ -28,7 +28,7 @@ pub struct SignedTag {
     pub signed_tag: String,
     /// The digest in hexadecimal.
     pub digest: String,
-    /// Who signed it.
+    /// Who signed it, in the order of the delegations.
     pub signers: Vec<String>,
 }
 
@@ -93,7 +93,6 @@ fn signed_tags(collection: &Collection, only: Option<&str>) -> Vec<SignedTag> {
     let released = rows.into_iter().filter(|(_, (released, _))| *released);
     let mut tags: Vec<SignedTag> = released
         .map(|((signed_tag, sha256), (_, mut signers))| {
-            signers.sort();
             if signers.is_empty() {
                 signers.push(REPOSITORY_ADMINISTRATOR.to_owned());
             }

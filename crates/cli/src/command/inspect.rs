@@ -26,12 +26,13 @@ impl Inspect {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let context = Context::new(options)?;
         let (mut reports, mut failure) = (Vec::new(), None);
-        for image in &self.images {
+        for (index, image) in self.images.iter().enumerate() {
             match report(&context, image).await {
                 Ok(report) if self.pretty => {
-                    let gap = if reports.is_empty() { "" } else { "\n\n" };
-                    data(format_args!("{gap}{}", pretty(&report).trim_end_matches('\n')))?;
-                    reports.push(report);
+                    data(pretty(&report).trim_end_matches('\n'))?;
+                    if index + 1 < self.images.len() {
+                        data("\n")?;
+                    }
                 }
                 Ok(report) => reports.push(report),
                 Err(error) => {
@@ -98,7 +99,11 @@ pub(crate) fn pretty(report: &Report) -> String {
         let rows = report.signed_tags.iter().map(|tag| {
             let signers = match tag.signers.as_slice() {
                 [only] if only == REPOSITORY_ADMINISTRATOR => format!("({only})"),
-                signers => signers.join(", "),
+                signers => {
+                    let mut signers: Vec<String> = signers.iter().map(|signer| harmless(signer)).collect();
+                    signers.sort();
+                    signers.join(", ")
+                }
             };
             vec![harmless(&tag.signed_tag), tag.digest.clone(), signers]
         });
@@ -110,7 +115,7 @@ pub(crate) fn pretty(report: &Report) -> String {
         signers.sort_by(|a, b| natural(&a.name, &b.name));
         let rows = signers.into_iter().map(|owner| {
             let keys: Vec<&str> = owner.keys.iter().map(|key| key.id.get(..12).unwrap_or(&key.id)).collect();
-            vec![owner.name.clone(), keys.join(", ")]
+            vec![harmless(&owner.name), keys.join(", ")]
         });
         text.push_str(&table(&["SIGNER", "KEYS"], rows.collect()));
     }

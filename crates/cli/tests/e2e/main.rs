@@ -1,8 +1,19 @@
 //! Whole journeys: the real docker and notary clients, a real engine and registry, and the trust service.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the stage may do what tests may")]
 
+mod audit;
+mod client;
 mod docker;
+mod engine;
+mod handover;
 mod hostile_registry;
+mod indexes;
+mod keys;
 mod notary;
+mod pins;
+mod races;
+mod service_away;
 mod signers;
 mod stage;
+mod switch;
+mod trust_directory;

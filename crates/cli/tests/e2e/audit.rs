@@ -1,0 +1,85 @@
+//! The audit log: one line for every signing and verification, and nothing without it.
+
+use crate::client::{Ending, LOCAL, NETWORK, TRUST};
+use crate::stage::Shop;
+use serde_json::Value;
+use std::path::Path;
+
+fn lines(log: &Path) -> Vec<Value> {
+    std::fs::read_to_string(log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_signing_verification_and_refusal_is_one_line() {
+    let mut shop = Shop::open();
+    let owner = shop.client();
+    let log = owner.folder().join("audit.jsonl");
+    let owner = owner.env("COUNTERSIGN_AUDIT_LOG", log.to_str().unwrap());
+    let digest = shop.signed_by(&owner, "v1", "one");
+    owner.run(&["verify", &shop.name("v1")]).succeeded();
+    owner.run(&["verify", &shop.name("v2")]).refused(TRUST, "No valid trust data");
+    owner.run(&["sign", &shop.name("v1")]).succeeded();
+    owner.run(&["revoke", &shop.name("v1")]).succeeded();
+    shop.service.kill();
+    owner.run(&["sign", &shop.name("v1")]).refused(NETWORK, "away");
+    let other = owner.folder().join("other.jsonl");
+    let wins = ["--audit-log", other.to_str().unwrap(), "verify", &shop.name("v1")];
+    owner.run(&wins).refused(TRUST, "No valid trust data");
+
+    let written = lines(&log);
+    let brief = |line: &Value| {
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        format!("{} {} {} {}", text("action"), text("tag"), text("outcome"), text("digest"))
+    };
+    let brief: Vec<String> = written.iter().map(brief).collect();
+    let ok = |action: &str| format!("{action} v1 ok {digest}");
+    assert_eq!(
+        brief,
+        [&ok("sign"), &ok("verify"), "verify v2 refused ", &ok("sign"), "revoke v1 ok ", "sign v1 refused "],
+        "{written:#?}"
+    );
+    for line in &written {
+        assert_eq!(line["gun"].as_str(), Some(shop.gun().as_str()));
+        assert!(line["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{line}");
+        let refused = line["outcome"] == "refused";
+        assert_eq!(line["reason"].is_string(), refused, "{line}");
+        let keys = line["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), usize::from(line["digest"].is_string()), "{line}");
+    }
+    assert_eq!(lines(&other).len(), 1, "the option wins over the variable");
+}
+
+#[test]
+fn without_its_log_nothing_is_done() {
+    let shop = Shop::open();
+    shop.put("v1", "one");
+    let owner = shop.client();
+    let folder = owner.folder().to_str().unwrap().to_owned();
+    let link = owner.folder().join("link");
+    std::os::unix::fs::symlink("/nowhere/at/all/log", &link).unwrap();
+    let pipe = owner.folder().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for log in ["/nowhere/audit.log", &folder, link.to_str().unwrap(), pipe.to_str().unwrap()] {
+        for command in ["sign", "verify", "pull", "push", "revoke"] {
+            let refused = owner.run(&["--audit-log", log, command, &shop.name("v1")]);
+            refused.refused(LOCAL, "the audit log cannot be opened, so nothing was done");
+        }
+    }
+    owner.run(&["verify", &shop.name("v1")]).refused(TRUST, "does not have trust data");
+    assert!(!owner.trust_dir().join("private").exists());
+}
+
+#[test]
+fn what_was_done_but_not_written_down_is_an_error_that_says_so() {
+    let shop = Shop::open();
+    shop.put("v1", "one");
+    let owner = shop.client();
+    let failed = owner.run(&["--audit-log", "/dev/full", "sign", &shop.name("v1")]);
+    failed.refused(LOCAL, "was signed and published, but the audit log cannot be written");
+    owner.run(&["verify", &shop.name("v1")]).succeeded();
+    let refused = owner.run(&["--audit-log", "/dev/full", "verify", &shop.name("v2")]);
+    let refused = refused.refused(TRUST, "No valid trust data for v2");
+    assert!(refused.stderr.contains("this refusal is not in the audit log"), "{refused}");
+    let verified = owner.run(&["--audit-log", "/dev/stderr", "verify", &shop.name("v1")]).succeeded();
+    assert!(verified.stderr.contains("\"outcome\":\"ok\""), "a pipe is a log as well: {verified}");
+}
