@@ -314,7 +314,9 @@ impl<'a> Update<'a> {
             Ok(verified) => verified,
             Err(error) => return self.try_newer_root(error),
         };
-        self.downloaded.insert(RoleName::Timestamp, verified.file().clone());
+        if self.stale.get(&RoleName::Timestamp) != Some(verified.file()) {
+            self.downloaded.insert(RoleName::Timestamp, verified.file().clone());
+        }
         self.timestamp = Some(verified);
         self.state = State::Snapshot(Source::Cache);
         Ok(())
@@ -476,7 +478,8 @@ fn check_stale<T: Payload>(
     let stale = Unverified::<T>::read(verified.role(), stale.clone()).ok().and_then(|read| read.verify(keys).ok());
     if let Some(stale) = stale {
         verified.at_least(stale.version())?;
-        if verified.version() == stale.version() {
+        let other = verified.version() == stale.version() && verified.envelope().signed() != stale.envelope().signed();
+        if other && seen.sha256(verified.role()) != Some(sha256(verified.file())) {
             let (role, version) = (verified.role().clone(), stale.version());
             return Err(Regression::Changed { role, version }.into());
         }

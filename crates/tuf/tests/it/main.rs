@@ -12,4 +12,5 @@ mod a8_root_certificates;
 mod a9_json;
 mod folder;
 mod golden;
+mod swizzler;
 mod workshop;

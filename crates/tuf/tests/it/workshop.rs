@@ -188,6 +188,14 @@ impl Repository {
         self.payload(role)["version"].as_u64().unwrap()
     }
 
+    /// The current version, 0 if the file is none.
+    pub(crate) fn payload_version(&self, role: &str) -> u64 {
+        serde_json::from_slice::<Value>(&self.files[role])
+            .ok()
+            .and_then(|file| file["signed"]["version"].as_u64())
+            .unwrap_or(0)
+    }
+
     pub(crate) fn put_bytes(&mut self, role: &str, file: impl Into<Bytes>) {
         let file = file.into();
         self.history.push((role.to_owned(), file.clone()));
