@@ -34,8 +34,10 @@ const DEMO: &str = "countersign";
 /// Packages that only these crates name.
 const RESERVED: [(&str, &str); 1] = [("aws-lc-rs", "countersign-crypto")];
 
-/// Packages that would bring files, sockets or a runtime into the lowest floor.
-const IMPURE: [&str; 9] = ["async-std", "fs-err", "hyper", "mio", "reqwest", "rustix", "socket2", "tempfile", "tokio"];
+/// Packages that would bring files, sockets, a runtime or a log into the lowest floor; what verifies must not depend on
+/// whether somebody is watching.
+const IMPURE: [&str; 11] =
+    ["async-std", "fs-err", "hyper", "log", "mio", "reqwest", "rustix", "socket2", "tempfile", "tokio", "tracing"];
 
 /// Fails when a crate uses one above it, has no place, or a pure one is not pure.
 pub(super) fn run(workspace: &Workspace) -> anyhow::Result<()> {
@@ -158,5 +160,14 @@ mod tests {
     fn a_runtime_in_a_pure_crate_is_named() {
         let linked = ["bytes", "tokio"].map(str::to_owned).into();
         assert_eq!(impurities("countersign-tuf", &linked), ["countersign-tuf is on the pure floor, but links tokio"]);
+    }
+
+    #[test]
+    fn a_log_in_a_pure_crate_is_named() {
+        let linked = ["der", "log"].map(str::to_owned).into();
+        assert_eq!(
+            impurities("countersign-crypto", &linked),
+            ["countersign-crypto is on the pure floor, but links log"]
+        );
     }
 }

@@ -22,8 +22,15 @@ const TOOLS: [(&str, &str); 6] = [
 /// The last docker client with content trust built in. It is used where the machine has it.
 pub(super) const DOCKER_28: &str = "/usr/local/bin/docker";
 
-/// The version of cargo-nextest that is installed where there is none.
-const NEXTEST: &str = "0.9.143";
+/// How cargo-nextest is built where there is none: unoptimised and without its updater, for it mostly waits for tests.
+const NEXTEST: [&str; 6] = [
+    "cargo-nextest",
+    "--version=0.9.143",
+    "--locked",
+    "--debug",
+    "--no-default-features",
+    "--features=default-no-update",
+];
 
 /// Tells whether the machine has the docker client 28.
 pub(super) fn has_docker_28() -> bool {
@@ -42,7 +49,7 @@ pub(super) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     }
     if command::output(workspace.cargo().args(["nextest", "--version"])).is_err() {
         line("setup: building cargo-nextest; this takes some minutes, once");
-        command::run(workspace.cargo().args(["install", "cargo-nextest", "--locked", "--version", NEXTEST]))?;
+        command::run(workspace.cargo().arg("install").args(NEXTEST))?;
     }
     Ok(())
 }

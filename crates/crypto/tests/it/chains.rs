@@ -170,6 +170,19 @@ fn an_expired_leaf_intermediate_or_pin_is_refused() {
 }
 
 #[test]
+fn a_pin_counts_from_its_first_second() {
+    let mut late = authority("Root", BasicConstraints::Unconstrained);
+    late.not_before = rcgen::date_time_ymd(2026, 11, 23);
+    let root = self_signed(late);
+    let leaf = root.issue(params("example.com/app"));
+    let bundle = CertificateBundle::parse(&pem(&[&leaf])).unwrap();
+    let pins = [root.certificate.clone()];
+    let before = bundle.verify_chain_to(&pins, at("2026-11-22T23:59:59Z"));
+    assert_eq!(before, Err(ChainError::NoUsableAuthority { pins: 1 }));
+    bundle.verify_chain_to(&pins, at("2026-11-23T00:00:00Z")).unwrap();
+}
+
+#[test]
 fn the_time_is_the_callers() {
     let root = root();
     let leaf = root.issue(params("example.com/app"));
