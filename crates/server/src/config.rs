@@ -238,7 +238,7 @@ impl Default for Limits {
             drain: Duration::from_secs(20),
             pending_keys: 100_000,
             pending_key_age: SignedDuration::from_hours(7 * 24),
-            memory: 256 * 1024 * 1024,
+            memory: 32 * 1024 * 1024,
         }
     }
 }
