@@ -10,13 +10,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Programs that the tests run for real, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 8] = [
     ("/usr/bin/docker", "docker.io"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/notary", "notary"),
+    ("/usr/bin/notary-server", "notary"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/skopeo", "skopeo"),
 ];
 
 /// The last docker client with content trust built in. It is used where the machine has it.
@@ -65,6 +67,8 @@ fn spelled(packages: &BTreeSet<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{TOOLS, missing_packages};
+    use crate::sources;
+    use crate::workspace::Workspace;
 
     #[test]
     fn nothing_is_missing_where_every_program_is() {
@@ -85,6 +89,25 @@ mod tests {
         assert!(asked.len() >= 5, "{asked:?}");
         for package in asked {
             assert!(TOOLS.iter().any(|(_, known)| *known == package), "add {package} to TOOLS");
+        }
+    }
+
+    /// What every Debian machine has; `ssh` is a script that the test writes.
+    const EVERYWHERE: [&str; 6] = ["cp", "gzip", "mkfifo", "sh", "ssh", "unshare"];
+
+    #[test]
+    fn every_program_that_a_crate_starts_by_name_is_installed() {
+        let workspace = Workspace::of_this_program().unwrap();
+        for file in sources::files(workspace.top()).unwrap() {
+            if !file.starts_with("crates") || file.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = sources::text(workspace.top(), &file).unwrap();
+            let started = text.split("Command::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            for program in started.map(|path| path.rsplit('/').next().unwrap()) {
+                let known = TOOLS.iter().any(|(path, _)| path.rsplit('/').next() == Some(program));
+                assert!(known || EVERYWHERE.contains(&program), "{}: add {program} to TOOLS", file.display());
+            }
         }
     }
 }
