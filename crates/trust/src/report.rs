@@ -1,5 +1,6 @@
 //! Who signed what: the data that `inspect` prints, as docker orders it.
 
+use crate::signing::is_releasing;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::{Collection, RoleName};
 use serde::Serialize;
@@ -64,10 +65,6 @@ impl Report {
             administrative_keys: administrative_keys(collection),
         }
     }
-}
-
-fn is_releasing(role: &RoleName) -> bool {
-    matches!(role.as_str(), "targets" | "targets/releases")
 }
 
 /// One row per released pair of tag and digest; its signers are all other roles that say the same.

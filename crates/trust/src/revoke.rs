@@ -3,7 +3,7 @@
 use crate::client::CollectionClient;
 use crate::error::TrustError;
 use crate::publish::Published;
-use crate::signing::ReleasedTag;
+use crate::signing::{ReleasedTag, is_releasing};
 use countersign_crypto::{KeyId, PublicKey};
 use countersign_tuf::update::UpdateError;
 use countersign_tuf::{Change, Collection, LookupError, RoleName};
@@ -60,7 +60,7 @@ impl CollectionClient<'_> {
             if self.can_sign(collection, role)? {
                 let remove = |name: &String| Change::RemoveTarget { role: role.clone(), name: name.clone() };
                 changes.extend(held.into_iter().map(remove));
-            } else if releases_itself(role) {
+            } else if is_releasing(role) {
                 return Err(TrustError::StaysReleased { name: (*name).clone(), role: role.clone() });
             }
         }
@@ -79,17 +79,12 @@ impl CollectionClient<'_> {
     }
 }
 
-/// Tells whether a role by itself makes a tag valid for those who pull.
-fn releases_itself(role: &RoleName) -> bool {
-    *role == RoleName::Targets || role.as_str() == "targets/releases" || role.as_str().starts_with("targets/releases/")
-}
-
 fn wanted(collection: &Collection, name: Option<&str>) -> Result<BTreeSet<String>, TrustError> {
     if let Some(name) = name {
         ReleasedTag::find(collection, name)?;
         return Ok(BTreeSet::from([name.to_owned()]));
     }
-    let released = collection.all_targets().filter(|(role, _)| releases_itself(role));
+    let released = collection.all_targets().filter(|(role, _)| is_releasing(role));
     let names: BTreeSet<String> = released
         .flat_map(|(_, file)| file.entries.iter().map(|(name, _)| name.into_owned()).collect::<Vec<_>>())
         .collect();

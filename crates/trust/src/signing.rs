@@ -45,16 +45,30 @@ impl ReleasedTag {
     }
 }
 
-/// Asks the releasing roles in turn; below `targets/releases` its whole subtree counts, of `targets` only itself.
+/// Tells whether what a role says of a tag counts for those who pull: `targets/releases` and `targets`, nobody else.
+///
+/// Neither a role below `targets/releases` nor one whose name merely begins so releases anything (docker's convention).
+#[must_use]
+pub fn is_releasing(role: &RoleName) -> bool {
+    releases().contains(role)
+}
+
+/// Asks the releasing roles in turn. One that may say something of the tag and cannot be verified is an error: what the
+/// next one says is no answer then.
 fn released(collection: &Collection, name: &str) -> Result<(RoleName, FileMeta), TrustError> {
-    let roles = releases();
-    let found = collection.get(name, &roles)?;
-    let inside = roles.first().is_some_and(|releases| found.role.as_str().starts_with(releases.as_str()));
-    if found.role == RoleName::Targets || inside {
-        Ok((found.role, found.meta))
-    } else {
-        Err(LookupError::NotFound(name.to_owned()).into())
+    for role in releases() {
+        if !collection.effective_paths(&role).is_some_and(|paths| paths.allow(name)) {
+            continue;
+        }
+        if let Some(broken) = collection.broken().get(&role) {
+            let (name, reason) = (name.to_owned(), broken.reason.clone());
+            return Err(LookupError::Broken { name, role, reason }.into());
+        }
+        if let Some(meta) = collection.targets(&role).and_then(|file| file.entries.get(name)) {
+            return Ok((role, meta));
+        }
     }
+    Err(LookupError::NotFound(name.to_owned()).into())
 }
 
 /// A tag to be signed.
