@@ -117,3 +117,32 @@ fn openssl_verifies_our_certificates() {
         assert!(!desk.openssl(&format!("{verify} {} certificate.pem", time - 60)), "not valid yet");
     }
 }
+
+#[test]
+fn pss_certificates_with_sha1_or_an_unreadable_hash_are_weak() {
+    let desk = Desk::new();
+    let weak = |der: &[u8]| {
+        let certificate = certificate::Certificate::from_der(der).unwrap();
+        let verdict = certificate.check(certificate.not_before(), certificate::Expiry::Enforced);
+        match verdict {
+            Ok(()) => false,
+            Err(certificate::CertificateError::WeakSignature { .. }) => true,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    for (hash, expected) in [("sha256", false), ("sha1", true)] {
+        let made = desk.openssl(&format!(
+            "req -x509 -newkey rsa:2048 -nodes -keyout key -subj /CN=h.test -addext basicConstraints=CA:FALSE \
+             -{hash} -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:20 -outform DER -out {hash}.der"
+        ));
+        assert!(made, "{hash}");
+        assert_eq!(weak(&desk.get(&format!("{hash}.der"))), expected, "{hash}");
+    }
+    // The hash's own tag, in both places where the algorithm stands, becomes one that nobody knows.
+    let mut der = desk.get("sha256.der");
+    let tagged = [0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+    let places: Vec<usize> = (0..der.len()).filter(|at| der[*at..].starts_with(&tagged)).collect();
+    assert_eq!(places.len(), 2);
+    places.into_iter().for_each(|at| der[at] = 0xaf);
+    assert!(weak(&der));
+}
