@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct GlobalOptions {
-    /// Docker's configuration folder
-    #[arg(long, global = true, value_name = "DIR", env = "DOCKER_CONFIG", help_heading = "Global options")]
+    /// Docker's configuration folder [variable: DOCKER_CONFIG] [default: ~/.docker]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
     /// The trust directory [default: trust in docker's configuration folder]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
@@ -46,12 +46,20 @@ pub(crate) struct GlobalOptions {
     /// Accept a new root where the cached one was lost
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) re_establish_trust: bool,
-    /// Append one line of JSON for every signing and verification to this file
-    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_AUDIT_LOG", help_heading = "Global options")]
+    /// Append one line of JSON for every signing and verification to this file [variable: COUNTERSIGN_AUDIT_LOG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) audit_log: Option<PathBuf>,
     /// Say more; repeat for still more
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
+}
+
+impl GlobalOptions {
+    /// Returns the audit log's file; like docker's variables, an empty one counts as unset.
+    fn audit_log(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("COUNTERSIGN_AUDIT_LOG").filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.audit_log.clone().or_else(variable)
+    }
 }
 
 /// Settings for commands about collections.
@@ -99,7 +107,7 @@ impl Context {
             docker_config,
             connection,
             passphrases: Box::new(Remembered::new(Sequence(environment, TerminalPassphrases))),
-            audit: AuditLog::open(options.audit_log.as_deref())?,
+            audit: AuditLog::open(options.audit_log().as_deref())?,
             now: jiff::Timestamp::now(),
             first_use: if options.no_first_use { FirstUse::Deny } else { FirstUse::Allow },
             pins,
