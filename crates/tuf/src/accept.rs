@@ -237,10 +237,17 @@ impl Accepted<'_> {
         Ok(())
     }
 
+    /// Checks the step to a version where the present one is known: the file is there, or the collection is new. For the
+    /// other files the store has to keep to [`MAX_VERSION_STEP`].
     fn check_step<T: Payload>(&self, file: &Verified<T>) -> Result<(), Refusal> {
-        let stored =
-            self.stored.get(file.role()).and_then(|stored| Unverified::<T>::read(file.role(), stored.clone()).ok());
-        let (stored, new) = (stored.map_or(0, |stored| stored.untrusted().version().get()), file.version().get());
+        let stored = match self.stored.get(file.role()) {
+            Some(stored) => {
+                Unverified::<T>::read(file.role(), stored.clone()).map_or(0, |f| f.untrusted().version().get())
+            }
+            None if self.stored.contains_key(&RoleName::Root) => return Ok(()),
+            None => 0,
+        };
+        let new = file.version().get();
         if new.saturating_sub(stored) > MAX_VERSION_STEP {
             let message =
                 format!("version {new} is more than {MAX_VERSION_STEP} ahead of the present version {stored}");

@@ -1,6 +1,7 @@
 //! The crate against golden data made by the real tools, and against services that lie.
 
 mod a10_delegations;
+mod a15_publisher;
 mod a1_accepted;
 mod a2_rollback;
 mod a3_freeze;
@@ -12,5 +13,6 @@ mod a8_root_certificates;
 mod a9_json;
 mod folder;
 mod golden;
+mod server_validation;
 mod swizzler;
 mod workshop;

@@ -336,8 +336,9 @@ impl Repository {
         client
     }
 
-    pub(crate) fn signers(&self) -> Signers {
-        Signers::of(self.keys.values().flatten())
+    /// The private keys that a service holds.
+    pub(crate) fn service_signers(&self) -> Signers {
+        Signers::of(self.keys["snapshot"].iter().chain(&self.keys["timestamp"]))
     }
 
     /// The current files of a role's ancestors and base roles, as a store holds them.
@@ -381,6 +382,17 @@ impl Service {
 
     pub(crate) fn without(self, name: &str) -> Self {
         self.lie(name, Answer::Missing)
+    }
+
+    /// Serves what a store holds.
+    pub(crate) fn of(current: &BTreeMap<RoleName, Bytes>, history: &[(RoleName, Bytes)]) -> Self {
+        let named = |(role, file): (&RoleName, &Bytes)| (role.to_string(), file.clone());
+        Self {
+            files: current.iter().map(named).collect(),
+            history: history.iter().map(|(role, file)| named((role, file))).collect(),
+            lies: Vec::new(),
+            asked: RefCell::default(),
+        }
     }
 
     /// A service to which there is no way.
@@ -511,6 +523,11 @@ pub(crate) struct Signers(BTreeMap<KeyId, Arc<PrivateKey>>);
 impl Signers {
     pub(crate) fn of<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Self {
         Self(keys.into_iter().map(|key| (key.public.canonical_id(), key.private.clone())).collect())
+    }
+
+    pub(crate) fn with(mut self, key: &Key) -> Self {
+        self.0.insert(key.public.canonical_id(), key.private.clone());
+        self
     }
 
     pub(crate) fn without(mut self, key: &Key) -> Self {
