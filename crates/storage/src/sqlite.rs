@@ -8,6 +8,7 @@ mod change;
 mod keys;
 mod metadata;
 
+use std::future::ready;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Sqlite, SqlitePool, Transaction};
 
 use crate::StoreError;
 
@@ -57,6 +58,7 @@ impl SqliteStore {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .before_acquire(|connection, _| Box::pin(ready(Ok(is_at_rest(connection)))))
             .connect_with(options.clone())
             .await
             .map_err(StoreError::database("opened the file"))?;
@@ -64,6 +66,7 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .before_acquire(|connection, _| Box::pin(ready(Ok(is_at_rest(connection)))))
             .connect_with(options.read_only(true))
             .await
             .map_err(StoreError::database("opened the file for reading"))?;
@@ -85,6 +88,14 @@ impl SqliteStore {
     async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.readers.begin().await.map_err(StoreError::database("began to read"))
     }
+}
+
+/// Tells whether a connection can be used again; one that cannot is closed, and a new one opened in its place.
+///
+/// A full or failing disk makes `SQLite` end a transaction by itself. The driver's own rollback then finds none to end, and
+/// the connection would count as inside a transaction for ever.
+fn is_at_rest(connection: &SqliteConnection) -> bool {
+    !connection.is_in_transaction()
 }
 
 /// Creates the file if need be and keeps others from reading it.
