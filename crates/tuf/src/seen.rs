@@ -195,3 +195,53 @@ impl SeenFile {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> Seen {
+        let file = SeenFile {
+            version: Version::new(7).unwrap(),
+            sha256: sha256(b"x"),
+            signers: vec![KeyId::from_bytes([1; 32]), KeyId::from_bytes([2; 32])],
+        };
+        let roles = ["timestamp", "targets", "targets/a"].map(|name| RoleName::parse(name).unwrap());
+        Seen { files: roles.into_iter().map(|role| (role, file.clone())).collect(), verified_at: 1_795_348_800 }
+    }
+
+    #[test]
+    fn a_record_reads_what_it_writes() {
+        for seen in [some(), Seen::default()] {
+            assert_eq!(Seen::read(&seen.write().into()), Ok(seen));
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_refused() {
+        let good = String::from_utf8(some().write()).unwrap();
+        for text in [
+            "", "null", "[]", "{\"files\":[]}", "{\"files\":{\"Root\":{}}}", "{\"files\":{\"root\":{}}}", "{\"verifiedAt\":-1}",
+            &good.replace("\"version\":7", "\"version\":0"),
+            &good.replace("\"sha256\":\"", "\"sha256\":\"0"),
+            &good.replace("targets/a", "targets/../a"),
+            &good.replacen("\"signers\":[", "\"signers\":[null,", 1),
+            &good[..good.len() - 1],
+        ] {
+            assert!(Seen::read(&text.to_owned().into()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_verification_does_not_go_back() {
+        let mut seen = some();
+        seen.settle(|role| *role != RoleName::Targets, jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(seen.verified_at(), 1_795_348_800);
+        assert_eq!(seen.files.len(), 2);
+        seen.settle(|_| false, jiff::Timestamp::from_second(1_795_348_800 + 3600).unwrap());
+        assert_eq!(seen.verified_at(), 1_795_348_800);
+        seen.settle(|_| false, jiff::Timestamp::from_second(1_795_348_800 + 3601).unwrap());
+        assert_eq!(seen.verified_at(), 1_795_348_800 + 3601);
+        assert!(seen.is_empty());
+    }
+}

@@ -1,6 +1,6 @@
 //! Following the root from the trusted version to the newest, link by link.
 
-use super::{Answer, MAX_ROTATIONS, State, Tree, Update, UpdateError};
+use super::{Absence, Answer, MAX_ROTATIONS, State, Tree, Update, UpdateError};
 use crate::collection::Note;
 use crate::metadata::Root;
 use crate::name::{RoleName, Version};
@@ -24,8 +24,8 @@ impl Update<'_> {
         self.root_checked = true;
         let file = match answer {
             Answer::File(file) => file,
-            Answer::Away(absence) => return Err(UpdateError::Away { role: RoleName::Root, absence }),
-            _ => return Err(UpdateError::NoTrustData(self.request.gun.clone())),
+            Answer::Away(absence) => return Err(without_newest(*cause, absence)),
+            Answer::Missing | Answer::Remnants => return Err(*cause),
         };
         let newest = self.read::<Root>(&RoleName::Root, file)?;
         let trusted = self.trusted_root()?;
@@ -95,5 +95,14 @@ impl Update<'_> {
         let verified = root_trust::verify_successor(trusted, next, &self.request.gun, pin, age)?;
         self.root = Some(verified);
         Ok(())
+    }
+}
+
+/// Tells what went wrong where the newest root cannot be had: what was bad before stays bad, the service's absence does not
+/// make it harmless. Only where nothing was bad yet is absence the reason.
+fn without_newest(cause: UpdateError, absence: Absence) -> UpdateError {
+    match cause {
+        UpdateError::NoTrustData(_) | UpdateError::Root(_) => UpdateError::Away { role: RoleName::Root, absence },
+        bad => bad,
     }
 }
