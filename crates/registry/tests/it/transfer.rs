@@ -3,11 +3,11 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use countersign_image::{Descriptor, ImageIndex, MediaType, Platform, Tag};
+use countersign_image::{Descriptor, ImageIndex, ImageManifest, MediaType, Platform, Tag};
 use countersign_registry::distribution::{DocumentName, RegistryError};
 use countersign_registry::{PushOptions, Silent, pull_image, push_image};
 use countersign_testkit::memory_registry::Fault;
-use countersign_testkit::{Account, DockerRegistry, MemoryRegistry, TestCa, TokenService};
+use countersign_testkit::{Account, DockerRegistry, FakeServer, MemoryRegistry, TestCa, TokenService};
 
 use crate::support::{Memory, Notes, connect, connect_as, password, repository};
 
@@ -134,6 +134,32 @@ async fn a_push_survives_a_registry_with_hiccups() {
     let tag = Tag::latest();
     push_image(&client, source, &root, to(&app, Some(&tag)), &Silent).await.unwrap();
     assert_eq!(registry.tag("a", "latest"), Some(root.digest.to_string()));
+}
+
+#[tokio::test]
+async fn the_addresses_of_foreign_layers_are_never_asked() {
+    let elsewhere = FakeServer::plain();
+    elsewhere.otherwise(countersign_testkit::Reply::ok(crate::support::junk(7, 1000)));
+    let registry = MemoryRegistry::start().unwrap();
+    let client = connect_as(&registry.host(), password("alice", "secret")).await.unwrap();
+    let app = repository(&registry.host(), "a");
+    let source = Arc::new(Memory::default());
+    let config = source.put(MediaType::DOCKER_CONFIG, br#"{"architecture":"amd64","os":"windows"}"#.to_vec());
+    // An ordinary layer may name addresses as well.
+    let urls = vec![format!("{}/own", elsewhere.url())];
+    let own = Descriptor { urls, ..source.put(MediaType::DOCKER_LAYER_GZIP, crate::support::junk(8, 1000)) };
+    let kind = MediaType::parse("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip").unwrap();
+    let foreign = Descriptor {
+        urls: vec![format!("{}/layer", elsewhere.url())],
+        ..Descriptor::of(kind, &crate::support::junk(7, 1000))
+    };
+    let manifest = ImageManifest::new(MediaType::DOCKER_MANIFEST, config, vec![own.clone(), foreign.clone()]);
+    let root = source.put(MediaType::DOCKER_MANIFEST, manifest.to_bytes().unwrap());
+    push_image(&client, source, &root, to(&app, None), &Silent).await.unwrap();
+    let sink = Arc::new(Memory::default());
+    pull_image(&client, &app, &root, sink.clone(), &Silent).await.unwrap();
+    assert!(sink.get(&own.digest).is_some() && sink.get(&foreign.digest).is_none());
+    assert!(elsewhere.requests().is_empty(), "neither layers nor credentials go there");
 }
 
 #[test]
