@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct GlobalOptions {
-    /// Docker's configuration folder [variable: DOCKER_CONFIG] [default: ~/.docker]
+    /// Docker's configuration folder [variable: `DOCKER_CONFIG`] [default: ~/.docker]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
     /// The trust directory [default: trust in docker's configuration folder]
@@ -46,7 +46,7 @@ pub(crate) struct GlobalOptions {
     /// Accept a new root where the cached one was lost
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) re_establish_trust: bool,
-    /// Append one line of JSON for every signing and verification to this file [variable: COUNTERSIGN_AUDIT_LOG]
+    /// Append one line of JSON for every signing and verification to this file [variable: `COUNTERSIGN_AUDIT_LOG`]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) audit_log: Option<PathBuf>,
     /// Say more; repeat for still more

@@ -109,8 +109,10 @@ impl From<AuthError> for ServiceError {
             AuthError::Http(http) => http.into(),
             AuthError::Denied(status) if status.status.is_server_error() => Self::Away(status.to_string()),
             AuthError::Denied(_) | AuthError::NoCredentials => Self::Unauthorised(error.to_string()),
-            AuthError::Realm { .. } | AuthError::TokenAnswer => Self::Hostile(error.to_string()),
-            other => Self::Local(Box::new(other)),
+            AuthError::Realm { .. } | AuthError::TokenAnswer | AuthError::TokenCharacters => {
+                Self::Hostile(error.to_string())
+            }
+            AuthError::UserName => Self::Local(Box::new(error)),
         }
     }
 }

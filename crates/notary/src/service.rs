@@ -49,6 +49,8 @@ pub struct TrustService {
     gun: Gun,
     session: Session,
     scope: Scope,
+    reading: Patience,
+    publishing: Patience,
 }
 
 impl TrustService {
@@ -56,7 +58,15 @@ impl TrustService {
     #[must_use]
     pub fn new(address: ServiceAddress, gun: Gun, session: Session, access: Access) -> Self {
         let scope = Scope::repository(gun.as_str(), access.actions());
-        Self { address, gun, session, scope }
+        Self { address, gun, session, scope, reading: METADATA, publishing: PUBLICATION }
+    }
+
+    /// Waits as long as this for every answer, instead of ten minutes for a file and a quarter of an hour for a
+    /// publication.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        (self.reading, self.publishing) = (patience, patience);
+        self
     }
 
     /// Returns the service's address.
@@ -87,7 +97,7 @@ impl TrustService {
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, ServiceError> {
-        let request = Request::get(self.address.of_collection(&self.gun, path)).patience(METADATA);
+        let request = Request::get(self.address.of_collection(&self.gun, path)).patience(self.reading);
         let response = self.send(request).await?;
         match response.status() {
             StatusCode::OK => Ok(Some(response.bytes(limit).await?)),
@@ -114,7 +124,7 @@ impl TrustService {
 
     async fn key_request(&self, method: Method, role: &RoleName) -> Result<PublicKey, ServiceError> {
         let url = self.address.of_collection(&self.gun, &format!("{role}.key"));
-        let response = self.send(Request::new(method, url)).await?;
+        let response = self.send(Request::new(method, url).patience(self.reading)).await?;
         if response.status() != StatusCode::OK {
             return Err(self.refused(response).await);
         }
@@ -132,7 +142,7 @@ impl TrustService {
             .map_err(|error| ServiceError::Hostile(error.to_string()))?;
         let url = self.address.of_collection(&self.gun, "");
         let body = multipart::body(&boundary, parts);
-        let request = Request::new(Method::POST, url).bytes(content_type, body).patience(PUBLICATION);
+        let request = Request::new(Method::POST, url).bytes(content_type, body).patience(self.publishing);
         self.confirm(request).await
     }
 
@@ -142,7 +152,7 @@ impl TrustService {
     /// The service has not confirmed it.
     pub async fn delete(&self) -> Result<(), ServiceError> {
         let url = self.address.of_collection(&self.gun, "");
-        self.confirm(Request::new(Method::DELETE, url)).await
+        self.confirm(Request::new(Method::DELETE, url).patience(self.publishing)).await
     }
 
     async fn confirm(&self, request: Request) -> Result<(), ServiceError> {

@@ -287,7 +287,7 @@ fn root_cause(error: &(dyn StdError + 'static)) -> String {
 fn tls_fault(cause: &(dyn StdError + 'static)) -> Option<TlsFault> {
     use rustls::{CertificateError, Error};
     if let Some(error) = cause.downcast_ref::<io::Error>() {
-        let cut = error.kind() == io::ErrorKind::UnexpectedEof && error.to_string().contains("tls");
+        let cut = error.kind() == io::ErrorKind::UnexpectedEof && error.to_string().contains("tls handshake");
         return cut.then_some(TlsFault::CutOff);
     }
     Some(match cause.downcast_ref::<Error>()? {

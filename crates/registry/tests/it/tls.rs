@@ -145,3 +145,29 @@ async fn a_key_that_does_not_fit_its_certificate_is_refused() {
     write(directory.path(), "x.key", &b.key_pem);
     assert!(TlsOptions::from_directory(directory.path()).is_err());
 }
+
+#[tokio::test]
+async fn a_connection_cut_in_the_handshake_is_no_absence_and_one_cut_later_is() {
+    let ca = TestCa::new();
+    let server = FakeServer::tls(ca.loopback_server().server_config());
+    // Neither says goodbye as TLS wants it; the second has shown its certificate before.
+    for reply in [Reply::raw("").then_cut(), Reply::ok("half").announcing(100).then_cut()] {
+        server.otherwise(reply);
+        let answer = client_trusting(&server.url(), trusting(&ca)).send(get(&server.url())).await;
+        let error = match answer {
+            Ok(response) => response.bytes(1000).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(error.is_absence(), "{error:?}");
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::Read;
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 4096];
+        let _ = stream.read(&mut hello);
+    });
+    let error = client_trusting(&url, trusting(&ca)).send(get(&url)).await.unwrap_err();
+    assert!(matches!(error, HttpError::Tls { fault: TlsFault::CutOff, .. }), "{error:?}");
+}

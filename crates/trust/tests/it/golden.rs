@@ -45,7 +45,8 @@ async fn trust_directories_of_the_golden_people_are_their_anchor() {
             let person = Person::new().at(THEN);
             fixtures::copy_to(&format!("{name}/{who}/trust"), &person.trust_dir());
             let had_root = !person.cache().is_empty();
-            let collection = person.collection(&server.url(), &ca.pem(), set.gun()).update(Purpose::Read).await.unwrap();
+            let collection =
+                person.collection(&server.url(), &ca.pem(), set.gun()).update(Purpose::Read).await.unwrap();
             let first = collection.notes().iter().any(|note| matches!(note, countersign_tuf::Note::FirstUse(_)));
             assert_eq!(first, !had_root, "{name} {who}");
         }

@@ -127,13 +127,17 @@ impl Archive {
         match accept(submission, &Keys(self.keys.values().cloned().collect())) {
             Err(Refusal::Stale) => conflict(),
             Err(refusal) => rejection(&refusal.to_string()),
-            Ok(files) if files.iter().any(|file| self.versions.get(&file.role).is_some_and(|had| *had >= file.version)) => {
+            Ok(files)
+                if files.iter().any(|file| self.versions.get(&file.role).is_some_and(|had| *had >= file.version)) =>
+            {
                 conflict()
             }
             Ok(files) => {
                 for file in files {
                     let role = file.role.as_str();
-                    for name in [role.to_owned(), format!("{}.{role}", file.version), format!("{role}.{}", file.sha256.hex())] {
+                    for name in
+                        [role.to_owned(), format!("{}.{role}", file.version), format!("{role}.{}", file.sha256.hex())]
+                    {
                         self.files.insert(name, file.bytes.clone());
                     }
                     self.current.insert(file.role.clone(), file.bytes);

@@ -17,8 +17,8 @@ use tempfile::TempDir;
 const QUICK: Patience = Patience {
     answer: Duration::from_millis(600),
     idle: Duration::from_millis(600),
-    total: Duration::from_secs(4),
-    trickle: Duration::from_secs(4),
+    total: Duration::from_secs(2),
+    trickle: Duration::from_secs(2),
 };
 
 struct OnePassphrase;

@@ -62,7 +62,8 @@ async fn compressed_files_are_refused() {
 #[tokio::test]
 async fn huge_heads_are_refused() {
     let reply = || {
-        let many = (0..2000).fold(Reply::ok("{}"), |reply, number| reply.header(&format!("X-{number}"), &"a".repeat(4000)));
+        let many =
+            (0..2000).fold(Reply::ok("{}"), |reply, number| reply.header(&format!("X-{number}"), &"a".repeat(4000)));
         many.header("Content-Type", "application/json")
     };
     refused_for_every_role("8 MB of headers", reply).await;
@@ -82,7 +83,8 @@ async fn cut_and_junk_bodies_are_refused() {
     refused_for_every_role("a cut body", || Reply::ok("{\"signed\":").announcing(1000).then_cut()).await;
     refused_for_every_role("a reset", || Reply::raw("").then_cut()).await;
     refused_for_every_role("no HTTP", || Reply::raw("SSH-2.0-OpenSSH_9.2\r\n")).await;
-    refused_for_every_role("a captive portal", || Reply::ok("<html>pay</html>").header("Content-Type", "text/html")).await;
+    refused_for_every_role("a captive portal", || Reply::ok("<html>pay</html>").header("Content-Type", "text/html"))
+        .await;
     for junk in ["", "null", "[]", "{}", "\u{0}", "{\"signed\":{},\"signatures\":[]}"] {
         refused_for_every_role("junk", || Reply::json(junk)).await;
     }
@@ -91,7 +93,8 @@ async fn cut_and_junk_bodies_are_refused() {
 #[tokio::test]
 async fn statuses_that_are_no_success_are_no_files() {
     for status in [204, 206, 300, 301, 304, 400, 401, 403, 404, 410, 418, 500, 502, 503] {
-        refused_for_every_role(&status.to_string(), || Reply::status(status).header("Location", "/v2/").then("{}")).await;
+        refused_for_every_role(&status.to_string(), || Reply::status(status).header("Location", "/v2/").then("{}"))
+            .await;
     }
 }
 
@@ -175,7 +178,10 @@ async fn an_expired_cache_does_not_speak_for_an_absent_service() {
     owner.find(&house, "v1").await.unwrap();
     let owner = owner.at("2026-12-07T12:00:00Z");
     let error = owner.find(&house, "v1").await.unwrap_err();
-    assert!(matches!(error, TrustError::Update(UpdateError::Away { absence: Absence::Unreachable(_), .. })), "{error:?}");
+    assert!(
+        matches!(error, TrustError::Update(UpdateError::Away { absence: Absence::Unreachable(_), .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -221,7 +227,9 @@ async fn a_token_server_on_plain_http_gets_nothing() {
     let (house, _) = house_with_a_tag().await;
     let thief = FakeServer::plain();
     thief.otherwise(Reply::json(r#"{"token":"t"}"#));
-    for realm in [format!("{}/token", thief.url()), "file:///etc/passwd".to_owned(), "https://169.254.169.254/t".to_owned()] {
+    for realm in
+        [format!("{}/token", thief.url()), "file:///etc/passwd".to_owned(), "https://169.254.169.254/t".to_owned()]
+    {
         let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
         house.lie(move |_, _| Some(Reply::status(401).header("WWW-Authenticate", &challenge)));
         let reader = Person::new().logged_in("alice", "wonderland");
@@ -247,7 +255,11 @@ async fn refusals_for_ever_are_a_bounded_number_of_requests() {
     let _ = house.server.take_request_lines();
     house.lie(move |request, _| {
         let token = request.path == "/token";
-        Some(if token { Reply::json(r#"{"token":"t"}"#) } else { Reply::status(401).header("WWW-Authenticate", &realm) })
+        Some(if token {
+            Reply::json(r#"{"token":"t"}"#)
+        } else {
+            Reply::status(401).header("WWW-Authenticate", &realm)
+        })
     });
     let reader = Person::new().logged_in("alice", "wonderland");
     reader.collection(&gate, &ca, GUN).find("v1").await.unwrap_err();
