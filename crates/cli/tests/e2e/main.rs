@@ -13,6 +13,7 @@ mod notary;
 mod pins;
 mod races;
 mod service_away;
+mod signed_size;
 mod signers;
 mod stage;
 mod switch;
