@@ -23,8 +23,10 @@ impl Editor {
         }
         let new =
             DelegatedRole { name: role.clone(), keys: RoleKeys { key_ids: Vec::new(), threshold }, paths: Vec::new() };
-        self.entry(&parent)?.payload.delegations.roles.get_or_insert_with(Vec::new).push(new);
-        self.change_delegation(role, edit)
+        let file = self.entry(&parent)?;
+        file.payload.delegations.roles.get_or_insert_with(Vec::new).push(new);
+        file.dirty = true;
+        self.change_delegation(role, edit).map(|_| Effect::Changed)
     }
 
     pub(super) fn update_delegation(&mut self, role: &RoleName, edit: &DelegationEdit) -> Result<Effect, EditError> {

@@ -316,6 +316,15 @@ fn whoever_lacks_a_signing_key_is_told_which() {
 }
 
 #[test]
+fn a_delegation_without_keys_and_paths_is_published_too() {
+    let owner = Owner::new();
+    let mut house = owner.publish();
+    let bare = DelegationEdit { threshold: Some(1), ..DelegationEdit::default() };
+    change(&mut house, &owner.signers, &[Change::CreateDelegation { role: role("targets/bare"), edit: bare }]).unwrap();
+    assert_eq!(house.payload("targets")["delegations"]["roles"][0]["name"], "targets/bare");
+}
+
+#[test]
 fn delegations_are_created_merged_and_changed() {
     let owner = Owner::new();
     let (one, two) = (Key::new(), Key::of(Algorithm::EcdsaP384));

@@ -263,6 +263,19 @@ fn a_missing_timestamp_is_bridged_by_the_cache_with_a_visible_note_only() {
     );
 }
 
+/// Attack catalogue A3-37: interference is not absence, also when the service is cut off right after it.
+#[test]
+fn a_bad_timestamp_stays_bad_when_the_newest_root_cannot_be_had() {
+    let repository = Repository::new();
+    let stranger = Key::new();
+    let bad = seal(&repository.payload("timestamp"), &[stranger]);
+    for absent in [Answer::Missing, Answer::Away(Absence::Unreachable("cut".into()))] {
+        let service = repository.service().serve("timestamp", bad.clone()).lie("root", absent);
+        let refused = repository.warm_client().refuses(&service);
+        assert!(refused.is_suspicious(), "{refused}");
+    }
+}
+
 /// Notary protocol, client API: near-expiry warnings for all or none.
 #[test]
 fn what_expires_within_six_months_is_noted() {
