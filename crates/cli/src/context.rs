@@ -57,7 +57,8 @@ pub(crate) struct GlobalOptions {
 impl GlobalOptions {
     /// Returns the audit log's file; like docker's variables, an empty one counts as unset.
     fn audit_log(&self) -> Option<PathBuf> {
-        let variable = || std::env::var_os("COUNTERSIGN_AUDIT_LOG").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable =
+            || std::env::var_os("COUNTERSIGN_AUDIT_LOG").filter(|value| !value.is_empty()).map(PathBuf::from);
         self.audit_log.clone().or_else(variable)
     }
 }
@@ -102,8 +103,10 @@ impl Context {
             None if options.pin.is_empty() => Pins::None,
             None => Pins::Ids(options.pin.clone()),
         };
+        let directory = TrustDirectory::create(&trust_dir)?;
+        warn_about(&directory);
         Ok(Self {
-            directory: TrustDirectory::create(&trust_dir)?,
+            directory,
             docker_config,
             connection,
             passphrases: Box::new(Remembered::new(Sequence(environment, TerminalPassphrases))),
@@ -136,6 +139,17 @@ impl Context {
         let service = self.connection.open(reference.registry(), reference.gun(), access).await?;
         let client = CollectionClient::new(&self.directory, service, pinning, &self.passphrases, self.now)?;
         Ok(client.lost_root(self.lost_root))
+    }
+}
+
+/// Points out what others could read or change in the trust directory; keeping it is the owner's business.
+fn warn_about(directory: &TrustDirectory) {
+    let warn = |text: &dyn std::fmt::Display| {
+        crate::output::message(format_args!("WARNING: {}", crate::output::harmless(&text.to_string())));
+    };
+    match directory.warnings() {
+        Ok(warnings) => warnings.iter().for_each(|warning| warn(warning)),
+        Err(error) => warn(&error),
     }
 }
 

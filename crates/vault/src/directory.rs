@@ -1,5 +1,6 @@
 //! The trust directory as a whole: opening, locking, and what is worth a warning.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +60,22 @@ pub enum Warning {
         /// What it is.
         kind: crate::FileKind,
     },
+}
+
+impl fmt::Display for Warning {
+    /// Says what is wrong and what mends it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OpenToOthers { path, mode } => {
+                let wanted = mode & !ANYONE_ELSE;
+                write!(f, "{0} is open to others (mode {mode:o}): chmod {wanted:o} {0}", path.display())
+            }
+            Self::OwnedByAnother { path, owner } => {
+                write!(f, "{} belongs to the user with the id {owner}, who can change it at will", path.display())
+            }
+            Self::LeftOut { path, kind } => write!(f, "{} is left out: it is {kind}", path.display()),
+        }
+    }
 }
 
 impl TrustDirectory {

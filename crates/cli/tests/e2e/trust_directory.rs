@@ -138,6 +138,25 @@ fn trust_directories_are_for_their_owner_whatever_the_umask() {
 }
 
 #[test]
+fn what_others_can_read_or_change_is_pointed_out() {
+    let shop = Shop::open();
+    let owner = shop.client();
+    shop.signed_by(&owner, "v1", "one");
+    let quiet = owner.run(&["verify", &shop.name("v1")]).succeeded();
+    assert!(!quiet.stderr.contains("WARNING"), "{quiet}");
+    let key = files_below(&owner.trust_dir().join("private")).remove(0).0;
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(owner.trust_dir(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    for command in [&["verify", &shop.name("v1")][..], &["sign", &shop.name("v1")], &["key", "list"]] {
+        let told = owner.run(command).succeeded();
+        for (path, mode) in [(&key, "mode 644): chmod 600"), (&owner.trust_dir(), "mode 777): chmod 700")] {
+            let wanted = format!("WARNING: {0} is open to others ({mode} {0}", path.display());
+            assert!(told.stderr.lines().any(|line| line == wanted), "{wanted}: {told}");
+        }
+    }
+}
+
+#[test]
 fn hostile_names_are_refused_before_anything_is_touched() {
     let shop = Shop::open();
     let client = shop.client();
