@@ -137,13 +137,12 @@ async fn store(app: &App, gun: &Gun, base: Base, files: &[NewMetadata]) -> Resul
     fail_point!("publication-stored");
     // Also after an error: the commit may have come through.
     app.caches.published(gun);
-    match result {
-        Ok(()) => Ok(Stored::Yes),
-        Err(PublishError::Superseded) => Ok(Stored::No),
-        Err(conflict @ PublishError::VersionConflict { .. }) => {
-            Err(Failure::new(Code::Version).detail(json!({})).cause(conflict))
-        }
-        Err(PublishError::Store(error)) => Err(Failure::new(Code::Updating).cause(error)),
+    let Err(error) = result else { return Ok(Stored::Yes) };
+    match &error {
+        PublishError::Superseded => Ok(Stored::No),
+        PublishError::VersionConflict { .. } => Err(Failure::new(Code::Version).detail(json!({})).cause(error)),
+        PublishError::TooFarAhead { role, .. } => Err(refused(Refusal::of(role, &error))),
+        PublishError::Store(_) => Err(Failure::new(Code::Updating).cause(error)),
     }
 }
 

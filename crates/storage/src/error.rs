@@ -1,5 +1,6 @@
 //! What can go wrong in a store, and whose mistake it is.
 
+use countersign_tuf::accept::MAX_VERSION_STEP;
 use countersign_tuf::{RoleName, Version};
 
 /// A failure of the store itself (environment): the caller did nothing wrong and may try again later.
@@ -52,6 +53,17 @@ pub enum PublishError {
         offered: Version,
         /// The highest version stored.
         stored: Version,
+    },
+    /// A version is more than [`MAX_VERSION_STEP`] ahead of the highest stored one: whoever stole a key could use up all
+    /// numbers at once, which would end the collection (publisher).
+    #[error("version {offered} of {role} is more than {MAX_VERSION_STEP} ahead of the present version {stored}")]
+    TooFarAhead {
+        /// The role in question.
+        role: RoleName,
+        /// The version offered.
+        offered: Version,
+        /// The highest version stored; 0 when there is none.
+        stored: u64,
     },
     /// The collection is no longer in the state the publication was built upon (another publisher was faster).
     #[error("the collection changed since the publication was prepared")]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use bytes::Bytes;
 use countersign_crypto::digest::{Sha256Digest, sha256};
+use countersign_tuf::accept::MAX_VERSION_STEP;
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
@@ -60,6 +61,19 @@ impl NewMetadata {
         &self.bytes
     }
 
+    /// Compares the version with the highest stored one of the role, as every store does before it publishes.
+    pub(crate) fn check_version(&self, base: Base, highest: Option<Version>) -> Result<(), PublishError> {
+        let (role, offered) = (&self.role, self.version);
+        if let Some(stored) = highest.filter(|stored| *stored >= offered) {
+            return Err(PublishError::VersionConflict { role: role.clone(), offered, stored });
+        }
+        let stored = highest.map_or(0, Version::get);
+        if base != Base::Anything && offered.get() - stored > MAX_VERSION_STEP {
+            return Err(PublishError::TooFarAhead { role: role.clone(), offered, stored });
+        }
+        Ok(())
+    }
+
     /// Returns the digest of the bytes.
     #[must_use]
     pub fn sha256(&self) -> Sha256Digest {
@@ -101,7 +115,7 @@ impl State {
 /// and however long they were paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
-    /// Whatever is there (for imports of foreign databases).
+    /// Whatever is there, and however far versions are apart (for imports of foreign databases).
     Anything,
     /// The collection has no current timestamp.
     Nothing,
@@ -123,7 +137,8 @@ pub enum Deletion {
 /// What every implementation promises (Notary protocol, server database; the suite in `contract` checks it):
 /// - A publication is stored whole or not at all, and is durable when `publish` returns.
 /// - Readers see the collection before or after a publication, never between.
-/// - For every role, versions only grow until the collection is deleted; gaps are fine.
+/// - For every role, versions only grow until the collection is deleted; gaps are fine up to
+///   [`MAX_VERSION_STEP`](countersign_tuf::accept::MAX_VERSION_STEP).
 /// - The *current* files are those of the last publication that contained the role.
 /// - Names are compared byte by byte; one collection's deletion does not touch another's files.
 #[async_trait]
@@ -168,7 +183,8 @@ pub trait MetadataStore: Send + Sync {
     ///
     /// # Errors
     /// Nothing is stored when the collection's state is not `base` (`Superseded`), or when a version is not greater than
-    /// every stored version of its role (`VersionConflict`), or when the database fails.
+    /// every stored version of its role (`VersionConflict`) or is too far ahead of them (`TooFarAhead`; not with
+    /// [`Base::Anything`]), or when the database fails.
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError>;
 
     /// Removes every version of every role of exactly this collection; service keys stay.

@@ -94,7 +94,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Sorts a fault of a role's file under the kind that the protocol has for the role.
-    fn of(role: &RoleName, error: &impl ToString) -> Self {
+    #[must_use]
+    pub fn of(role: &RoleName, error: &impl ToString) -> Self {
         let text = error.to_string();
         match role {
             RoleName::Root | RoleName::Timestamp => Self::BadRoot(text),

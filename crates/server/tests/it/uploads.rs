@@ -264,6 +264,30 @@ async fn the_highest_versions_lock_nobody_out_and_are_no_error_of_the_server() {
 }
 
 #[tokio::test]
+async fn a_stolen_key_cannot_use_up_the_versions() {
+    let (service, owner) = published().await;
+    service.upload(GUN, &[("targets/a", owner.delegation("targets/a", 1, &["a"]))]).await.ok();
+    let step = countersign_tuf::accept::MAX_VERSION_STEP;
+    for stored in [1, 1 + step] {
+        for (role, kind) in [("targets", "ErrBadTargets"), ("targets/a", "ErrBadTargets")] {
+            let file = |version: u64| match role {
+                "targets" => owner.targets(version, &["v"]),
+                role => owner.delegation(role, version, &["v"]),
+            };
+            let before = timestamp(&service).await;
+            for version in [stored + step + 1, 1 << 53] {
+                let answer = service.upload(GUN, &[(role, file(version))]).await;
+                assert_eq!(refusal(&answer), kind, "{role} {version}");
+                assert!(message(&answer).contains("ahead of the present version"), "{}", answer.text());
+            }
+            assert_eq!(timestamp(&service).await, before, "nothing is stored");
+            service.upload(GUN, &[(role, file(stored + step))]).await.ok();
+        }
+    }
+    service.upload(GUN, &[("targets", owner.targets(2 * step + 2, &["next"]))]).await.ok();
+}
+
+#[tokio::test]
 async fn bad_roots_are_refused() {
     let (service, owner) = published().await;
     let before = timestamp(&service).await;

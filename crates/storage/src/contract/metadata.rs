@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use countersign_crypto::digest::sha256;
+use countersign_tuf::accept::MAX_VERSION_STEP;
 use countersign_tuf::{Gun, RoleName, Version};
 
 use super::{Subject, at, file, gun, role, whole};
@@ -234,6 +235,35 @@ pub async fn versions_begin_anew_after_a_deletion(subject: &Subject) {
     store.delete(&gun, at(1)).await.unwrap();
     store.publish(&gun, Base::Nothing, &whole(1, "b"), at(2)).await.unwrap();
     assert_eq!(current_version(store, &gun, "root").await, Some(1));
+}
+
+/// Whoever stole a key cannot use up the numbers of a role at once; one step less is fine, and the next is counted from there.
+pub async fn a_version_too_far_ahead_is_refused(subject: &Subject) {
+    let store = &*subject.first.metadata;
+    let gun = gun("example.com/leap");
+    let base = async || store.state(&gun, &BTreeSet::new()).await.unwrap().base();
+    store.publish(&gun, Base::Nothing, &whole(1, "a"), at(0)).await.unwrap();
+    store.publish(&gun, base().await, &[file("targets/a", MAX_VERSION_STEP, "a")], at(0)).await.unwrap();
+    for (name, stored) in [("targets", 1), ("targets/a", MAX_VERSION_STEP), ("targets/b", 0)] {
+        for too_far in [stored + MAX_VERSION_STEP + 1, Version::MAX] {
+            let refused = store.publish(&gun, base().await, &[file(name, too_far, "b")], at(0)).await;
+            let Err(PublishError::TooFarAhead { offered, stored: found, .. }) = refused else {
+                unreachable!("{refused:?}")
+            };
+            assert_eq!((offered.get(), found), (too_far, stored), "{name}");
+        }
+        store.publish(&gun, base().await, &[file(name, stored + MAX_VERSION_STEP, "c")], at(0)).await.unwrap();
+        store.publish(&gun, base().await, &[file(name, stored + MAX_VERSION_STEP + 1, "d")], at(0)).await.unwrap();
+        assert_eq!(current_version(store, &gun, name).await, Some(stored + MAX_VERSION_STEP + 1));
+    }
+}
+
+/// What a foreign database held is taken as it is.
+pub async fn imports_may_leap(subject: &Subject) {
+    let store = &*subject.first.metadata;
+    let gun = gun("example.com/import");
+    publish(store, &gun, &whole(MAX_VERSION_STEP + 2, "a")).await.unwrap();
+    assert_eq!(current_version(store, &gun, "root").await, Some(MAX_VERSION_STEP + 2));
 }
 
 /// The whole range of versions fits.

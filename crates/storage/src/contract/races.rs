@@ -31,7 +31,9 @@ async fn compete(subject: &Subject, gun: &Gun, base: Base, version: u64, count: 
         match result {
             Ok(()) => stored += 1,
             Err(PublishError::Superseded | PublishError::VersionConflict { .. }) => {}
-            Err(PublishError::Store(error)) => unreachable!("a race is not a failure of the store: {error:?}"),
+            Err(error @ (PublishError::Store(_) | PublishError::TooFarAhead { .. })) => {
+                unreachable!("a race is not a failure of the store: {error:?}")
+            }
         }
     }
     (stored, state(&*subject.first.metadata, gun).await)

@@ -101,7 +101,7 @@ impl MetadataStore for SqliteStore {
         fail_point!("publish-begun");
         check_base(&mut tx, gun, base).await?;
         for file in files {
-            check_version(&mut tx, gun, file).await?;
+            check_version(&mut tx, gun, base, file).await?;
             store_file(&mut tx, gun, file, now).await?;
             fail_point!("publish-file-written");
         }
@@ -209,19 +209,19 @@ async fn check_base(connection: &mut SqliteConnection, gun: &Gun, base: Base) ->
     if current_timestamp(connection, gun).await? == expected { Ok(()) } else { Err(PublishError::Superseded) }
 }
 
-async fn check_version(connection: &mut SqliteConnection, gun: &Gun, file: &NewMetadata) -> Result<(), PublishError> {
+async fn check_version(
+    connection: &mut SqliteConnection,
+    gun: &Gun,
+    base: Base,
+    file: &NewMetadata,
+) -> Result<(), PublishError> {
     let (highest,): (Option<i64>,) = sqlx::query_as("SELECT max(version) FROM tuf_files WHERE gun = ? AND role = ?")
         .bind(gun.as_str())
         .bind(file.role().as_str())
         .fetch_one(connection)
         .await
         .map_err(StoreError::database("looked the highest version up"))?;
-    match highest.map(read_version).transpose()? {
-        Some(stored) if stored >= file.version() => {
-            Err(PublishError::VersionConflict { role: file.role().clone(), offered: file.version(), stored })
-        }
-        _ => Ok(()),
-    }
+    file.check_version(base, highest.map(read_version).transpose()?)
 }
 
 async fn store_file(
