@@ -326,6 +326,47 @@ mod tests {
         assert_eq!(Change::read(&change.write().into()).unwrap(), change);
     }
 
+    fn staged(action: &str, role: &str, kind: &str, path: &str, data: &str) -> String {
+        let data = STANDARD.encode(data);
+        format!(r#"{{"action":"{action}","role":"{role}","type":"{kind}","path":"{path}","data":"{data}"}}"#)
+    }
+
+    #[test]
+    fn every_kind_of_change_survives() {
+        let digest = STANDARD.encode([7; 32]);
+        let meta = format!(r#"{{"hashes":{{"sha256":"{digest}"}},"length":6}}"#);
+        let key = PublicKey::new(countersign_crypto::KeyType::Ed25519, vec![1; 32]);
+        let (json, id) = (key.to_json(), key.id());
+        assert!(matches!(round_trip(&staged("create", "targets", "target", "v1", &meta)), Change::AddTarget { .. }));
+        // Keys and paths in one document, as old clients wrote it.
+        let both = format!(r#"{{"threshold":1,"add_keys":[{json}],"add_paths":[""],"new_name":"x"}}"#);
+        let change = round_trip(&staged("create", "targets/a", "delegation", "", &both));
+        let Change::CreateDelegation { edit, .. } = change else { panic!() };
+        assert_eq!((edit.threshold, edit.add_keys, edit.add_paths), (Some(1), vec![key.clone()], vec!["".into()]));
+        let removal = format!(r#"{{"remove_keys":["{id}"],"remove_paths":["a"],"clear_paths":true}}"#);
+        let change = round_trip(&staged("update", "targets/a", "delegation", "", &removal));
+        let Change::UpdateDelegation { edit, .. } = change else { panic!() };
+        assert!(edit.clear_paths && edit.remove_keys == [id]);
+        let purge = format!(r#"{{"remove_keys":["{id}"]}}"#);
+        let change = round_trip(&staged("update", "targets/*", "delegation", "", &purge));
+        assert_eq!(change, Change::PurgeKeys { below: RoleName::Targets, keys: vec![id] });
+        let replace = format!(r#"{{"keys":[{json}],"role":"snapshot"}}"#);
+        let change = round_trip(&staged("create", "root", "role", "snapshot", &replace));
+        assert_eq!(change, Change::ReplaceKeys { role: RoleName::Snapshot, keys: vec![key] });
+        let witness = r#"{"action":"update","role":"targets/a","type":"witness","path":"","data":null}"#;
+        assert!(matches!(round_trip(witness), Change::Witness { .. }));
+        let delete = r#"{"action":"delete","role":"targets/a","type":"delegation","path":"","data":null}"#;
+        assert!(matches!(round_trip(delete), Change::DeleteDelegation { .. }));
+    }
+
+    #[test]
+    fn keys_are_purged_below_targets_only() {
+        for role in ["root/*", "snapshot/*", "*", "/*", "targets/A/*", "targets//*"] {
+            let text = staged("update", role, "delegation", "", "{}");
+            assert!(Change::read(&text.clone().into()).is_err(), "{text}");
+        }
+    }
+
     #[test]
     fn damaged_changes_are_refused() {
         for text in [

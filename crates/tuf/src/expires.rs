@@ -106,7 +106,7 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     let (hours, minutes) = zone.get(1..)?.split_once(':')?;
     let valid = hours.len() == 2 && minutes.len() == 2;
     let (hours, minutes) = (digits(hours)?, digits(minutes)?);
-    (valid && hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+    (valid && hours < 24 && minutes < 60).then(|| sign * (hours * 3600 + minutes * 60))
 }
 
 fn is_leap(year: i64) -> bool {
@@ -188,6 +188,7 @@ mod tests {
             "2026-00-01T00:00:00Z",
             "+026-01-01T00:00:00Z",
             "2026-01-01T00:00:00Zx",
+            "2026-01-01T00:00:00+9000000000000000000:00",
             "２026-01-01T00:00:00Z",
         ] {
             assert_eq!(Expires::parse(text), None, "{text}");

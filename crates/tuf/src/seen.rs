@@ -221,7 +221,13 @@ mod tests {
     fn a_damaged_record_is_refused() {
         let good = String::from_utf8(some().write()).unwrap();
         for text in [
-            "", "null", "[]", "{\"files\":[]}", "{\"files\":{\"Root\":{}}}", "{\"files\":{\"root\":{}}}", "{\"verifiedAt\":-1}",
+            "",
+            "null",
+            "[]",
+            "{\"files\":[]}",
+            "{\"files\":{\"Root\":{}}}",
+            "{\"files\":{\"root\":{}}}",
+            "{\"verifiedAt\":-1}",
             &good.replace("\"version\":7", "\"version\":0"),
             &good.replace("\"sha256\":\"", "\"sha256\":\"0"),
             &good.replace("targets/a", "targets/../a"),

@@ -75,7 +75,9 @@ impl Envelope {
         file.extend_from_slice(b",\"signatures\":[");
         super::write_joined(&mut file, &signatures, |output, signature| {
             output.extend_from_slice(format!("{{\"keyid\":\"{}\",\"method\":", signature.key_id).as_bytes());
-            write_string(output, signature.method.as_str());
+            let mut method = Vec::new();
+            write_string(&mut method, signature.method.as_str());
+            write_wire(output, &method);
             output.extend_from_slice(format!(",\"sig\":\"{}\"}}", STANDARD.encode(&signature.bytes)).as_bytes());
         });
         file.extend_from_slice(b"]}");

@@ -4,6 +4,7 @@ use crate::json::{Cursor, Shape};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign_crypto::digest::{HashPair, Sha256Digest, Sha512Digest};
+use std::borrow::Cow;
 
 /// Length and hashes of a file or image manifest, with optional custom data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl FileMeta {
         let mut members: Vec<Bytes> = self.other_hashes.clone();
         members.extend(self.sha256.map(|hash| format!("\"sha256\":\"{}\"", STANDARD.encode(hash.as_bytes())).into()));
         members.extend(self.sha512.map(|hash| format!("\"sha512\":\"{}\"", STANDARD.encode(hash.as_bytes())).into()));
-        members.sort();
+        members.sort_by(|a, b| member_name(a).cmp(&member_name(b)));
         super::write_joined(output, members, |output, member| output.extend_from_slice(&member));
         output.extend_from_slice(format!("}},\"length\":{}}}", self.length).as_bytes());
     }
@@ -142,6 +143,11 @@ pub enum Mismatch {
     },
 }
 
+/// Reads the name of a member: names sort by what they mean, not by how they are quoted.
+fn member_name(member: &[u8]) -> Option<Cow<'_, str>> {
+    Cursor::at(member, 0).string("hashes").ok()
+}
+
 /// Computes both hashes in one pass over the bytes.
 fn hash_both(file: &[u8]) -> (Sha256Digest, Sha512Digest) {
     let mut pair = HashPair::new();
@@ -156,5 +162,78 @@ fn decode<const N: usize>(cursor: &mut Cursor<'_>, expected: &'static str) -> Re
     match STANDARD.decode_slice(text.as_bytes(), &mut bytes) {
         Ok(length) if length == N => Ok(bytes),
         _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Canonical;
+
+    fn read(text: &str) -> Result<FileMeta, Shape> {
+        let canonical = Canonical::read(&Bytes::copy_from_slice(text.as_bytes())).unwrap();
+        FileMeta::read(&mut canonical.cursor())
+    }
+
+    fn wrong(algorithm: &'static str, outcome: &Result<(), Mismatch>) -> bool {
+        matches!(outcome, Err(Mismatch::Hash { algorithm: found, .. }) if *found == algorithm)
+    }
+
+    #[test]
+    fn every_known_hash_counts_with_one_or_two_algorithms() {
+        let file = b"content";
+        let both = FileMeta::of(file);
+        let short = FileMeta { sha512: None, ..both.clone() };
+        let long = FileMeta { sha256: None, ..both.clone() };
+        for meta in [&both, &short, &long] {
+            assert_eq!(meta.check(file), Ok(()));
+            assert!(matches!(meta.check(b"content+"), Err(Mismatch::Length { expected: 7, found: 8 })));
+            assert!(meta.check(b"Content").is_err());
+        }
+        let other = FileMeta::of(b"CONTENT");
+        assert!(wrong("sha256", &FileMeta { sha256: other.sha256, ..both.clone() }.check(file)));
+        assert!(wrong("sha512", &FileMeta { sha512: other.sha512, ..both.clone() }.check(file)));
+        assert!(wrong("sha256", &FileMeta { sha256: other.sha256, ..short }.check(file)));
+        assert!(wrong("sha512", &FileMeta { sha512: other.sha512, ..long }.check(file)));
+        assert!(FileMeta { length: 8, ..both }.check(file).is_err());
+    }
+
+    #[test]
+    fn without_a_known_algorithm_there_is_no_description() {
+        for text in
+            [r#"{"hashes":{},"length":1}"#, r#"{"hashes":{"md5":"AAAA"},"length":1}"#, r#"{"length":1}"#, "[]", "null"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hashes_have_the_length_of_their_algorithm() {
+        for (algorithm, length) in [("sha256", 32), ("sha512", 64)] {
+            for (bytes, right) in [(length, true), (length - 1, false), (length + 1, false), (0, false), (4, false)] {
+                let text =
+                    format!(r#"{{"hashes":{{"{algorithm}":"{}"}},"length":1}}"#, STANDARD.encode(vec![7; bytes]));
+                assert_eq!(read(&text).is_ok(), right, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_signed_is_written_again() {
+        let digest = STANDARD.encode([7; 32]);
+        let text = format!(
+            r#"{{"custom":{{"a":[1,null]}},"hashes":{{"blake3":"x","sha256":"{digest}","zzz":[1]}},"length":5}}"#
+        );
+        let mut written = Vec::new();
+        read(&text).unwrap().write(&mut written);
+        assert_eq!(String::from_utf8(written).unwrap(), text);
+    }
+
+    #[test]
+    fn descriptions_differ_in_their_custom_data_too() {
+        let one = FileMeta::of(b"x");
+        assert_eq!(one, FileMeta::of(b"x"));
+        assert_ne!(one, FileMeta { custom: Some("1".into()), ..one.clone() });
+        assert_ne!(one, FileMeta { sha512: None, ..one.clone() });
     }
 }

@@ -169,3 +169,82 @@ impl Default for RoleKeys {
         Self { key_ids: Vec::new(), threshold: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Canonical;
+
+    fn key(byte: u8) -> PublicKey {
+        PublicKey::new(KeyType::Ed25519, vec![byte; 32])
+    }
+
+    fn role(text: &str) -> Result<RoleKeys, Shape> {
+        let canonical = Canonical::read(&text.to_owned().into()).unwrap();
+        let mut role = RoleKeys::default();
+        canonical.cursor().object("role", |name, value| {
+            if !role.member(name, value)? {
+                value.skip();
+            }
+            Ok::<_, Shape>(())
+        })?;
+        Ok(role)
+    }
+
+    #[test]
+    fn roles_read_what_they_write() {
+        let ids = vec![key(1).id(), key(2).id()];
+        let mut text = b"{".to_vec();
+        RoleKeys::any_of(ids.clone()).write_ids(&mut text);
+        text.extend_from_slice(b",\"threshold\":1,\"unknown\":{}}");
+        assert_eq!(role(std::str::from_utf8(&text).unwrap()), Ok(RoleKeys::any_of(ids)));
+        assert_eq!(role(r#"{"keyids":null}"#), Ok(RoleKeys::default()));
+    }
+
+    #[test]
+    fn malformed_roles_are_refused() {
+        for text in [
+            r#"{"keyids":{}}"#,
+            r#"{"keyids":["x"]}"#,
+            r#"{"keyids":[null]}"#,
+            r#"{"threshold":-1}"#,
+            r#"{"threshold":null}"#,
+            r#"{"threshold":"1"}"#,
+            "[]",
+        ] {
+            assert!(role(text).is_err(), "{text}");
+        }
+        let many = format!(r#"{{"keyids":[{}]}}"#, vec![format!("\"{}\"", key(1).id()); MAX_KEYS + 1].join(","));
+        assert!(role(&many).is_err());
+    }
+
+    #[test]
+    fn a_map_of_keys_reads_what_it_writes_and_forgets_private_halves() {
+        let mut map = KeyMap::default();
+        map.insert(key(1));
+        map.insert(key(2));
+        map.insert(PublicKey::new(KeyType::from("unheard-of"), b"anything".to_vec()));
+        let mut text = Vec::new();
+        map.write(&mut text);
+        let canonical = Canonical::read(&text.clone().into()).unwrap();
+        assert_eq!(canonical.as_bytes(), text, "written in canonical form");
+        assert_eq!(KeyMap::read(&mut canonical.cursor()), Ok(map.clone()));
+        let leaky = String::from_utf8(text.clone()).unwrap().replacen("\"private\":null", "\"private\":\"AAAA\"", 1);
+        let canonical = Canonical::read(&leaky.into()).unwrap();
+        let read = KeyMap::read(&mut canonical.cursor()).unwrap();
+        assert!(read.carries_private() && !map.carries_private());
+        let mut again = Vec::new();
+        read.write(&mut again);
+        assert_eq!(again, text);
+    }
+
+    #[test]
+    fn a_key_stays_under_the_id_it_is_filed_under() {
+        let id = key(9).id();
+        let text = format!("{{\"{id}\":{}}}", key(1).to_json());
+        let canonical = Canonical::read(&text.into()).unwrap();
+        let map = KeyMap::read(&mut canonical.cursor()).unwrap();
+        assert_eq!(map.get(&id), Some(&key(1)));
+        assert_eq!(map.get(&key(1).id()), None);
+    }
+}

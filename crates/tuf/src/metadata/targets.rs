@@ -242,3 +242,82 @@ impl Payload for Targets {
         &self.expires
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_crypto::digest::sha256;
+    use proptest::prelude::*;
+
+    fn meta(number: u64) -> FileMeta {
+        FileMeta::of_manifest(sha256(&number.to_be_bytes()), number)
+    }
+
+    /// Writes a file with the entries and reads it again.
+    fn reread(entries: &Entries) -> Entries {
+        let mut targets = Targets::empty(Expires::parse("2030-01-01T00:00:00Z").unwrap());
+        targets.entries = entries.clone();
+        let file = Envelope::compose(targets.write(), Vec::new());
+        let read = Envelope::read(file.file().clone()).unwrap();
+        assert_eq!(read.signed(), file.signed(), "what is composed is what is read");
+        Targets::read(&RoleName::Targets, &read).unwrap().entries
+    }
+
+    fn agrees(entries: &Entries, model: &BTreeMap<String, u64>) -> Result<(), TestCaseError> {
+        prop_assert_eq!(entries.len(), model.len());
+        prop_assert_eq!(entries.is_empty(), model.is_empty());
+        let all: Vec<(String, FileMeta)> = entries.iter().map(|(name, meta)| (name.into_owned(), meta)).collect();
+        let expected: Vec<(String, FileMeta)> =
+            model.iter().map(|(name, number)| (name.clone(), meta(*number))).collect();
+        prop_assert_eq!(all, expected);
+        for (name, number) in model {
+            prop_assert_eq!(entries.get(name), Some(meta(*number)));
+        }
+        Ok(())
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[ab]{0,2}",
+            "[\"\\\\<>&!\\[a]{0,3}",
+            "[\u{7f}-\u{ff}\u{2028}\u{ff61}😀]{0,2}",
+            "[^\\x00-\\x1f]{0,4}"
+        ]
+    }
+
+    proptest! {
+        /// Names with quotes and backslashes sort otherwise escaped than decoded; edits are spliced into stored text.
+        #[test]
+        fn entries_behave_as_a_map(
+            rounds in prop::collection::vec(prop::collection::vec((name(), prop::option::of(0_u64..50)), 0..12), 1..4)
+        ) {
+            let (mut entries, mut model) = (Entries::default(), BTreeMap::new());
+            for round in rounds {
+                for (name, change) in round {
+                    match change {
+                        Some(number) => {
+                            let changed = model.insert(name.clone(), number) != Some(number);
+                            prop_assert_eq!(entries.insert(&name, meta(number)), changed);
+                        }
+                        None => prop_assert_eq!(entries.remove(&name), model.remove(&name).is_some()),
+                    }
+                    prop_assert_eq!(entries.get(&name), model.get(&name).map(|number| meta(*number)));
+                }
+                agrees(&entries, &model)?;
+                entries = reread(&entries);
+                agrees(&entries, &model)?;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let mut entries = Entries::default();
+        assert!(entries.is_empty() && entries.get("").is_none() && !entries.remove("a"));
+        assert!(entries.insert("a", meta(1)) && !entries.insert("a", meta(1)));
+        let read = reread(&entries);
+        for name in ["", "A", "a ", "aa", "\"a\"", "b", "\\"] {
+            assert_eq!(read.get(name), None, "{name:?}");
+        }
+    }
+}
