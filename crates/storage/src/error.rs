@@ -21,6 +21,12 @@ pub enum StoreError {
     /// The database file could not be created or protected.
     #[error("the database file could not be prepared")]
     File(#[source] std::io::Error),
+    /// The last write failed, and none has succeeded since: the disk may be full or broken.
+    #[error("the last write failed {} seconds ago, and none has succeeded since", ago.as_secs())]
+    LastWriteFailed {
+        /// How long ago it failed.
+        ago: std::time::Duration,
+    },
     /// A stored row cannot be what this service wrote: somebody else changed the database.
     #[error("a stored row is damaged: {what} is {value:?}")]
     Damaged {

@@ -210,7 +210,7 @@ pub trait MetadataStore: Send + Sync {
         limit: PageSize,
     ) -> Result<Vec<Gun>, StoreError>;
 
-    /// Checks that the database answers and has its tables.
+    /// Checks that the database answers, has its tables and can be written to.
     ///
     /// # Errors
     /// Fails when it does not.

@@ -5,12 +5,16 @@
 //! publications by [`Base`](crate::Base).
 
 mod change;
+mod condition;
+#[cfg(test)]
+mod full;
 mod keys;
 mod metadata;
 
 use std::future::ready;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_crypto::digest::Sha256Digest;
@@ -20,6 +24,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, SqlitePool, Transaction};
 
+use self::condition::Condition;
 use crate::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
@@ -38,6 +43,7 @@ const FILE_MODE: u32 = 0o600;
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    condition: Arc<Condition>,
 }
 
 impl SqliteStore {
@@ -70,7 +76,7 @@ impl SqliteStore {
             .connect_with(options.read_only(true))
             .await
             .map_err(StoreError::database("opened the file for reading"))?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, condition: Arc::default() })
     }
 
     /// Closes all connections after their current work and folds the write-ahead log into the file.
@@ -82,6 +88,13 @@ impl SqliteStore {
     /// Begins a transaction that holds the write lock from the start, so that what it reads stays true until it commits.
     async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::database("began to write"))
+    }
+
+    /// Makes a transaction durable.
+    async fn commit(&self, tx: Transaction<'static, Sqlite>, doing: &'static str) -> Result<(), StoreError> {
+        tx.commit().await.map_err(StoreError::database(doing))?;
+        self.condition.stored();
+        Ok(())
     }
 
     /// Begins a transaction in which all reads see one state.

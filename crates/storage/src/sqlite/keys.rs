@@ -65,19 +65,11 @@ impl KeyStore for SqliteStore {
         limits: PendingLimits,
         now: Timestamp,
     ) -> Result<ServiceKey, PendingKeyError> {
-        let mut tx = self.begin_write().await?;
-        if let Some(found) = pending(&mut tx, &new.gun, new.role, &new.algorithm).await? {
-            return Ok(found);
+        let result = self.insert_pending_once(new, limits, now).await;
+        if let Err(PendingKeyError::Store(_)) = result {
+            self.condition.failed();
         }
-        if !is_published(&mut tx, &new.gun).await? {
-            make_room(&mut tx, limits, now).await?;
-        }
-        insert(&mut tx, &new, now).await?;
-        fail_point!("key-before-commit");
-        tx.commit().await.map_err(StoreError::database("committed a key"))?;
-        fail_point!("key-committed");
-        let created_at = read_time(micros(now))?;
-        Ok(ServiceKey { key: new, created_at, last_used: None })
+        result
     }
 
     async fn any_key(&self) -> Result<Option<ServiceKey>, StoreError> {
@@ -92,6 +84,33 @@ impl KeyStore for SqliteStore {
     }
 
     async fn mark_used(&self, gun: &Gun, id: &KeyId, now: Timestamp) -> Result<(), StoreError> {
+        self.mark_used_once(gun, id, now).await.inspect_err(|_| self.condition.failed())
+    }
+}
+
+impl SqliteStore {
+    async fn insert_pending_once(
+        &self,
+        new: NewServiceKey,
+        limits: PendingLimits,
+        now: Timestamp,
+    ) -> Result<ServiceKey, PendingKeyError> {
+        let mut tx = self.begin_write().await?;
+        if let Some(found) = pending(&mut tx, &new.gun, new.role, &new.algorithm).await? {
+            return Ok(found);
+        }
+        if !is_published(&mut tx, &new.gun).await? {
+            make_room(&mut tx, limits, now).await?;
+        }
+        insert(&mut tx, &new, now).await?;
+        fail_point!("key-before-commit");
+        self.commit(tx, "committed a key").await?;
+        fail_point!("key-committed");
+        let created_at = read_time(micros(now))?;
+        Ok(ServiceKey { key: new, created_at, last_used: None })
+    }
+
+    async fn mark_used_once(&self, gun: &Gun, id: &KeyId, now: Timestamp) -> Result<(), StoreError> {
         sqlx::query("UPDATE service_keys SET last_used = ? WHERE key_id = ? AND gun = ?")
             .bind(micros(now))
             .bind(id.to_string())

@@ -97,46 +97,15 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
-        let mut tx = self.begin_write().await?;
-        fail_point!("publish-begun");
-        check_base(&mut tx, gun, base).await?;
-        for file in files {
-            check_version(&mut tx, gun, base, file).await?;
-            store_file(&mut tx, gun, file, now).await?;
-            fail_point!("publish-file-written");
+        let result = self.publish_once(gun, base, files, now).await;
+        if let Err(PublishError::Store(_)) = result {
+            self.condition.failed();
         }
-        for file in files.iter().filter(|file| *file.role() == RoleName::Timestamp) {
-            change::record_update(&mut tx, gun, file, now).await?;
-            fail_point!("publish-change-written");
-        }
-        fail_point!("publish-before-commit");
-        tx.commit().await.map_err(StoreError::database("committed a publication"))?;
-        fail_point!("publish-committed");
-        Ok(())
+        result
     }
 
     async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
-        let mut tx = self.begin_write().await?;
-        sqlx::query("DELETE FROM current_files WHERE gun = ?")
-            .bind(gun.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::database("deleted pointers"))?;
-        fail_point!("delete-pointers-gone");
-        let deleted = sqlx::query("DELETE FROM tuf_files WHERE gun = ?")
-            .bind(gun.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::database("deleted files"))?
-            .rows_affected();
-        if deleted == 0 {
-            return Ok(Deletion::NothingThere);
-        }
-        change::record_deletion(&mut tx, gun, now).await?;
-        fail_point!("delete-before-commit");
-        tx.commit().await.map_err(StoreError::database("committed a deletion"))?;
-        fail_point!("delete-committed");
-        Ok(Deletion::Deleted)
+        self.delete_once(gun, now).await.inspect_err(|_| self.condition.failed())
     }
 
     async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
@@ -171,7 +140,58 @@ impl MetadataStore for SqliteStore {
         ] {
             sqlx::query(statement).execute(&self.readers).await.map_err(StoreError::database("checked its tables"))?;
         }
+        self.check_writing().await
+    }
+}
+
+impl SqliteStore {
+    async fn publish_once(
+        &self,
+        gun: &Gun,
+        base: Base,
+        files: &[NewMetadata],
+        now: Timestamp,
+    ) -> Result<(), PublishError> {
+        let mut tx = self.begin_write().await?;
+        fail_point!("publish-begun");
+        check_base(&mut tx, gun, base).await?;
+        for file in files {
+            check_version(&mut tx, gun, base, file).await?;
+            store_file(&mut tx, gun, file, now).await?;
+            fail_point!("publish-file-written");
+        }
+        for file in files.iter().filter(|file| *file.role() == RoleName::Timestamp) {
+            change::record_update(&mut tx, gun, file, now).await?;
+            fail_point!("publish-change-written");
+        }
+        fail_point!("publish-before-commit");
+        self.commit(tx, "committed a publication").await?;
+        fail_point!("publish-committed");
         Ok(())
+    }
+
+    async fn delete_once(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query("DELETE FROM current_files WHERE gun = ?")
+            .bind(gun.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("deleted pointers"))?;
+        fail_point!("delete-pointers-gone");
+        let deleted = sqlx::query("DELETE FROM tuf_files WHERE gun = ?")
+            .bind(gun.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("deleted files"))?
+            .rows_affected();
+        if deleted == 0 {
+            return Ok(Deletion::NothingThere);
+        }
+        change::record_deletion(&mut tx, gun, now).await?;
+        fail_point!("delete-before-commit");
+        self.commit(tx, "committed a deletion").await?;
+        fail_point!("delete-committed");
+        Ok(Deletion::Deleted)
     }
 }
 

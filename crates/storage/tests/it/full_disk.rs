@@ -11,6 +11,7 @@ use countersign_crypto::digest::sha256;
 use countersign_crypto::{KeyId, KeyType};
 use countersign_storage::{
     Base, EncryptedKey, KeyStore, MetadataStore, NewMetadata, NewServiceKey, PendingLimits, ServiceRole, SqliteStore,
+    StoreError,
 };
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::{SignedDuration, Timestamp};
@@ -59,7 +60,9 @@ fn limit_files(bytes: Option<u64>) {
 
 #[tokio::test]
 async fn a_disk_that_was_full_for_a_moment_stops_nothing_afterwards() {
-    let Ok(path) = std::env::var(DATABASE) else { return in_a_child().await };
+    let Ok(path) = std::env::var(DATABASE) else {
+        return in_a_child("a_disk_that_was_full_for_a_moment_stops_nothing_afterwards").await;
+    };
     let store = SqliteStore::open(Path::new(&path)).await.unwrap();
     assert!(publish(&store, "h/a", 1).await);
     let log = fs_err::metadata(format!("{path}-wal")).unwrap().len();
@@ -69,6 +72,7 @@ async fn a_disk_that_was_full_for_a_moment_stops_nothing_afterwards() {
         assert!(!publish(&store, "h/b", 1).await);
         assert!(!make_key(&store, b"one").await);
         assert_eq!((version(&store, "h/a").await, version(&store, "h/b").await), (Some(1), None));
+        assert!(matches!(store.health().await, Err(StoreError::LastWriteFailed { .. })));
         limit_files(None);
     }
     assert!(publish(&store, "h/a", 2).await);
@@ -81,12 +85,27 @@ async fn a_disk_that_was_full_for_a_moment_stops_nothing_afterwards() {
     assert!(matches!(again.state(&gun("h/b"), &BTreeSet::new()).await.unwrap().base(), Base::Timestamp { .. }));
 }
 
-async fn in_a_child() {
+#[tokio::test]
+async fn a_store_that_has_not_written_yet_notices_a_full_disk() {
+    let Ok(path) = std::env::var(DATABASE) else {
+        return in_a_child("a_store_that_has_not_written_yet_notices_a_full_disk").await;
+    };
+    let store = SqliteStore::open(Path::new(&path)).await.unwrap();
+    assert!(publish(&store, "h/a", 1).await);
+    let idle = SqliteStore::open(Path::new(&path)).await.unwrap();
+    limit_files(Some(fs_err::metadata(format!("{path}-wal")).unwrap().len()));
+    assert!(matches!(idle.health().await, Err(StoreError::Database { doing: "tried to write", .. })));
+    limit_files(None);
+    assert!(publish(&idle, "h/a", 2).await);
+    idle.health().await.unwrap();
+}
+
+async fn in_a_child(test: &str) {
     let folder = tempfile::tempdir().unwrap();
     let child = Command::new("sh")
         .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "full_disk::a_disk_that_was_full_for_a_moment_stops_nothing_afterwards", "--nocapture"])
+        .args(["--exact", &format!("full_disk::{test}"), "--nocapture"])
         .env(DATABASE, folder.path().join("trust.db"))
         .output()
         .unwrap();
