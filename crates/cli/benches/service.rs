@@ -54,7 +54,9 @@ async fn get(service: &Running, file: &str) -> Vec<u8> {
 async fn post(service: &Running, parts: &BTreeMap<RoleName, Bytes>) {
     let mut body = Vec::new();
     for (role, part) in parts {
-        body.extend_from_slice(format!("--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{role}\"\r\n\r\n").as_bytes());
+        body.extend_from_slice(
+            format!("--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{role}\"\r\n\r\n").as_bytes(),
+        );
         body.extend_from_slice(part);
         body.extend_from_slice(b"\r\n");
     }

@@ -103,6 +103,7 @@ impl Context {
             None if options.pin.is_empty() => Pins::None,
             None => Pins::Ids(options.pin.clone()),
         };
+        let audit = AuditLog::open(options.audit_log().as_deref())?;
         let directory = TrustDirectory::create(&trust_dir)?;
         warn_about(&directory);
         Ok(Self {
@@ -110,7 +111,7 @@ impl Context {
             docker_config,
             connection,
             passphrases: Box::new(Remembered::new(Sequence(environment, TerminalPassphrases))),
-            audit: AuditLog::open(options.audit_log().as_deref())?,
+            audit,
             now: jiff::Timestamp::now(),
             first_use: if options.no_first_use { FirstUse::Deny } else { FirstUse::Allow },
             pins,

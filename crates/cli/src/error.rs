@@ -81,10 +81,11 @@ impl From<TrustError> for CliError {
             }
             TrustError::Lookup(LookupError::Broken { role, .. }) => Self::new(Kind::Trust, message)
                 .hint(format!("whoever signs for {role} has to sign again; an older signature is not used instead")),
-            TrustError::NoDigest { .. }
-            | TrustError::NotStored(_)
-            | TrustError::StaysReleased { .. }
-            | TrustError::NotReleased { .. } => Self::new(Kind::Trust, message),
+            TrustError::NotStored(_) => Self::new(Kind::Trust, message)
+                .hint("whatever answers for the trust service does not do its work: tell its operator, and check DOCKER_CONTENT_TRUST_SERVER"),
+            TrustError::StaysReleased { role, .. } => Self::new(Kind::Trust, message)
+                .hint(format!("nothing was published; load a key of {role} with countersign key load, or ask its owner to revoke")),
+            TrustError::NoDigest { .. } | TrustError::NotReleased { .. } => Self::new(Kind::Trust, message),
             TrustError::NothingSigned(_) | TrustError::Edit(_) => Self::user(message),
             TrustError::NoDelegationKey { .. } => Self::new(Kind::Local, message)
                 .hint("load a signer's private key with countersign key load, or ask a signer to sign"),
@@ -124,8 +125,8 @@ fn of_update(error: &UpdateError) -> CliError {
             .hint("nobody has signed this image at this trust service; check DOCKER_CONTENT_TRUST_SERVER"),
         UpdateError::Away { absence: Absence::Refused(_), .. } => CliError::new(Kind::Network, message).hint(LOGIN_HINT),
         UpdateError::Away { absence: Absence::Tls(_), .. } => tls(&message),
-        UpdateError::Away { absence: Absence::Hostile(_), .. } => CliError::new(Kind::Trust, message),
-        UpdateError::Away { .. } => CliError::new(Kind::Network, message),
+        UpdateError::Away { absence: Absence::Hostile(_), .. } => CliError::new(Kind::Trust, message).hint(HOSTILE_HINT),
+        UpdateError::Away { .. } => CliError::new(Kind::Network, message).hint(AWAY_HINT),
         UpdateError::LostRoot(_) => CliError::new(Kind::Trust, message).hint(
             "restore the trust directory from a backup; if you accept that trust is established anew: --re-establish-trust",
         ),
@@ -140,6 +141,12 @@ fn of_update(error: &UpdateError) -> CliError {
         _ => CliError::new(Kind::Trust, message),
     }
 }
+
+const AWAY_HINT: &str =
+    "is the trust service running and reachable? its address comes from --server or DOCKER_CONTENT_TRUST_SERVER";
+
+const HOSTILE_HINT: &str =
+    "that is no answer of a trust service: check DOCKER_CONTENT_TRUST_SERVER, and what stands between here and there";
 
 const LOGIN_HINT: &str = "log in to the registry with docker login; the trust service takes the registry's credentials";
 
@@ -157,9 +164,12 @@ impl From<ServiceError> for CliError {
             }
             ServiceError::Unauthorised(_) => Self::new(Kind::Network, message).hint(LOGIN_HINT),
             ServiceError::Tls(_) => tls(&message),
-            ServiceError::Hostile(_) => Self::new(Kind::Trust, message),
+            ServiceError::Hostile(_) => Self::new(Kind::Trust, message).hint(HOSTILE_HINT),
             ServiceError::Local(_) => Self::new(Kind::Local, message),
-            ServiceError::Away(_) | ServiceError::Conflict => Self::new(Kind::Network, message),
+            ServiceError::Away(_) => Self::new(Kind::Network, message).hint(AWAY_HINT).hint(
+                "if something was being signed it may have been stored all the same: doing it again does no harm",
+            ),
+            ServiceError::Conflict => Self::new(Kind::Network, message),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{CliError, Kind};
 use clap::Args;
 use countersign_engine::{Endpoint, Engine, EngineSelection, Environment, Limits, RegistryAuth, TlsFlags};
 use countersign_image::{Descriptor, RegistryHost};
+use countersign_registry::auth::AuthError;
 use countersign_registry::credentials::Credential;
 use countersign_registry::distribution::{RegistryClient, RegistryError, RegistryOptions, RegistrySecurity};
 use countersign_registry::http::TlsOptions;
@@ -98,6 +99,11 @@ impl From<RegistryError> for CliError {
                 | RegistryError::Size { .. }
                 | RegistryError::Disagreement { .. }
         );
-        Self::new(if untrusted { Kind::Trust } else { Kind::Network }, error)
+        let refused = matches!(
+            &error,
+            RegistryError::NotFound(_) | RegistryError::Auth(AuthError::NoCredentials | AuthError::Denied(_))
+        );
+        let said = Self::new(if untrusted { Kind::Trust } else { Kind::Network }, error);
+        if refused { said.hint("check the name; if the image is private: docker login") } else { said }
     }
 }

@@ -7,6 +7,7 @@ use crate::output::{data, harmless, message};
 use clap::Args;
 use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
+use countersign_trust::TrustError;
 use countersign_trust::report::{Owner, REPOSITORY_ADMINISTRATOR, Report, natural};
 use countersign_tuf::update::Purpose;
 use std::fmt::Write;
@@ -58,7 +59,7 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
     let collection = client.update(Purpose::Read).await?;
     notes::show(&collection);
     let tag = reference.tag().filter(|_| reference.digest().is_none()).map(Tag::as_str);
-    Ok(Report::new(image, &collection, tag))
+    Ok(Report::new(image, &collection, tag).map_err(TrustError::from)?)
 }
 
 /// Writes the reports as docker does: four spaces, and everything escaped that Go and terminals mind.

@@ -42,7 +42,7 @@ async fn publish(stage: &Stage) -> Result<(Digest, Digest), CliError> {
         "2. The publisher pushes acme/app:1.0. Keys are made, the tag is signed, the service's answer is read back and verified.",
     )?;
     data(format_args!("   tag 1.0 = {}\n   root key {}", first.digest, root.join(", ")))?;
-    let report = Report::new("acme/app", &signed.collection, None);
+    let report = Report::new("acme/app", &signed.collection, None).map_err(TrustError::from)?;
     data("3. What is signed, as docker trust inspect --pretty shows it:")?;
     data(pretty(&report))?;
     Ok((first.digest, second.digest))
