@@ -6,7 +6,11 @@ use url::Url;
 
 /// The address of a trust service: an https URL, optionally with a path under which the service lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceAddress(Url);
+pub struct ServiceAddress {
+    url: Url,
+    /// Host and port as written.
+    authority: String,
+}
 
 /// Says why a text is not the address of a trust service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +27,10 @@ impl ServiceAddress {
         let url = Url::parse(text).map_err(|_| refuse())?;
         let plain =
             url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-        if url.scheme() == "https" && names_host(text) && plain { Ok(Self(url)) } else { Err(refuse()) }
+        match authority(text).filter(|_| url.scheme() == "https" && plain) {
+            Some(authority) => Ok(Self { url, authority: authority.to_owned() }),
+            None => Err(refuse()),
+        }
     }
 
     /// Returns the service that a registry is taken to have when none is named: https on the same host and port.
@@ -38,19 +45,19 @@ impl ServiceAddress {
     /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.0
+        &self.url
     }
 
-    /// Returns host and port as written, the name of docker's folder for the service's certificates.
+    /// Returns host and port as written, the name of docker's folder for the service's certificates: `h` and `h:443` are
+    /// one service with two folders.
     #[must_use]
-    pub fn authority(&self) -> String {
-        let host = self.0.host_str().unwrap_or_default();
-        self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// Builds the URL of something of a collection; `path` may have slashes.
     pub(crate) fn of_collection(&self, gun: &Gun, path: &str) -> Url {
-        let mut url = self.0.clone();
+        let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push("v2").extend(gun.segments()).extend(["_trust", "tuf"]).extend(path.split('/'));
         }
@@ -58,18 +65,23 @@ impl ServiceAddress {
     }
 }
 
-/// Tells whether a host stands where it belongs. The URL standard reads `https:///x` and `https:x` as the host `x`, and
-/// drops blanks and line breaks: an address with a slip in it must not lead to a stranger.
-fn names_host(text: &str) -> bool {
+/// Finds host and port where they belong. The URL standard reads `https:///x` and `https:x` as the host `x`, and drops
+/// blanks and line breaks: an address with a slip in it must not lead to a stranger.
+fn authority(text: &str) -> Option<&str> {
     let after_scheme = text.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("https://")).and(text.get(8..));
-    let host = after_scheme.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let authority = after_scheme?.split(['/', '?', '#']).next()?;
     let clean = text.chars().all(|c| c.is_ascii_graphic() && c != '\\');
-    clean && !host.is_empty() && !host.starts_with(':')
+    // Folders have this name; dots alone would lead out of theirs.
+    let named = !authority.is_empty()
+        && !authority.starts_with(':')
+        && !authority.contains('@')
+        && !matches!(authority, "." | "..");
+    (clean && named).then_some(authority)
 }
 
 impl fmt::Display for ServiceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
+        f.write_str(self.url.as_str().trim_end_matches('/'))
     }
 }
 
@@ -104,6 +116,7 @@ mod tests {
             "https:\\\\x",
             "https://h\\@evil",
             "https://@",
+            "https://@h",
             "https://:443",
             "https://h\n.evil",
             " https://h",
@@ -115,6 +128,23 @@ mod tests {
             "https://h#x",
             "ftp://h",
         ] {
+            assert!(ServiceAddress::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_authority_is_what_was_written() {
+        for (text, authority) in [
+            ("https://trust.test", "trust.test"),
+            ("https://trust.test/sub/", "trust.test"),
+            ("https://trust.test:443", "trust.test:443"),
+            ("https://trust.test:0443/", "trust.test:0443"),
+            ("HTTPS://Trust.Test:4443", "Trust.Test:4443"),
+            ("https://[::1]:443", "[::1]:443"),
+        ] {
+            assert_eq!(ServiceAddress::parse(text).unwrap().authority(), authority);
+        }
+        for text in ["https://..", "https://.", "https://../x"] {
             assert!(ServiceAddress::parse(text).is_err(), "{text}");
         }
     }

@@ -166,7 +166,10 @@ impl TrustService {
 
     async fn refused(&self, response: Response) -> ServiceError {
         if response.status() == StatusCode::NOT_FOUND {
-            return ServiceError::NoTrustData { service: self.address.authority(), gun: self.gun.to_string() };
+            return ServiceError::NoTrustData {
+                service: self.address.authority().to_owned(),
+                gun: self.gun.to_string(),
+            };
         }
         response.into_status_error().await.into()
     }

@@ -19,4 +19,4 @@ pub use connection::{Connection, ConnectionError};
 pub use error::TrustError;
 pub use publish::{Changes, Published};
 pub use revoke::Revoked;
-pub use signing::{News, ReleasedTag, SignRequest, Signed, is_releasing, releases};
+pub use signing::{News, ReleasedTag, SignRequest, Signed, check_releasing, is_releasing, releases};

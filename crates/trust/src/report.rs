@@ -1,8 +1,8 @@
 //! Who signed what: the data that `inspect` prints, as docker orders it.
 
-use crate::signing::is_releasing;
+use crate::signing::{check_releasing, is_releasing};
 use countersign_crypto::digest::Sha256Digest;
-use countersign_tuf::{Collection, RoleName};
+use countersign_tuf::{Collection, LookupError, RoleName};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,14 +56,17 @@ pub const REPOSITORY_ADMINISTRATOR: &str = "Repo Admin";
 
 impl Report {
     /// Makes the report about a collection, or about one tag of it.
-    #[must_use]
-    pub fn new(name: &str, collection: &Collection, tag: Option<&str>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// A role that releases tags cannot be verified: what the others release may be older.
+    pub fn new(name: &str, collection: &Collection, tag: Option<&str>) -> Result<Self, LookupError> {
+        check_releasing(collection, tag)?;
+        Ok(Self {
             name: name.to_owned(),
             signed_tags: signed_tags(collection, tag),
             signers: signers(collection),
             administrative_keys: administrative_keys(collection),
-        }
+        })
     }
 }
 
@@ -79,7 +82,7 @@ fn signed_tags(collection: &Collection, only: Option<&str>) -> Vec<SignedTag> {
             if is_releasing(&role) {
                 row.0 = true;
             } else {
-                row.1.push(role.as_str().trim_start_matches("targets/").to_owned());
+                row.1.push(signer(&role));
             }
         };
         match only {
@@ -100,14 +103,18 @@ fn signed_tags(collection: &Collection, only: Option<&str>) -> Vec<SignedTag> {
     tags
 }
 
+/// Returns what docker calls the holder of a delegation: its name without the leading `targets/`.
+fn signer(role: &RoleName) -> String {
+    role.as_str().strip_prefix("targets/").unwrap_or(role.as_str()).to_owned()
+}
+
 fn signers(collection: &Collection) -> Vec<Owner> {
     let mut owners = Vec::new();
     for (_, file) in collection.all_targets() {
         for role in file.delegations.iter().filter(|role| !is_releasing(&role.name)) {
             let keys = role.keys.key_ids.iter().filter_map(|id| file.delegations.keys.get(id));
             let keys: BTreeSet<Key> = keys.map(|key| Key { id: key.canonical_id().to_string() }).collect();
-            let name = role.name.as_str().trim_start_matches("targets/").to_owned();
-            owners.push(Owner { name, keys: keys.into_iter().collect() });
+            owners.push(Owner { name: signer(&role.name), keys: keys.into_iter().collect() });
         }
     }
     owners.sort_by(|a, b| b.name.cmp(&a.name));
@@ -174,6 +181,13 @@ mod tests {
         let mut tags = ["v10", "1.10", "a", "v2", "V3", "1.9", "1.9.0"];
         tags.sort_by(|a, b| natural(a, b));
         assert_eq!(tags, ["1.9", "1.9.0", "1.10", "V3", "a", "v2", "v10"]);
+    }
+
+    #[test]
+    fn only_the_first_segment_of_a_role_is_left_out_of_the_signer() {
+        for (role, name) in [("targets/bob", "bob"), ("targets/targets/bob", "targets/bob"), ("targets/a/b", "a/b")] {
+            assert_eq!(signer(&RoleName::parse(role).unwrap()), name);
+        }
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use crate::client::CollectionClient;
 use crate::error::TrustError;
 use crate::publish::Published;
-use crate::signing::{ReleasedTag, is_releasing};
+use crate::signing::{ReleasedTag, check_releasing, is_releasing};
 use countersign_crypto::{KeyId, PublicKey};
 use countersign_tuf::update::UpdateError;
-use countersign_tuf::{Change, Collection, LookupError, RoleName};
+use countersign_tuf::{Change, Collection, RoleName};
 use std::collections::BTreeSet;
 
 /// What became of a revocation.
@@ -84,6 +84,7 @@ fn wanted(collection: &Collection, name: Option<&str>) -> Result<BTreeSet<String
         ReleasedTag::find(collection, name)?;
         return Ok(BTreeSet::from([name.to_owned()]));
     }
+    check_releasing(collection, None)?;
     let released = collection.all_targets().filter(|(role, _)| is_releasing(role));
     let names: BTreeSet<String> = released
         .flat_map(|(_, file)| file.entries.iter().map(|(name, _)| name.into_owned()).collect::<Vec<_>>())
@@ -91,9 +92,5 @@ fn wanted(collection: &Collection, name: Option<&str>) -> Result<BTreeSet<String
     if names.is_empty() {
         return Err(TrustError::NothingSigned(collection.gun().clone()));
     }
-    names.iter().try_for_each(|name| match ReleasedTag::find(collection, name) {
-        Err(error @ TrustError::Lookup(LookupError::Broken { .. })) => Err(error),
-        _ => Ok(()),
-    })?;
     Ok(names)
 }

@@ -47,24 +47,36 @@ impl ReleasedTag {
 
 /// Tells whether what a role says of a tag counts for those who pull: `targets/releases` and `targets`, nobody else.
 ///
-/// Neither a role below `targets/releases` nor one whose name merely begins so releases anything (docker's convention).
+/// Neither a role below `targets/releases` nor one whose name merely begins so releases anything (docker's convention), nor
+/// does it hide what `targets` releases.
 #[must_use]
 pub fn is_releasing(role: &RoleName) -> bool {
     releases().contains(role)
 }
 
-/// Asks the releasing roles in turn. One that may say something of the tag and cannot be verified is an error: what the
-/// next one says is no answer then.
-fn released(collection: &Collection, name: &str) -> Result<(RoleName, FileMeta), TrustError> {
+/// Makes sure that every role that releases a tag, or with none any tag, can be verified. What the next role says is no
+/// answer where one before it may say something else: an older digest of `targets` for example.
+///
+/// # Errors
+/// [`LookupError::Broken`] for the first one that cannot be verified.
+pub fn check_releasing(collection: &Collection, name: Option<&str>) -> Result<(), LookupError> {
     for role in releases() {
-        if !collection.effective_paths(&role).is_some_and(|paths| paths.allow(name)) {
-            continue;
+        let speaks = |name| collection.effective_paths(&role).is_some_and(|paths| paths.allow(name));
+        if let Some(broken) = collection.broken().get(&role).filter(|_| name.is_none_or(speaks)) {
+            let name = name.unwrap_or_else(|| collection.gun().as_str()).to_owned();
+            return Err(LookupError::Broken { name, role, reason: broken.reason.clone() });
         }
-        if let Some(broken) = collection.broken().get(&role) {
-            let (name, reason) = (name.to_owned(), broken.reason.clone());
-            return Err(LookupError::Broken { name, role, reason }.into());
-        }
-        if let Some(meta) = collection.targets(&role).and_then(|file| file.entries.get(name)) {
+    }
+    Ok(())
+}
+
+/// Asks the releasing roles in turn.
+fn released(collection: &Collection, name: &str) -> Result<(RoleName, FileMeta), TrustError> {
+    check_releasing(collection, Some(name))?;
+    for role in releases() {
+        let speaks = collection.effective_paths(&role).is_some_and(|paths| paths.allow(name));
+        let file = collection.targets(&role).filter(|_| speaks);
+        if let Some(meta) = file.and_then(|file| file.entries.get(name)) {
             return Ok((role, meta));
         }
     }

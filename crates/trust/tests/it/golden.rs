@@ -23,7 +23,7 @@ async fn released_tags_are_those_that_docker_shows() {
         let reader = Person::new().at(THEN);
         let client = reader.collection(&server.url(), &ca.pem(), set.gun());
         let collection = client.update(Purpose::Read).await.unwrap();
-        let report = Report::new(set.gun(), &collection, None);
+        let report = Report::new(set.gun(), &collection, None).unwrap();
         let golden = fixtures::json(&format!("{name}/out/inspect.json"));
         assert_eq!(serde_json::to_value(&report).unwrap(), golden[0], "{name}");
         for tag in golden[0]["SignedTags"].as_array().unwrap() {
