@@ -10,7 +10,7 @@ use countersign_crypto::{Algorithm, KeyId, PrivateKey, Signer};
 use countersign_tuf::accept::{Files, Submission, accept};
 use countersign_tuf::editor::{BaseKeys, Editor, initialise};
 use countersign_tuf::json::Canonical;
-use countersign_tuf::metadata::{FileMeta, RoleKeys};
+use countersign_tuf::metadata::{FileMeta, KeyMap, RoleKeys};
 use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update, Which};
 use countersign_tuf::{Change, Collection, Gun, Pinning, RoleName, Seen, SignerSet, SignerUnavailable, TrustedKeys};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -47,7 +47,9 @@ fn fixture(tags: usize) -> Fixture {
     let base = BaseKeys { root: vec![certificate.rebuilt_key().unwrap()], targets, snapshot, timestamp };
     let initial = initialise(base, now, &signers).unwrap();
     let mut editor = Editor::unpublished(&gun(), now, initial.root, Some(initial.targets), None).unwrap();
-    (0..tags).for_each(|n| drop(editor.apply(&tag(&format!("release-{n:06}"))).unwrap()));
+    for n in 0..tags {
+        editor.apply(&tag(&format!("release-{n:06}"))).unwrap();
+    }
     let parts = editor.publication(&signers, &nobody()).unwrap().parts;
     let mut fixture = Fixture { files: Files::new(), signers, now };
     let new = fixture.accept(parts);
@@ -60,7 +62,7 @@ fn gun() -> Gun {
 }
 
 fn nobody() -> TrustedKeys {
-    TrustedKeys::resolve(&RoleName::Root, &RoleKeys::default(), &Default::default())
+    TrustedKeys::resolve(&RoleName::Root, &RoleKeys::default(), &KeyMap::default())
 }
 
 fn tag(name: &str) -> Change {

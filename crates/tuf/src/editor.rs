@@ -216,7 +216,9 @@ impl Editor {
         };
         let new = keys.iter().map(PublicKey::id).collect();
         let old = std::mem::replace(&mut trusted.key_ids, new);
-        keys.iter().for_each(|key| self.root.keys.insert(key.clone()));
+        for key in keys {
+            self.root.keys.insert(key.clone());
+        }
         if *role != RoleName::Root {
             let used: BTreeSet<_> = self.root.roles.values().flat_map(|role| role.key_ids.clone()).collect();
             self.root.keys.retain(|id| used.contains(id) || !old.contains(id));

@@ -344,17 +344,16 @@ impl<'a> Reader<'a> {
 
     fn unicode_escape(&mut self, at: usize) -> Result<(), JsonError> {
         let first = self.hex4(at + 2).ok_or(JsonError::Escape(at))?;
-        let (decoded, length) = match char::from_u32(first) {
-            Some(c) => (c, 6),
-            None => {
-                let second = match self.document.get(at + 6..at + 8) {
-                    Some(b"\\u") if first < 0xDC00 => self.hex4(at + 8).filter(|low| (0xDC00..0xE000).contains(low)),
-                    _ => None,
-                };
-                let low = second.ok_or(JsonError::Escape(at))?;
-                let scalar = 0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00);
-                (char::from_u32(scalar).ok_or(JsonError::Escape(at))?, 12)
-            }
+        let (decoded, length) = if let Some(c) = char::from_u32(first) {
+            (c, 6)
+        } else {
+            let second = match self.document.get(at + 6..at + 8) {
+                Some(b"\\u") if first < 0xDC00 => self.hex4(at + 8).filter(|low| (0xDC00..0xE000).contains(low)),
+                _ => None,
+            };
+            let low = second.ok_or(JsonError::Escape(at))?;
+            let scalar = 0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00);
+            (char::from_u32(scalar).ok_or(JsonError::Escape(at))?, 12)
         };
         self.drop_input(length);
         self.push_char(decoded);

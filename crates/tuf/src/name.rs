@@ -37,8 +37,8 @@ impl Gun {
     /// Checks a text and takes it as a collection name.
     ///
     /// # Errors
-    /// Refuses empty and overlong names, anything but printable ASCII, the characters `* \ % ? # < > | "` and spaces, and
-    /// the segments ``, `.`, `..`, `_trust`.
+    /// Refuses empty and overlong names, anything but printable ASCII, the characters * \ % ? # < > | " and spaces, and
+    /// the empty segment, `.`, `..` and `_trust`.
     pub fn parse(text: &str) -> Result<Self, GunError> {
         if text.is_empty() {
             return Err(GunError::Empty);
@@ -270,7 +270,7 @@ mod tests {
             "[::1]:5000/x",
             "a",
             "UPPER/x",
-            &"a/".repeat(60).trim_end_matches('/'),
+            "a/".repeat(60).trim_end_matches('/'),
         ] {
             assert_eq!(Gun::parse(gun).unwrap().as_str(), gun);
         }

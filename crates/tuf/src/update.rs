@@ -208,8 +208,8 @@ impl<'a> Update<'a> {
                 Ok(())
             }
             State::Snapshot(source) => self.snapshot(answer, source),
-            State::NewestRoot(cause) => self.newest_root(answer, cause),
-            State::RootLink { newest, version } => self.root_link(answer, newest, version),
+            State::NewestRoot(cause) => self.newest_root(answer, *cause),
+            State::RootLink { newest, version } => self.root_link(answer, *newest, version),
             State::Targets(source) => self.targets(answer, source),
             State::Done => {
                 self.state = State::Done;
@@ -292,7 +292,7 @@ impl<'a> Update<'a> {
             Answer::Away(absence) => return Err(UpdateError::Away { role: RoleName::Root, absence }),
             _ => return Err(UpdateError::NoTrustData(self.request.gun.clone())),
         };
-        let candidate = self.read(&RoleName::Root, file)?;
+        let candidate = read(&RoleName::Root, file)?;
         let age = Age::Current(self.request.now);
         let root = root_trust::verify_root(candidate, &self.request.gun, self.pin(), age)?;
         if matches!(self.pin(), Pin::FirstUse) {
@@ -329,7 +329,7 @@ impl<'a> Update<'a> {
 
     fn verify_timestamp(&self, file: Bytes) -> Result<Verified<Timestamp>, UpdateError> {
         let keys = self.keys(&RoleName::Timestamp)?;
-        let verified = self.read::<Timestamp>(&RoleName::Timestamp, file)?.verify(&keys).map_err(|(error, _)| error)?;
+        let verified = read::<Timestamp>(&RoleName::Timestamp, file)?.verify(&keys).map_err(|(error, _)| error)?;
         self.check_floor(&verified, &keys)?;
         verified.unexpired(self.request.now)?;
         Ok(verified)
@@ -372,7 +372,7 @@ impl<'a> Update<'a> {
             return Ok(());
         };
         let keys = self.keys(&RoleName::Snapshot)?;
-        let verified = self.read::<Snapshot>(&RoleName::Snapshot, file).and_then(|read| {
+        let verified = read::<Snapshot>(&RoleName::Snapshot, file).and_then(|read| {
             let verified = read.verify(&keys).map_err(|(error, _)| error)?;
             self.check_floor(&verified, &keys)?;
             verified.unexpired(self.request.now)?;
@@ -411,7 +411,7 @@ impl<'a> Update<'a> {
             RoleName::Targets => self.keys(&role)?,
             _ => self.tree.delegated_keys(&role)?,
         };
-        let read = self.read::<Targets>(&role, file)?;
+        let read = read::<Targets>(&role, file)?;
         let Some(snapshot) = &self.snapshot else { return Err(UpdateError::Incomplete) };
         let stale = self.stale.get(&role);
         match self.tree.take(read, &keys, &self.request, snapshot, stale) {
@@ -445,10 +445,10 @@ impl<'a> Update<'a> {
             (_, Source::Service) => Err(UpdateError::MissingFile { role: role.clone(), sha256: meta.sha256 }),
         }
     }
+}
 
-    fn read<T: Payload>(&self, role: &RoleName, file: Bytes) -> Result<Unverified<T>, UpdateError> {
-        Unverified::read(role, file).map_err(|error: MetadataError| UpdateError::Metadata { role: role.clone(), error })
-    }
+fn read<T: Payload>(role: &RoleName, file: Bytes) -> Result<Unverified<T>, UpdateError> {
+    Unverified::read(role, file).map_err(|error: MetadataError| UpdateError::Metadata { role: role.clone(), error })
 }
 
 /// Asks for a listed file, first of the cache, then of the service.

@@ -92,7 +92,7 @@ impl Editor {
     /// Removes a delegation with its file and its listing, not those of its children.
     pub(super) fn delete_delegation(&mut self, role: &RoleName) -> Result<Effect, EditError> {
         let parent = parent_of(role)?;
-        let file = self.targets.get_mut(&parent).ok_or_else(|| EditError::UnknownRole(parent))?;
+        let file = self.targets.get_mut(&parent).ok_or(EditError::UnknownRole(parent))?;
         let delegations = &mut file.payload.delegations;
         if delegations.get(role).is_none() {
             return Err(EditError::UnknownRole(role.clone()));

@@ -47,7 +47,9 @@ pub fn initialise(keys: BaseKeys, now: Timestamp, signers: &dyn SignerSet) -> Re
     let [targets, snapshot, timestamp] = [keys.targets, keys.snapshot, keys.timestamp].map(|key| vec![key]);
     for (role, keys) in RoleName::BASE.into_iter().zip([keys.root, targets, snapshot, timestamp]) {
         roles.insert(role.as_str().into(), RoleKeys::any_of(keys.iter().map(PublicKey::id).collect()));
-        keys.into_iter().for_each(|key| map.insert(key));
+        for key in keys {
+            map.insert(key);
+        }
     }
     let expires = expiry(now, ROOT_DAYS);
     let root = Root { version: Version::FIRST, expires, consistent_snapshot: false, keys: map, roles };

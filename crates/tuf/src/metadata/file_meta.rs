@@ -47,7 +47,7 @@ impl FileMeta {
             match name {
                 "length" => length = Some(value.unsigned("length")?),
                 "hashes" if !value.take_null() => {
-                    value.object("hashes", |algorithm, hash| meta.read_hash(algorithm, hash))?
+                    value.object("hashes", |algorithm, hash| meta.read_hash(algorithm, hash))?;
                 }
                 "custom" if !value.take_null() => meta.custom = Some(Bytes::copy_from_slice(value.skip())),
                 "hashes" | "custom" => {}
@@ -105,12 +105,11 @@ impl FileMeta {
         if length != self.length {
             return Err(Mismatch::Length { expected: self.length, found: length });
         }
-        let (sha256, sha512) = match self.sha512 {
-            None => (countersign_crypto::digest::sha256(file), None),
-            Some(_) => {
-                let (sha256, sha512) = hash_both(file);
-                (sha256, Some(sha512))
-            }
+        let (sha256, sha512) = if self.sha512.is_some() {
+            let (sha256, sha512) = hash_both(file);
+            (sha256, Some(sha512))
+        } else {
+            (countersign_crypto::digest::sha256(file), None)
         };
         if let Some(expected) = self.sha256.filter(|expected| *expected != sha256) {
             return Err(Mismatch::Hash { algorithm: "sha256", expected: expected.hex() });

@@ -126,7 +126,7 @@ pub fn read_public_key(text: &bytes::Bytes) -> Result<PublicKey, super::Metadata
 }
 
 /// Which keys may sign for a role, and how many of them must.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoleKeys {
     /// The key ids (TUF key ids) in the file's order.
     pub key_ids: Vec<KeyId>,
@@ -161,12 +161,6 @@ impl RoleKeys {
         output.extend_from_slice(b"\"keyids\":[");
         write_joined(output, &self.key_ids, |output, id| output.extend_from_slice(format!("\"{id}\"").as_bytes()));
         output.push(b']');
-    }
-}
-
-impl Default for RoleKeys {
-    fn default() -> Self {
-        Self { key_ids: Vec::new(), threshold: 0 }
     }
 }
 

@@ -92,12 +92,12 @@ impl Entries {
         std::iter::from_fn(move || {
             loop {
                 let stored = index.peek().map(|entry| self.name(**entry));
-                let changed = changes.peek().map(|(name, _)| name.as_bytes());
-                let order = match (&stored, changed) {
+                let edited = changes.peek().map(|(name, _)| name.as_bytes());
+                let order = match (&stored, edited) {
                     (None, None) => return None,
                     (Some(_), None) => std::cmp::Ordering::Less,
                     (None, Some(_)) => std::cmp::Ordering::Greater,
-                    (Some(stored), Some(changed)) => stored.as_ref().cmp(changed),
+                    (Some(stored), Some(edited)) => stored.as_ref().cmp(edited),
                 };
                 if order.is_lt() {
                     let entry = index.next()?;
@@ -294,12 +294,11 @@ mod tests {
             let (mut entries, mut model) = (Entries::default(), BTreeMap::new());
             for round in rounds {
                 for (name, change) in round {
-                    match change {
-                        Some(number) => {
-                            let changed = model.insert(name.clone(), number) != Some(number);
-                            prop_assert_eq!(entries.insert(&name, meta(number)), changed);
-                        }
-                        None => prop_assert_eq!(entries.remove(&name), model.remove(&name).is_some()),
+                    if let Some(number) = change {
+                        let changed = model.insert(name.clone(), number) != Some(number);
+                        prop_assert_eq!(entries.insert(&name, meta(number)), changed);
+                    } else {
+                        prop_assert_eq!(entries.remove(&name), model.remove(&name).is_some());
                     }
                     prop_assert_eq!(entries.get(&name), model.get(&name).map(|number| meta(*number)));
                 }

@@ -20,14 +20,14 @@ impl Update<'_> {
     }
 
     /// The newest root says by its version how long the chain is; nothing else of it is believed before its turn.
-    pub(super) fn newest_root(&mut self, answer: Answer, cause: Box<UpdateError>) -> Result<(), UpdateError> {
+    pub(super) fn newest_root(&mut self, answer: Answer, cause: UpdateError) -> Result<(), UpdateError> {
         self.root_checked = true;
         let file = match answer {
             Answer::File(file) => file,
-            Answer::Away(absence) => return Err(without_newest(*cause, absence)),
-            Answer::Missing | Answer::Remnants => return Err(*cause),
+            Answer::Away(absence) => return Err(without_newest(cause, absence)),
+            Answer::Missing | Answer::Remnants => return Err(cause),
         };
-        let newest = self.read::<Root>(&RoleName::Root, file)?;
+        let newest = super::read::<Root>(&RoleName::Root, file)?;
         let trusted = self.trusted_root()?;
         let (current, found) = (trusted.version, newest.untrusted().version);
         if found < current {
@@ -35,7 +35,7 @@ impl Update<'_> {
         }
         if found == current {
             let same = sha256(newest.file()) == sha256(trusted.file());
-            return Err(if same { *cause } else { UpdateError::ForeignRoot { version: found } });
+            return Err(if same { cause } else { UpdateError::ForeignRoot { version: found } });
         }
         if found.get() - current.get() > MAX_ROTATIONS {
             return Err(UpdateError::TooManyRotations { from: current, to: found });
@@ -46,7 +46,7 @@ impl Update<'_> {
     pub(super) fn root_link(
         &mut self,
         answer: Answer,
-        newest: Box<Unverified<Root>>,
+        newest: Unverified<Root>,
         version: Version,
     ) -> Result<(), UpdateError> {
         let file = match answer {
@@ -54,9 +54,9 @@ impl Update<'_> {
             Answer::Away(absence) => return Err(UpdateError::Away { role: RoleName::Root, absence }),
             _ => return Err(UpdateError::MissingRoot { version }),
         };
-        let link = self.read::<Root>(&RoleName::Root, file)?;
+        let link = super::read::<Root>(&RoleName::Root, file)?;
         self.step(link, Age::Past(self.request.now))?;
-        self.follow(*newest)
+        self.follow(newest)
     }
 
     /// Takes the newest root if it is next in the chain, else asks for the link before it.

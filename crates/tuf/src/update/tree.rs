@@ -52,7 +52,10 @@ impl Tree {
         let verified = match file.verify(keys) {
             Ok(verified) => verified,
             Err((error, _)) if base => return Err(error.into()),
-            Err((error, content)) => return self.set_aside(role, BrokenReason::Threshold(error), *content),
+            Err((error, content)) => {
+                self.set_aside(role, BrokenReason::Threshold(error), *content);
+                return Ok(());
+            }
         };
         request.seen.check(&verified, keys)?;
         check_stale(&verified, keys, stale, &request.seen)?;
@@ -60,7 +63,8 @@ impl Tree {
             if base {
                 return Err(expired.into());
             }
-            return self.set_aside(role, BrokenReason::Expired(expired), verified.into_unverified());
+            self.set_aside(role, BrokenReason::Expired(expired), verified.into_unverified());
+            return Ok(());
         }
         self.pending.pop();
         self.push_children(&verified, request, snapshot)?;
@@ -80,15 +84,9 @@ impl Tree {
         })
     }
 
-    fn set_aside(
-        &mut self,
-        role: RoleName,
-        reason: BrokenReason,
-        content: Unverified<Targets>,
-    ) -> Result<(), UpdateError> {
+    fn set_aside(&mut self, role: RoleName, reason: BrokenReason, content: Unverified<Targets>) {
         self.pending.pop();
         self.broken.insert(role, BrokenDelegation { reason, content });
-        Ok(())
     }
 
     /// Queues the children that have published; one that had and is listed no more is an error.
@@ -100,14 +98,13 @@ impl Tree {
     ) -> Result<(), UpdateError> {
         let mut children = Vec::new();
         for child in parent.delegations.iter() {
-            match snapshot.meta.get(&child.name) {
-                Some(meta) => children.push((child.name.clone(), meta.clone())),
-                None => {
-                    let keys = TrustedKeys::resolve(&child.name, &child.keys, &parent.delegations.keys);
-                    if request.seen.vouched(&child.name, &keys) {
-                        return Err(UpdateError::DelegationDropped(child.name.clone()));
-                    }
-                }
+            if let Some(meta) = snapshot.meta.get(&child.name) {
+                children.push((child.name.clone(), meta.clone()));
+                continue;
+            }
+            let keys = TrustedKeys::resolve(&child.name, &child.keys, &parent.delegations.keys);
+            if request.seen.vouched(&child.name, &keys) {
+                return Err(UpdateError::DelegationDropped(child.name.clone()));
             }
         }
         self.pending.extend(children.into_iter().rev());

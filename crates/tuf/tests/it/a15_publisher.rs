@@ -5,7 +5,7 @@ use bytes::Bytes;
 use countersign_crypto::{Algorithm, KeyId, PublicKey};
 use countersign_tuf::accept::{self, Refusal, Submission};
 use countersign_tuf::editor::{BaseKeys, EditError, Editor, Effect, Publication, PublicationError, initialise};
-use countersign_tuf::metadata::{FileMeta, RoleKeys, Root};
+use countersign_tuf::metadata::{FileMeta, KeyMap, RoleKeys, Root};
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{
     Change, Collection, DelegationEdit, LookupError, RoleName, SigningError, TrustedKeys, Unverified,
@@ -102,7 +102,7 @@ impl Owner {
 }
 
 fn nobody() -> TrustedKeys {
-    TrustedKeys::resolve(&RoleName::Root, &RoleKeys::default(), &Default::default())
+    TrustedKeys::resolve(&RoleName::Root, &RoleKeys::default(), &KeyMap::default())
 }
 
 /// Applies changes to the present state and publishes them.
@@ -648,11 +648,11 @@ fn an_old_state_is_not_laundered_through_an_honest_key() {
 }
 
 /// Spoils the present file of a delegation, as whoever holds the service's keys can.
-fn spoil(house: &mut House, owner: &Owner, name: &str, file: Bytes) {
+fn spoil(house: &mut House, owner: &Owner, name: &str, file: &Bytes) {
     house.history.push((role(name), file.clone()));
     house.files.insert(role(name), file.clone());
     let mut snapshot = house.payload("snapshot");
-    snapshot["meta"][name] = meta(&file);
+    snapshot["meta"][name] = meta(file);
     snapshot["version"] = (snapshot["version"].as_u64().unwrap() + 1).into();
     let snapshot = seal(&snapshot, std::slice::from_ref(&owner.snapshot));
     let mut timestamp = house.payload("timestamp");
@@ -675,7 +675,7 @@ fn a_role_that_cannot_be_verified_is_not_built_on() {
     change(&mut house, &Signers::of([&delegate]), &[add("targets/releases", "v1", "x")]).unwrap();
     let mut evil = house.payload("targets/releases");
     evil["targets"] = json!({ "evil": image("evil") });
-    spoil(&mut house, &owner, "targets/releases", seal(&evil, &[Key::new()]));
+    spoil(&mut house, &owner, "targets/releases", &seal(&evil, &[Key::new()]));
     let releases = role("targets/releases");
     for attempt in [
         add("targets/releases", "v2", "y"),
@@ -732,7 +732,7 @@ fn an_expired_delegation_is_witnessed_back() {
     change(&mut house, &Signers::of([&delegate]), &[add("targets/a", "v1", "x")]).unwrap();
     let mut expired = house.payload("targets/a");
     expired["expires"] = "2026-11-01T00:00:00Z".into();
-    spoil(&mut house, &owner, "targets/a", seal(&expired, std::slice::from_ref(&delegate)));
+    spoil(&mut house, &owner, "targets/a", &seal(&expired, std::slice::from_ref(&delegate)));
     let mut editor = Editor::of(&house.read(), now());
     editor.apply(&Change::Witness { role: role("targets/a") }).unwrap();
     let publication = editor.publication(&Signers::of([&delegate]), &nobody()).unwrap();

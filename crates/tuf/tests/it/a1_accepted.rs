@@ -55,8 +55,10 @@ fn an_intermediate_root_that_has_expired_is_a_link_all_the_same() {
     let mut repository = Repository::new();
     let mut client = repository.warm_client();
     let (one, two, three) = (repository.keys["root"][0].clone(), Key::root(), Key::root());
-    repository.next_root(&[two.clone()], &[one, two.clone()], |root| root["expires"] = "2026-11-01T00:00:00Z".into());
-    repository.next_root(&[three.clone()], &[two, three], |_| ());
+    repository.next_root(std::slice::from_ref(&two), &[one, two.clone()], |root| {
+        root["expires"] = "2026-11-01T00:00:00Z".into();
+    });
+    repository.next_root(std::slice::from_ref(&three), &[two, three.clone()], |_| ());
     repository.link();
     assert_eq!(client.update(&repository.service()).unwrap().root().version.get(), 3);
 }

@@ -147,7 +147,7 @@ fn a_delegation_that_fails_is_never_a_reason_to_fall_back() {
             r.put_bytes("targets/releases", file);
         },
         &|r| {
-            let file = seal(&r.payload("targets/releases"), &[stranger.clone()]);
+            let file = seal(&r.payload("targets/releases"), std::slice::from_ref(&stranger));
             r.put_bytes("targets/releases", file);
         },
     ];

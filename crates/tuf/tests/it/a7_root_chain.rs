@@ -34,10 +34,9 @@ fn a_broken_or_missing_link_ends_the_chain_until_it_is_mended() {
     for _ in 0..3 {
         repository.rotate("root");
     }
-    for link in [2, 3] {
+    for (link, place) in [(2, 1), (3, 2)] {
         let other = Repository::new().files["root"].clone();
-        let honest =
-            repository.history.iter().filter(|(name, _)| name == "root").nth(link as usize - 1).unwrap().1.clone();
+        let honest = repository.history.iter().filter(|(name, _)| name == "root").nth(place).unwrap().1.clone();
         let mut damaged = honest.to_vec();
         let signature = damaged.windows(7).rposition(|window| window == b"\"sig\":\"").unwrap() + 9;
         damaged[signature] = if damaged[signature] == b'A' { b'B' } else { b'A' };
@@ -60,10 +59,10 @@ fn every_link_has_exactly_the_next_version() {
     jump.link();
     client.refuses(&jump.service());
     // The jump served as every link of the way.
-    let file = jump.files["root"].clone();
+    let five_at_once = jump.files["root"].clone();
     let mut service = jump.service();
     for number in 2..5 {
-        service = service.lie_about("root", version(number), Answer::File(file.clone()));
+        service = service.lie_about("root", version(number), Answer::File(five_at_once.clone()));
     }
     assert!(matches!(client.refuses(&service), UpdateError::Root(RootError::Version { .. })));
     repository.rotate("root");

@@ -4,7 +4,7 @@ use crate::a1_accepted::{Chain, authority, chain};
 use crate::workshop::*;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::{KeyType, PublicKey};
-use countersign_tuf::update::{Answer, LostRoot, UpdateError};
+use countersign_tuf::update::{Absence, Answer, LostRoot, Request, Update, UpdateError};
 use countersign_tuf::{FirstUse, Note, Pinning, RoleName, RootError};
 use rcgen::{BasicConstraints, IsCa, KeyPair};
 use serde_json::json;
@@ -369,7 +369,6 @@ fn a_damaged_or_unreadable_cached_root_is_never_silently_made_anew() {
         client.refuses(&foreign.service());
         client.refuses(&repository.service());
     }
-    use countersign_tuf::update::{Absence, Request, Update};
     let pinning = Pinning::default();
     let request = Request {
         gun: gun(),
@@ -405,7 +404,6 @@ fn a_lost_root_is_made_anew_with_consent_only() {
 /// Attack catalogue A12-125.
 #[test]
 fn edited_and_foreign_caches_are_not_shown() {
-    use countersign_tuf::update::Absence;
     let mut repository = Repository::new();
     repository.tag("targets", "v1", "x");
     let mut payload = repository.payload("targets");
