@@ -103,6 +103,11 @@ impl Caches {
         Self { current: Some(current), files: Some(files), changed, deleted }
     }
 
+    /// Tells whether only this process changes the stores.
+    pub(crate) fn sharing(&self) -> Sharing {
+        if self.current.is_some() { Sharing::Alone } else { Sharing::Shared }
+    }
+
     /// Says from when on a state is being read; to be called before reading.
     pub(crate) fn seen(&self, gun: &Gun) -> Seen {
         Seen(self.changed.get(gun))

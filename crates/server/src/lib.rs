@@ -8,6 +8,7 @@
 mod answer;
 mod app;
 mod cache;
+mod chain;
 mod config;
 mod data_dir;
 mod dispatch;

@@ -14,7 +14,9 @@ use fail::fail_point;
 use serde_json::json;
 
 use crate::app::App;
+use crate::cache::Sharing;
 use crate::error::{Code, Failure};
+use crate::read;
 use crate::turns::Turn;
 use crate::upload::Memory;
 
@@ -137,12 +139,35 @@ async fn store(app: &App, gun: &Gun, base: Base, files: &[NewMetadata]) -> Resul
     fail_point!("publication-stored");
     // Also after an error: the commit may have come through.
     app.caches.published(gun);
-    let Err(error) = result else { return Ok(Stored::Yes) };
+    let Err(error) = result else {
+        read_back(app, gun, files).await?;
+        return Ok(Stored::Yes);
+    };
     match &error {
         PublishError::Superseded => Ok(Stored::No),
         PublishError::VersionConflict { .. } => Err(Failure::new(Code::Version).detail(json!({})).cause(error)),
         PublishError::TooFarAhead { role, .. } => Err(refused(Refusal::of(role, &error))),
         PublishError::Store(_) => Err(Failure::new(Code::Updating).cause(error)),
+    }
+}
+
+/// Reads back what was stored, before it is acknowledged: the current files are the accepted ones, and the timestamp leads
+/// to each of them. Large files are compared by the digests that the store has of them.
+async fn read_back(app: &App, gun: &Gun, files: &[NewMetadata]) -> Result<(), Failure> {
+    let unlike = |what: String| Failure::new(Code::Updating).cause(what);
+    let others = app.caches.sharing() == Sharing::Shared;
+    let Some(current) = read::state(app, gun).await? else {
+        // Another process may have deleted it since.
+        return if others { Ok(()) } else { Err(unlike("nothing is stored after a publication".to_owned())) };
+    };
+    let version = files.iter().find(|file| *file.role() == RoleName::Timestamp).map(NewMetadata::version);
+    if others && version.is_none_or(|version| current.timestamp.version > version) {
+        // Another process has published since; what is current has been checked all the same.
+        return Ok(());
+    }
+    match files.iter().find(|file| current.digests.get(file.role()) != Some(&file.sha256())) {
+        Some(file) => Err(unlike(format!("the stored {} is not the accepted one", file.role()))),
+        None => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::answer::{self, Answer, Revalidate};
 use crate::app::App;
 use crate::cache::Current;
+use crate::chain;
 use crate::error::{Code, Failure};
 use crate::publish;
 
@@ -77,8 +78,8 @@ fn as_unknown(failure: Failure) -> Failure {
     if failure.is_busy() { failure } else { Failure::new(Code::Unknown).cause(failure.chain().unwrap_or_default()) }
 }
 
-/// Returns the current state of a collection; all of one publication.
-async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
+/// Returns the current state of a collection; all of one publication, and a whole chain.
+pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
     if let Some(current) = app.caches.current(gun) {
         return Ok(Some(current));
     }
@@ -95,6 +96,7 @@ async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
         let snapshot = file(app, gun, &RoleName::Snapshot, *snapshot).await?;
         // Deleted since the pointers were read: read them again.
         let (Some(timestamp), Some(snapshot)) = (timestamp, snapshot) else { continue };
+        chain::check(&timestamp, &snapshot, &digests).map_err(|broken| Failure::new(Code::Unknown).cause(broken))?;
         let expires = expires(&timestamp).min(expires(&snapshot));
         return Ok(Some(app.caches.keep(gun, seen, (timestamp, snapshot), digests, expires)));
     }

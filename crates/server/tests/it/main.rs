@@ -10,6 +10,7 @@ mod lifecycle;
 mod notary_client;
 mod owner;
 mod races;
+mod read_back;
 mod reference;
 mod renewal;
 mod routes;

@@ -162,6 +162,15 @@ impl TestService {
         pool.close().await;
     }
 
+    /// Changes the database behind the service's back.
+    pub(crate) async fn tamper(&self, statement: &'static str) {
+        let path = self.folder.path().join("data/trust.db");
+        let pool =
+            sqlx::SqlitePool::connect_with(sqlx::sqlite::SqliteConnectOptions::new().filename(path)).await.unwrap();
+        assert!(sqlx::query(statement).execute(&pool).await.unwrap().rows_affected() > 0, "{statement}");
+        pool.close().await;
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Answered {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use countersign_crypto::digest::Sha256Digest;
+use bytes::Bytes;
+use countersign_crypto::digest::{Sha256Digest, sha256};
 use countersign_tuf::{Gun, RoleName, Version};
 use fail::fail_point;
 use jiff::Timestamp;
@@ -17,14 +18,25 @@ use crate::{
 
 type FileRow = (String, i64, String, i64, Vec<u8>);
 
-fn stored((role, version, sha256, stored_at, bytes): FileRow) -> Result<Stored, StoreError> {
-    Ok(Stored {
-        role: read_role(&role)?,
-        version: read_version(version)?,
-        sha256: read_digest(&sha256)?,
-        bytes: bytes.into(),
-        stored_at: read_time(stored_at)?,
-    })
+/// Files above this many bytes are hashed away from the threads that wait for the database.
+const HASHED_HERE: usize = 1024 * 1024;
+
+/// Reads a row; the bytes must be those that were stored.
+async fn stored(row: Option<FileRow>) -> Result<Option<Stored>, StoreError> {
+    let Some((role, version, sha256, stored_at, bytes)) = row else { return Ok(None) };
+    let (bytes, found) = digested(bytes.into()).await;
+    let (role, version, sha256) = (read_role(&role)?, read_version(version)?, read_digest(&sha256)?);
+    if found != sha256 {
+        return Err(StoreError::damaged("data", &format!("{found:?}, not {sha256:?}")));
+    }
+    Ok(Some(Stored { role, version, sha256, bytes, stored_at: read_time(stored_at)? }))
+}
+
+async fn digested(bytes: Bytes) -> (Bytes, Sha256Digest) {
+    let (large, shared) = (bytes.len() > HASHED_HERE, bytes.clone());
+    let hashed = if large { tokio::task::spawn_blocking(move || sha256(&shared)).await.ok() } else { None };
+    let digest = hashed.unwrap_or_else(|| sha256(&bytes));
+    (bytes, digest)
 }
 
 #[async_trait]
@@ -69,7 +81,7 @@ impl MetadataStore for SqliteStore {
         role: &RoleName,
         sha256: &Sha256Digest,
     ) -> Result<Option<Stored>, StoreError> {
-        sqlx::query_as(
+        let row = sqlx::query_as(
             "SELECT role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND sha256 = ? LIMIT 1",
         )
         .bind(gun.as_str())
@@ -77,13 +89,12 @@ impl MetadataStore for SqliteStore {
         .bind(sha256.hex())
         .fetch_optional(&self.readers)
         .await
-        .map_err(StoreError::database("looked a file up by checksum"))?
-        .map(stored)
-        .transpose()
+        .map_err(StoreError::database("looked a file up by checksum"))?;
+        stored(row).await
     }
 
     async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError> {
-        sqlx::query_as(
+        let row = sqlx::query_as(
             "SELECT role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND version = ?",
         )
         .bind(gun.as_str())
@@ -91,9 +102,8 @@ impl MetadataStore for SqliteStore {
         .bind(number(version))
         .fetch_optional(&self.readers)
         .await
-        .map_err(StoreError::database("looked a file up by version"))?
-        .map(stored)
-        .transpose()
+        .map_err(StoreError::database("looked a file up by version"))?;
+        stored(row).await
     }
 
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
@@ -196,7 +206,7 @@ impl SqliteStore {
 }
 
 async fn current(connection: &mut SqliteConnection, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
-    sqlx::query_as(
+    let row = sqlx::query_as(
         "SELECT f.role, f.version, f.sha256, f.created_at, f.data FROM current_files c JOIN tuf_files f ON f.id = c.file_id \
          WHERE c.gun = ? AND c.role = ?",
     )
@@ -204,9 +214,8 @@ async fn current(connection: &mut SqliteConnection, gun: &Gun, role: &RoleName) 
     .bind(role.as_str())
     .fetch_optional(connection)
     .await
-    .map_err(StoreError::database("looked a current file up"))?
-    .map(stored)
-    .transpose()
+    .map_err(StoreError::database("looked a current file up"))?;
+    stored(row).await
 }
 
 async fn current_timestamp(connection: &mut SqliteConnection, gun: &Gun) -> Result<Option<Sha256Digest>, StoreError> {

@@ -2,7 +2,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use countersign_storage::contract::{Handle, Subject};
-use countersign_storage::{MetadataStore, SqliteStore, StoreError};
+use countersign_storage::{Base, MetadataStore, NewMetadata, SqliteStore, StoreError};
+use countersign_tuf::{Gun, RoleName, Version};
 
 fn handle(store: SqliteStore) -> Handle {
     let store = Arc::new(store);
@@ -91,6 +92,28 @@ async fn a_row_that_somebody_damaged_is_an_error() {
     raw(&path, "INSERT INTO changefeed (created_at, gun, version, category) VALUES (0, '../x', 1, 'deletion')").await;
     let query = countersign_storage::ChangeQuery::new(None, 0, 0);
     assert!(matches!(store.changes(&query).await, Err(StoreError::Damaged { what: "gun", .. })));
+}
+
+#[tokio::test]
+async fn bytes_that_somebody_changed_are_an_error_and_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trust.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let (gun, role) = (Gun::parse("example.com/changed").unwrap(), RoleName::Targets);
+    for (version, size) in [(1, 100), (2, 3_000_000)] {
+        let file = NewMetadata::new(role.clone(), Version::new(version).unwrap(), vec![b'x'; size]);
+        store.publish(&gun, Base::Anything, std::slice::from_ref(&file), jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+        assert!(store.current(&gun, &role).await.unwrap().unwrap().bytes == *file.bytes());
+        raw(&path, "UPDATE tuf_files SET data = CAST(replace(data, 'x', 'y') AS BLOB)").await;
+        for read in [
+            store.current(&gun, &role).await,
+            store.by_version(&gun, &role, file.version()).await,
+            store.by_checksum(&gun, &role, &file.sha256()).await,
+        ] {
+            assert!(matches!(read, Err(StoreError::Damaged { what: "data", .. })));
+        }
+        assert!(store.state(&gun, &[role.clone()].into()).await.is_err());
+    }
 }
 
 async fn raw(path: &std::path::Path, statement: &'static str) {

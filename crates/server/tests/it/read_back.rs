@@ -1,0 +1,102 @@
+//! What is acknowledged and served is what was accepted, also when the database is not what it should be.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use countersign_crypto::digest::Sha256Digest;
+use countersign_server::Storage;
+use countersign_storage::{
+    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, SqliteStore,
+    State, StoreError, Stored,
+};
+use countersign_tuf::{Gun, RoleName, Version};
+use jiff::Timestamp;
+
+use crate::owner::Owner;
+use crate::service::TestService;
+
+const GUN: &str = "example.com/read-back";
+
+/// A database that says it has stored a second publication, but has not stored these roles of it.
+struct Lossy(SqliteStore, &'static [RoleName]);
+
+#[async_trait]
+impl MetadataStore for Lossy {
+    async fn current(&self, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
+        self.0.current(gun, role).await
+    }
+    async fn state(&self, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<State, StoreError> {
+        self.0.state(gun, roles).await
+    }
+    async fn pointers(&self, gun: &Gun) -> Result<Vec<Pointer>, StoreError> {
+        self.0.pointers(gun).await
+    }
+    async fn by_checksum(&self, gun: &Gun, role: &RoleName, sha: &Sha256Digest) -> Result<Option<Stored>, StoreError> {
+        self.0.by_checksum(gun, role, sha).await
+    }
+    async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError> {
+        self.0.by_version(gun, role, version).await
+    }
+    async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
+        let kept = |file: &&NewMetadata| base == Base::Nothing || !self.1.contains(file.role());
+        let files: Vec<NewMetadata> = files.iter().filter(kept).cloned().collect();
+        self.0.publish(gun, base, &files, now).await
+    }
+    async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
+        self.0.delete(gun, now).await
+    }
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
+        self.0.changes(query).await
+    }
+    async fn stale(&self, before: Timestamp, after: Option<&Gun>, limit: PageSize) -> Result<Vec<Gun>, StoreError> {
+        self.0.stale(before, after, limit).await
+    }
+    async fn health(&self) -> Result<(), StoreError> {
+        self.0.health().await
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_did_not_keep_is_not_acknowledged() {
+    const LOSSES: [&[RoleName]; 4] = [
+        &[RoleName::Targets],
+        &[RoleName::Snapshot],
+        &[RoleName::Timestamp],
+        &[RoleName::Root, RoleName::Targets, RoleName::Snapshot, RoleName::Timestamp],
+    ];
+    for lost in LOSSES {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("shared.db")).await.unwrap();
+        let service = TestService::in_folder(folder, |config| {
+            let metadata = Arc::new(Lossy(store.clone(), lost));
+            config.storage = Storage::Shared { metadata, keys: Arc::new(store.clone()) };
+        })
+        .await;
+        let owner = Owner::of(&service, GUN).await;
+        owner.publish_first(&service).await;
+        let answer = service.upload(GUN, &[("targets", owner.targets(2, &["v2"]))]).await;
+        assert_eq!(answer.status, 500, "{lost:?}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_no_chain_is_an_error_and_not_served() {
+    for damage in [
+        "UPDATE current_files SET file_id = (SELECT id FROM tuf_files WHERE role = 'targets' AND version = 1) WHERE role = 'targets'",
+        "UPDATE current_files SET file_id = (SELECT id FROM tuf_files WHERE role = 'snapshot' AND version = 1) WHERE role = 'snapshot'",
+        "UPDATE current_files SET file_id = (SELECT id FROM tuf_files WHERE role = 'timestamp' AND version = 1) WHERE role = 'timestamp'",
+        "UPDATE tuf_files SET data = CAST(replace(data, 'Timestamp', 'timestamp') AS BLOB) WHERE role = 'timestamp'",
+        "UPDATE tuf_files SET data = x'7b7d', sha256 = '44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a' WHERE role = 'snapshot'",
+    ] {
+        let service = TestService::start().await;
+        let owner = Owner::of(&service, GUN).await;
+        owner.publish_first(&service).await;
+        service.upload(GUN, &[("targets", owner.targets(2, &["v2"]))]).await.ok();
+        service.tamper(damage).await;
+        let service = service.restart().await;
+        for name in ["timestamp.json", "snapshot.json", "targets.json", "root.json"] {
+            assert_eq!(service.file(GUN, name).await.error(), "500 UNKNOWN", "{name} after {damage}");
+        }
+    }
+}
