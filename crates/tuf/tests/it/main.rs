@@ -7,7 +7,9 @@
 )]
 
 mod a10_delegations;
+mod a15_delegations;
 mod a15_publisher;
+mod a15_rotation;
 mod a1_accepted;
 mod a2_rollback;
 mod a3_freeze;
@@ -21,6 +23,7 @@ mod corpus;
 mod folder;
 mod fuzzing;
 mod golden;
+mod house;
 mod server_validation;
 mod swizzler;
 mod workshop;
