@@ -31,6 +31,15 @@ impl DockerClient {
         Self::with_tool(Tool::DOCKER_20)
     }
 
+    /// The client 28.2.2 where the machine has it, otherwise the one of Debian 12: for journeys that any client makes.
+    ///
+    /// A test that is about the newer one uses [`DockerClient::v28`] and has `docker_28` in its path, so that a test run
+    /// without that client can leave it out by name.
+    #[must_use]
+    pub fn newest() -> Self {
+        Self::with_tool(if Tool::DOCKER_28.is_installed() { Tool::DOCKER_28 } else { Tool::DOCKER_20 })
+    }
+
     fn with_tool(tool: Tool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("config")).expect("a configuration folder");

@@ -63,14 +63,14 @@ impl Dockerd {
         self.process.log()
     }
 
-    /// Builds an image from nothing whose only file holds this text, with the docker client 28.
+    /// Builds an image from nothing whose only file holds this text, with the docker client of Debian.
     pub fn build(&self, reference: &str, text: &str) {
         let context = self.folder.path().join("context");
         fs::create_dir_all(&context).expect("a folder to build from");
         fs::write(context.join("message"), text).expect("a file for the image");
         let recipe = "FROM scratch\nCOPY message /message\nCMD [\"/message\"]\n";
         fs::write(context.join("Dockerfile"), recipe).expect("a Dockerfile");
-        let client = crate::DockerClient::v28().with_engine(self).with_env("DOCKER_BUILDKIT", "0");
+        let client = crate::DockerClient::v20().with_engine(self).with_env("DOCKER_BUILDKIT", "0");
         client.run(&["build", "-q", "-t", reference, &context.to_string_lossy()]).succeeded();
     }
 }

@@ -14,7 +14,7 @@
 //! let service = TrustService::start("/path/to/countersign");
 //! let name = format!("{}/acme/app:v1", registry.host());
 //! engine.build(&name, "hello");
-//! let docker = service.trusting(DockerClient::v28()).with_engine(&engine);
+//! let docker = service.trusting(DockerClient::newest()).with_engine(&engine);
 //! let pushed = docker.run(&["push", &name]).succeeded();
 //! assert!(pushed.stdout.contains("Successfully signed"), "{pushed}");
 //! ```

@@ -46,6 +46,12 @@ impl Tool {
         })
     }
 
+    /// Tells whether the machine has the program.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.find().is_some()
+    }
+
     fn find(self) -> Option<PathBuf> {
         self.places.iter().map(|place| Path::new(place).join(self.name)).find(|path| path.is_file())
     }

@@ -13,7 +13,10 @@ pub(super) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let mut nextest = workspace.cargo();
     nextest.args(["nextest", "run", "--workspace", "--profile", "ci"]);
     if !setup::has_docker_28() {
-        line(&format!("nextest: {} is missing; the tests named for it are left out", setup::DOCKER_28));
+        line(&format!(
+            "nextest: {} is missing; the tests named for it are left out, Debian's docker 20.10 makes the other journeys",
+            setup::DOCKER_28
+        ));
         nextest.args(["--filterset", WITHOUT_DOCKER_28]);
     }
     command::run(&mut nextest)

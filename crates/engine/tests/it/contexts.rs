@@ -9,7 +9,7 @@ fn selection(client: &DockerClient) -> EngineSelection {
 
 #[test]
 fn contexts_that_docker_made_are_found_by_flag_variable_and_configuration() {
-    for client in [DockerClient::v28(), DockerClient::v20()] {
+    for client in [DockerClient::newest(), DockerClient::v20()] {
         client.run(&["context", "create", "near", "--docker", "host=unix:///run/near.sock"]).succeeded();
         client.run(&["context", "create", "far", "--docker", "host=ssh://me@far.test"]).succeeded();
         let mut selection = selection(&client);
@@ -25,7 +25,7 @@ fn contexts_that_docker_made_are_found_by_flag_variable_and_configuration() {
 
 #[test]
 fn a_context_with_tls_that_docker_made_brings_its_files() {
-    let (client, ca) = (DockerClient::v28(), TestCa::new());
+    let (client, ca) = (DockerClient::newest(), TestCa::new());
     let certificate = ca.client("tester");
     for (name, text) in [("ca", ca.pem()), ("cert", certificate.certificate_pem), ("key", certificate.key_pem)] {
         std::fs::write(client.folder().join(name), text).unwrap();
@@ -58,7 +58,7 @@ fn docker_chooses_the_same_host_for_the_same_settings() {
         (&["--context", "near"], &[("DOCKER_HOST", "tcp://variable.test:1")]),
     ];
     for (flags, variables) in rows {
-        let client = DockerClient::v28();
+        let client = DockerClient::newest();
         client.run(&["context", "create", "near", "--docker", "host=unix:///run/near.sock"]).succeeded();
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
@@ -80,13 +80,27 @@ fn docker_chooses_the_same_host_for_the_same_settings() {
     }
 }
 
-#[test]
-fn docker_refuses_the_same_conflict_in_the_same_words() {
-    let refused = DockerClient::v28().run(&["--host", "unix:///a", "--context", "near", "images"]).failed();
-    let ours = EngineSelection {
+fn conflicting() -> EngineSelection {
+    EngineSelection {
         host_flag: Some("unix:///a".to_owned()),
         context_flag: Some("near".to_owned()),
         ..EngineSelection::default()
-    };
-    assert_eq!(refused.stderr.trim(), ours.resolve().unwrap_err().to_string());
+    }
+}
+
+const CONFLICT: [&str; 5] = ["--host", "unix:///a", "--context", "near", "images"];
+
+#[test]
+fn docker_refuses_the_same_conflict() {
+    for client in [DockerClient::newest(), DockerClient::v20()] {
+        let refused = client.run(&CONFLICT).failed();
+        assert!(refused.stderr.to_lowercase().starts_with("conflicting options: "), "{refused}");
+    }
+    assert!(conflicting().resolve().unwrap_err().to_string().starts_with("conflicting options: "));
+}
+
+#[test]
+fn docker_28_refuses_the_same_conflict_in_the_same_words() {
+    let refused = DockerClient::v28().run(&CONFLICT).failed();
+    assert_eq!(refused.stderr.trim(), conflicting().resolve().unwrap_err().to_string());
 }

@@ -177,7 +177,7 @@ async fn an_engine_is_reached_through_ssh() {
     let script = format!(
         "#!/bin/sh\n[ \"$*\" = '-o ConnectTimeout=30 -T -l me -p 22 -- far.test docker system dial-stdio' ] || exit 9\n\
          exec {} --host {} system dial-stdio\n",
-        Tool::DOCKER_28.path().display(),
+        Tool::DOCKER_20.path().display(),
         docker.host()
     );
     let ssh = folder.path().join("ssh");

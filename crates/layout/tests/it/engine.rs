@@ -15,7 +15,7 @@ fn an_engine_loads_our_archive_and_we_read_what_it_saves() {
     writer.name(&image, Some(&Reference::parse("reg.test/acme/app:v1").unwrap()));
     writer.finish_docker_archive().unwrap();
     let engine = Dockerd::start();
-    let docker = DockerClient::v28().with_engine(&engine);
+    let docker = DockerClient::newest().with_engine(&engine);
     let loaded = docker.run(&["load", "-i", path.to_str().unwrap()]).succeeded();
     assert!(loaded.stdout.contains("reg.test/acme/app:v1"), "{}", loaded.stdout);
     docker.run(&["tag", "reg.test/acme/app:v1", "other:v2"]).succeeded();

@@ -6,7 +6,7 @@ fn a_login_is_what_the_registry_asks_for() {
     let (engine, registry) = (Dockerd::start(), DockerRegistry::builder().passwords().start());
     let name = format!("{}/acme/app:v1", registry.host());
     engine.build(&name, "one");
-    for client in [DockerClient::v28(), DockerClient::v20()] {
+    for client in [DockerClient::newest(), DockerClient::v20()] {
         let client = client.with_engine(&engine);
         let refused = client.run(&["push", &name]).failed();
         assert!(refused.stderr.contains("no basic auth credentials"), "{refused}");
@@ -19,7 +19,7 @@ fn content_trust_asks_the_server_with_the_golden_cache() {
     let (ca, set) = (TestCa::new(), Set::named("docker28"));
     let server = FakeServer::serving(ca.loopback_server().server_config(), set, "server/step-08");
     let base = format!("GET /v2/{}/_trust/tuf", set.gun());
-    for client in [DockerClient::v28(), DockerClient::v20()] {
+    for client in [DockerClient::newest(), DockerClient::v20()] {
         let client = client.with_golden_trust("docker28/owner/trust").with_content_trust(&server.url(), &ca.pem());
         // Whether the golden metadata is still fresh depends on the day, so the test looks at the requests.
         let pulled = client.run(&["pull", &format!("{}:1.0", set.gun())]);

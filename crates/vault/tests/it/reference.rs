@@ -1,4 +1,4 @@
-//! The real notary (0.7) and docker (28) read what is written here.
+//! The real notary (0.7) and docker read what is written here.
 
 use std::path::Path;
 use std::process::{Command, Output};
