@@ -41,25 +41,38 @@ impl TestCa {
     /// Signs a server certificate for these host names and addresses.
     #[must_use]
     pub fn server(&self, names: &[&str]) -> TestCertificate {
-        self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, names.first().copied().unwrap_or_default())
+        self.sign(&params(names, ExtendedKeyUsagePurpose::ServerAuth, names.first().copied().unwrap_or_default()))
+    }
+
+    /// Signs a server certificate for 127.0.0.1 that ended years ago.
+    #[must_use]
+    pub fn expired_server(&self) -> TestCertificate {
+        let mut params = params(&["127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, "expired");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.sign(&params)
     }
 
     /// Signs a client certificate with this common name.
     #[must_use]
     pub fn client(&self, common_name: &str) -> TestCertificate {
-        self.sign(&[], ExtendedKeyUsagePurpose::ClientAuth, common_name)
+        self.sign(&params(&[], ExtendedKeyUsagePurpose::ClientAuth, common_name))
     }
 
-    fn sign(&self, names: &[&str], usage: ExtendedKeyUsagePurpose, common_name: &str) -> TestCertificate {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).expect("host names fit for a certificate");
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        params.extended_key_usages = vec![usage];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    fn sign(&self, params: &CertificateParams) -> TestCertificate {
         let key = KeyPair::generate().expect("a key for a certificate");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate signed by the test authority");
         TestCertificate { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
     }
+}
+
+fn params(names: &[&str], usage: ExtendedKeyUsagePurpose, common_name: &str) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).expect("host names fit for a certificate");
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.extended_key_usages = vec![usage];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params
 }
 
 impl Default for TestCa {

@@ -77,6 +77,14 @@ async fn a_certificate_for_another_name_is_refused() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_expired_is_refused() {
+    let ca = TestCa::new();
+    let server = server(&ca.expired_server());
+    assert_eq!(fault(&server, trusting(&ca)).await, TlsFault::Expired);
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
 async fn plain_http_on_the_port_is_refused() {
     let plain = DockerRegistry::start();
     let address = plain.url().replace("http://", "https://");
