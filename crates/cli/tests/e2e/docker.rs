@@ -1,14 +1,27 @@
 //! Trusted push and pull with docker's own clients.
 
 use crate::stage::{Stage, pushed_digest};
+use countersign_testkit::DockerClient;
 
 #[test]
-fn what_one_docker_signs_the_other_verifies() {
+fn what_docker_20_signs_another_docker_20_verifies() {
     let stage = Stage::set();
+    signed_by_one_and_verified_by_the_other(&stage, [("from20", stage.docker20(), stage.docker20())]);
+}
+
+#[test]
+fn what_docker_20_and_docker_28_sign_the_other_verifies() {
+    let stage = Stage::set();
+    let from_28 = ("from28", stage.docker28(), stage.docker20());
+    signed_by_one_and_verified_by_the_other(&stage, [from_28, ("from20", stage.docker20(), stage.docker28())]);
+}
+
+fn signed_by_one_and_verified_by_the_other<const N: usize>(
+    stage: &Stage,
+    pairs: [(&str, DockerClient, DockerClient); N],
+) {
     let app = stage.repository("acme/app");
-    for (text, signer, verifier) in
-        [("from28", stage.docker28(), stage.docker20()), ("from20", stage.docker20(), stage.docker28())]
-    {
+    for (text, signer, verifier) in pairs {
         let name = format!("{app}-{text}:v1");
         stage.engine.build(&name, text);
         let pushed = signer.run(&["push", &name]).succeeded();
@@ -26,7 +39,7 @@ fn what_one_docker_signs_the_other_verifies() {
 #[test]
 fn each_push_is_a_new_version_that_everybody_sees() {
     let stage = Stage::set();
-    let (signer, verifier) = (stage.docker28(), stage.docker28());
+    let (signer, verifier) = (stage.docker(), stage.docker());
     let app = stage.repository("acme/app");
     for round in 1..=3 {
         let name = format!("{app}:v{round}");
@@ -48,7 +61,7 @@ fn each_push_is_a_new_version_that_everybody_sees() {
 #[test]
 fn a_revoked_tag_is_not_pulled() {
     let stage = Stage::set();
-    let (signer, verifier) = (stage.docker28(), stage.docker28());
+    let (signer, verifier) = (stage.docker(), stage.docker());
     let name = format!("{}:v1", stage.repository("acme/app"));
     stage.engine.build(&name, "one");
     signer.run(&["push", &name]).succeeded();
@@ -61,7 +74,7 @@ fn a_revoked_tag_is_not_pulled() {
 #[test]
 fn an_unsigned_tag_and_an_unknown_repository_are_not_pulled() {
     let stage = Stage::set();
-    let (signer, verifier) = (stage.docker28(), stage.docker28());
+    let (signer, verifier) = (stage.docker(), stage.docker());
     let app = stage.repository("acme/app");
     for tag in ["v1", "v2"] {
         stage.engine.build(&format!("{app}:{tag}"), tag);
@@ -78,7 +91,7 @@ fn an_unsigned_tag_and_an_unknown_repository_are_not_pulled() {
 #[test]
 fn what_was_signed_survives_a_power_cut_and_nothing_is_signed_while_the_service_is_away() {
     let mut stage = Stage::set();
-    let (signer, verifier) = (stage.docker28(), stage.docker28());
+    let (signer, verifier) = (stage.docker(), stage.docker());
     let app = stage.repository("acme/app");
     for tag in ["v1", "v2"] {
         stage.engine.build(&format!("{app}:{tag}"), tag);

@@ -13,12 +13,12 @@ fn push_signs_and_everybody_pulls_exactly_that() {
     let signed = first_line_with(&pushed.stdout, "Successfully signed ");
     let digest = signed.rsplit_once('@').unwrap().1;
     assert!(pushed.stderr.contains("Finished initializing"), "{pushed}");
-    stage.docker28().run(&["rmi", &name]).succeeded();
+    stage.docker().run(&["rmi", &name]).succeeded();
 
     let pulled = reader.run(&["pull", &name]).succeeded();
     assert_eq!(pulled.stdout, format!("{name}@{digest}\n"), "{pulled}");
     assert!(pulled.stderr.contains("first use of"), "{pulled}");
-    for docker in [stage.docker28(), stage.docker20()] {
+    for docker in [stage.docker(), stage.docker20()] {
         let pulled = docker.run(&["pull", &name]).succeeded();
         assert!(pulled.stdout.contains(&format!("Digest: {digest}")), "{pulled}");
     }
@@ -42,7 +42,7 @@ fn the_same_digest_again_is_not_published_again() {
     assert!(changed.stdout.starts_with("Successfully signed "), "{changed}");
     assert!(!changed.stderr.contains("Finished initializing"), "{changed}");
     let digest = changed.stdout.trim().rsplit_once('@').unwrap().1.to_owned();
-    let pulled = stage.docker28().run(&["pull", &name]).succeeded();
+    let pulled = stage.docker().run(&["pull", &name]).succeeded();
     assert!(pulled.stdout.contains(&digest), "{pulled}");
 }
 
@@ -79,7 +79,7 @@ fn nothing_unsigned_comes_by_accident() {
     }
     let unsigned = format!("{app}:v2");
     owner.run(&["push", "--disable-content-trust", &unsigned]).succeeded();
-    stage.docker28().run(&["rmi", &unsigned]).succeeded();
+    stage.docker().run(&["rmi", &unsigned]).succeeded();
     for command in ["pull", "verify", "inspect"] {
         reader.run(&[command, &unsigned]).refused(TRUST, "does not have trust data for");
     }
@@ -87,7 +87,7 @@ fn nothing_unsigned_comes_by_accident() {
     for command in ["pull", "verify"] {
         reader.run(&[command, &unsigned]).refused(TRUST, "No valid trust data for v2");
     }
-    stage.docker28().run(&["image", "inspect", &unsigned]).failed();
+    stage.docker().run(&["image", "inspect", &unsigned]).failed();
     owner.run(&["push", &format!("{app}:none")]).refused(USER, "does not exist");
 }
 
@@ -103,7 +103,7 @@ fn a_revoked_tag_is_pulled_no_more() {
     reader.run(&["pull", &format!("{app}:v1")]).succeeded();
     owner.run(&["revoke", &format!("{app}:v1")]).succeeded();
     reader.run(&["pull", &format!("{app}:v1")]).refused(TRUST, "No valid trust data for v1");
-    stage.docker28().run(&["pull", &format!("{app}:v1")]).failed();
+    stage.docker().run(&["pull", &format!("{app}:v1")]).failed();
     reader.run(&["pull", &format!("{app}:v2")]).succeeded();
 
     owner.run(&["revoke", &app]).refused(USER, "not confirmed");

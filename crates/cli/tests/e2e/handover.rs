@@ -24,7 +24,7 @@ fn key_files(config: &Path) -> Vec<String> {
 fn a_trust_directory_of_docker_is_taken_over_and_given_back() {
     let stage = Stage::set();
     let app = stage.repository("acme/app");
-    for docker in [stage.docker28(), stage.docker20()] {
+    for docker in [stage.docker(), stage.docker20()] {
         let app =
             format!("{app}-{}", docker.folder().file_name().unwrap().to_string_lossy().to_lowercase().replace('.', ""));
         let ours = Client::new().sharing(docker.config_dir().as_path()).of(&stage.service).with_engine(&stage.engine);
@@ -65,7 +65,7 @@ fn what_we_begin_docker_and_notary_continue() {
         stage.engine.build(&name(tag), tag);
     }
     ours.run(&["push", &name("v1")]).succeeded();
-    let docker = stage.docker28();
+    let docker = stage.docker();
     std::fs::remove_dir_all(docker.config_dir()).unwrap();
     copy(ours.config_dir(), &docker.config_dir());
     let pushed = docker.run(&["push", &name("v2")]).succeeded();
@@ -106,7 +106,7 @@ fn golden_keys_of_docker_sign_again() {
     let before = key_files(owner.config_dir()).len();
     owner.run(&["push", &name]).succeeded();
     assert_eq!(key_files(owner.config_dir()).len(), before + 1, "the root key is used again, a repository key is made");
-    stage.docker28().run(&["pull", &name]).succeeded();
+    stage.docker().run(&["pull", &name]).succeeded();
 }
 
 #[test]
@@ -139,7 +139,7 @@ impl Team {
         stage.engine.build(&format!("{app}:v1"), "one");
         owner.run(&["push", &format!("{app}:v1")]).succeeded();
         let people = signers.iter().map(|name| {
-            let person = stage.docker28();
+            let person = stage.docker();
             person.run(&["trust", "key", "generate", name]).succeeded();
             let public = person.folder().join(format!("{name}.pub"));
             owner.run(&["trust", "signer", "add", "--key", public.to_str().unwrap(), name, &app]).succeeded();
@@ -168,7 +168,7 @@ fn a_signer_signs_her_role_and_releases_and_never_targets() {
     let has_tag = |role: &str| cached(&metadata, role)["targets"].get("v2").is_some();
     assert!(has_tag("targets/alice") && has_tag("targets/releases") && !has_tag("targets"));
     let digest = signed.stdout.trim().rsplit_once('@').unwrap().1.to_owned();
-    let pulled = team.stage.docker28().run(&["pull", &name]).succeeded();
+    let pulled = team.stage.docker().run(&["pull", &name]).succeeded();
     assert!(pulled.stdout.contains(&digest), "{pulled}");
     let inspected = team.owner.run(&["trust", "inspect", "--pretty", &team.app]).succeeded();
     assert!(inspected.stdout.lines().any(|line| line.starts_with("v2") && line.ends_with("alice")), "{inspected}");
@@ -198,7 +198,7 @@ fn a_loaded_key_signs_for_its_delegation() {
     assert!(loaded.stdout.starts_with("Successfully imported alice key "), "{loaded}");
     let name = team.build("v2");
     other.run(&["push", &name]).succeeded();
-    team.stage.docker28().run(&["pull", &name]).succeeded();
+    team.stage.docker().run(&["pull", &name]).succeeded();
 
     // A key made here, and a signer added by docker with its public half.
     let carol = team.stage.countersign();
@@ -224,7 +224,7 @@ fn inspect_prints_what_docker_prints_byte_for_byte() {
         team.stage.engine.build(&format!("{plain}:{tag}"), tag);
         team.owner.run(&["push", &format!("{plain}:{tag}")]).succeeded();
     }
-    let (docker, ours) = (team.stage.docker28(), team.stage.countersign());
+    let (docker, ours) = (team.stage.docker(), team.stage.countersign());
     let one = format!("{}:1.9", team.app);
     let unsigned = format!("{}:none", team.app);
     let unknown = team.stage.repository("acme/unknown");

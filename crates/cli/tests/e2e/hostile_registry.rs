@@ -8,7 +8,7 @@ use crate::stage::{Stage, pushed_digest};
 #[test]
 fn a_tag_that_was_moved_on_the_registry_does_not_change_what_is_pulled() {
     let (stage, registry) = (Stage::set(), MemoryRegistry::start().unwrap());
-    let (signer, verifier) = (stage.docker28(), stage.docker28());
+    let (signer, verifier) = (stage.docker(), stage.docker());
     let name = format!("{}/acme/app:v1", registry.host());
     stage.engine.build(&name, "good");
     let digest = pushed_digest(&signer.run(&["push", &name]).succeeded());
@@ -22,7 +22,7 @@ fn a_tag_that_was_moved_on_the_registry_does_not_change_what_is_pulled() {
 #[test]
 fn a_manifest_with_other_bytes_is_refused_and_not_tagged() {
     let (stage, registry) = (Stage::set(), MemoryRegistry::start().unwrap());
-    let (signer, verifier) = (stage.docker28(), stage.docker28());
+    let (signer, verifier) = (stage.docker(), stage.docker());
     let name = format!("{}/acme/app:v1", registry.host());
     stage.engine.build(&name, "good");
     let digest = pushed_digest(&signer.run(&["push", &name]).succeeded());

@@ -57,7 +57,7 @@ fn put_index(host: &str, repository: &str, tag: &str) -> String {
 #[test]
 fn sign_takes_the_index_and_everybody_pulls_their_platform_by_it() {
     let stage = Stage::set();
-    let (owner, reader, docker) = (stage.countersign(), stage.countersign(), stage.docker28());
+    let (owner, reader, docker) = (stage.countersign(), stage.countersign(), stage.docker());
     let name = stage.repository("acme/multi:v1");
     let digest = put_index(&stage.registry.host(), "acme/multi", "v1");
     let signed = owner.run(&["sign", &name]).succeeded();

@@ -5,7 +5,7 @@ use crate::stage::{Stage, pushed_digest};
 #[test]
 fn notary_lists_what_docker_signed() {
     let stage = Stage::set();
-    let (docker, notary) = (stage.docker28(), stage.notary());
+    let (docker, notary) = (stage.docker(), stage.notary());
     let app = stage.repository("acme/app");
     stage.engine.build(&format!("{app}:v1"), "one");
     let digest = pushed_digest(&docker.run(&["push", &format!("{app}:v1")]).succeeded());
@@ -29,7 +29,7 @@ fn notary_publishes_and_another_notary_verifies() {
 #[test]
 fn notary_rotates_keys_and_docker_follows() {
     let stage = Stage::set();
-    let (docker, reader) = (stage.docker28(), stage.docker28());
+    let (docker, reader) = (stage.docker(), stage.docker());
     let app = stage.repository("acme/app");
     stage.engine.build(&format!("{app}:v1"), "one");
     docker.run(&["push", &format!("{app}:v1")]).succeeded();

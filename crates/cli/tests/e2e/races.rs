@@ -71,7 +71,7 @@ fn strangers_who_begin_a_collection_at_once_have_one_owner() {
 #[test]
 fn docker_and_we_sign_at_once_in_one_trust_directory() {
     let stage = Stage::set();
-    let docker = stage.docker28();
+    let docker = stage.docker();
     let ours = Client::new().sharing(docker.config_dir().as_path()).of(&stage.service).with_engine(&stage.engine);
     let app = stage.repository("acme/app");
     for tag in ["v0", "v1", "v2"] {

@@ -6,7 +6,7 @@ use crate::stage::{Stage, pushed_digest};
 fn a_signer_signs_with_a_key_of_her_own_and_is_removed_again() {
     let stage = Stage::set();
     // Removing signers does nothing with docker 26 to 28, so the owner has an older one.
-    let (owner, alice, reader) = (stage.docker20(), stage.docker28(), stage.docker28());
+    let (owner, alice, reader) = (stage.docker20(), stage.docker(), stage.docker());
     let app = stage.repository("acme/app");
     stage.engine.build(&format!("{app}:v1"), "one");
     owner.run(&["push", &format!("{app}:v1")]).succeeded();
@@ -23,7 +23,7 @@ fn a_signer_signs_with_a_key_of_her_own_and_is_removed_again() {
     let inspected = reader.run(&["trust", "inspect", "--pretty", &app]).succeeded();
     assert!(inspected.stdout.contains("alice"), "{inspected}");
 
-    let stranger = stage.docker28();
+    let stranger = stage.docker();
     stranger.run(&["trust", "sign", &format!("{app}:v2")]).failed();
 
     owner.run(&["trust", "signer", "remove", "--force", "alice", &app]).succeeded();

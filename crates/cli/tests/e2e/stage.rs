@@ -23,7 +23,12 @@ impl Stage {
         format!("{}/{path}", self.registry.host())
     }
 
-    /// A person with an empty trust directory and the docker client 28.
+    /// A person with an empty trust directory and the newest docker client that the machine has.
+    pub(crate) fn docker(&self) -> DockerClient {
+        self.service.trusting(DockerClient::newest()).with_engine(&self.engine)
+    }
+
+    /// The same with the docker client 28, for tests with `docker_28` in their path.
     pub(crate) fn docker28(&self) -> DockerClient {
         self.service.trusting(DockerClient::v28()).with_engine(&self.engine)
     }
