@@ -124,7 +124,7 @@ async fn prepare(app: &Arc<App>, gun: &Gun, state: State, task: Task) -> Result<
     let files = result.map_err(refused)?;
     // Before the files are stored: a key that has signed must never be handed out as new.
     app.keys.mark_used(gun, used).await?;
-    Ok(files.into_iter().map(|file| NewMetadata::new(file.role, file.version, file.bytes)).collect())
+    Ok(files.into_iter().map(NewMetadata::from).collect())
 }
 
 /// Says whether files were stored, or somebody was faster.

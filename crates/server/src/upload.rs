@@ -65,8 +65,9 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > app.limits.upload_bytes) {
+    let announced: Option<usize> =
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length| length > app.limits.upload_bytes) {
         return Err(too_large());
     }
     let small = app.permit(&app.uploads).await?;
@@ -91,6 +92,8 @@ where
         }
         if large.is_none() && received.len() + data.len() > LARGE {
             large = Some(app.permit(&app.large_uploads).await?);
+            // At once what is announced: growing step by step would take the memory several times over.
+            received.reserve(announced.unwrap_or_default().saturating_sub(received.len()));
         }
         received.extend_from_slice(&data);
     }

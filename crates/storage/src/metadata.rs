@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use bytes::Bytes;
 use countersign_crypto::digest::{Sha256Digest, sha256};
-use countersign_tuf::accept::MAX_VERSION_STEP;
+use countersign_tuf::accept::{self, MAX_VERSION_STEP};
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct Stored {
     pub stored_at: Timestamp,
 }
 
-/// A file to be stored; its digest is computed here and cannot disagree with the bytes.
+/// A file to be stored, with the digest of its bytes: computed here, or by the validation that accepted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMetadata {
     role: RoleName,
@@ -78,6 +78,13 @@ impl NewMetadata {
     #[must_use]
     pub fn sha256(&self) -> Sha256Digest {
         self.sha256
+    }
+}
+
+impl From<accept::NewMetadata> for NewMetadata {
+    fn from(accepted: accept::NewMetadata) -> Self {
+        let accept::NewMetadata { role, version, bytes, sha256 } = accepted;
+        Self { role, version, bytes, sha256 }
     }
 }
 

@@ -10,6 +10,7 @@ mod condition;
 mod full;
 mod keys;
 mod metadata;
+mod pieces;
 
 use std::future::ready;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

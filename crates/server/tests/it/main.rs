@@ -7,6 +7,7 @@ mod golden;
 mod http2;
 mod keys;
 mod lifecycle;
+mod memory;
 mod notary_client;
 mod owner;
 mod races;

@@ -10,21 +10,19 @@ use fail::fail_point;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{SqliteStore, change, micros, number, read_digest, read_gun, read_role, read_time, read_version};
+use super::{SqliteStore, change, micros, number, pieces, read_digest, read_gun, read_role, read_time, read_version};
 use crate::{
     Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
     StoreError, Stored,
 };
 
-type FileRow = (String, i64, String, i64, Vec<u8>);
-
 /// Files above this many bytes are hashed away from the threads that wait for the database.
 const HASHED_HERE: usize = 1024 * 1024;
 
-/// Reads a row; the bytes must be those that were stored.
-async fn stored(row: Option<FileRow>) -> Result<Option<Stored>, StoreError> {
-    let Some((role, version, sha256, stored_at, bytes)) = row else { return Ok(None) };
-    let (bytes, found) = digested(bytes.into()).await;
+/// Reads a file's row and further pieces, within the transaction of both; the bytes must be those that were stored.
+async fn stored(connection: &mut SqliteConnection, row: Option<FileRow>) -> Result<Option<Stored>, StoreError> {
+    let Some((id, role, version, sha256, stored_at, first)) = row else { return Ok(None) };
+    let (bytes, found) = digested(pieces::read(connection, id, first).await?).await;
     let (role, version, sha256) = (read_role(&role)?, read_version(version)?, read_digest(&sha256)?);
     if found != sha256 {
         return Err(StoreError::damaged("data", &format!("{found:?}, not {sha256:?}")));
@@ -32,18 +30,22 @@ async fn stored(row: Option<FileRow>) -> Result<Option<Stored>, StoreError> {
     Ok(Some(Stored { role, version, sha256, bytes, stored_at: read_time(stored_at)? }))
 }
 
-async fn digested(bytes: Bytes) -> (Bytes, Sha256Digest) {
+async fn digested(file: Vec<u8>) -> (Bytes, Sha256Digest) {
+    let bytes = Bytes::from(file);
     let (large, shared) = (bytes.len() > HASHED_HERE, bytes.clone());
     let hashed = if large { tokio::task::spawn_blocking(move || sha256(&shared)).await.ok() } else { None };
     let digest = hashed.unwrap_or_else(|| sha256(&bytes));
     (bytes, digest)
 }
 
+/// Id, role, version, digest, time and first piece of a file.
+type FileRow = (i64, String, i64, String, i64, Vec<u8>);
+
 #[async_trait]
 impl MetadataStore for SqliteStore {
     async fn current(&self, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
-        let mut connection = self.readers.acquire().await.map_err(StoreError::database("waited to read"))?;
-        current(&mut connection, gun, role).await
+        let mut tx = self.begin_read().await?;
+        current(&mut tx, gun, role).await
     }
 
     async fn state(&self, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<State, StoreError> {
@@ -81,29 +83,31 @@ impl MetadataStore for SqliteStore {
         role: &RoleName,
         sha256: &Sha256Digest,
     ) -> Result<Option<Stored>, StoreError> {
+        let mut tx = self.begin_read().await?;
         let row = sqlx::query_as(
-            "SELECT role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND sha256 = ? LIMIT 1",
+            "SELECT id, role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND sha256 = ? LIMIT 1",
         )
         .bind(gun.as_str())
         .bind(role.as_str())
         .bind(sha256.hex())
-        .fetch_optional(&self.readers)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(StoreError::database("looked a file up by checksum"))?;
-        stored(row).await
+        stored(&mut tx, row).await
     }
 
     async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError> {
+        let mut tx = self.begin_read().await?;
         let row = sqlx::query_as(
-            "SELECT role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND version = ?",
+            "SELECT id, role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND version = ?",
         )
         .bind(gun.as_str())
         .bind(role.as_str())
         .bind(number(version))
-        .fetch_optional(&self.readers)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(StoreError::database("looked a file up by version"))?;
-        stored(row).await
+        stored(&mut tx, row).await
     }
 
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
@@ -144,6 +148,7 @@ impl MetadataStore for SqliteStore {
     async fn health(&self) -> Result<(), StoreError> {
         for statement in [
             "SELECT count(*) FROM (SELECT id FROM tuf_files LIMIT 1)",
+            "SELECT count(*) FROM (SELECT file_id FROM file_pieces LIMIT 1)",
             "SELECT count(*) FROM (SELECT gun FROM current_files LIMIT 1)",
             "SELECT count(*) FROM (SELECT id FROM changefeed LIMIT 1)",
             "SELECT count(*) FROM (SELECT key_id FROM service_keys LIMIT 1)",
@@ -207,15 +212,15 @@ impl SqliteStore {
 
 async fn current(connection: &mut SqliteConnection, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
     let row = sqlx::query_as(
-        "SELECT f.role, f.version, f.sha256, f.created_at, f.data FROM current_files c JOIN tuf_files f ON f.id = c.file_id \
+        "SELECT f.id, f.role, f.version, f.sha256, f.created_at, f.data FROM current_files c JOIN tuf_files f ON f.id = c.file_id \
          WHERE c.gun = ? AND c.role = ?",
     )
     .bind(gun.as_str())
     .bind(role.as_str())
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await
     .map_err(StoreError::database("looked a current file up"))?;
-    stored(row).await
+    stored(connection, row).await
 }
 
 async fn current_timestamp(connection: &mut SqliteConnection, gun: &Gun) -> Result<Option<Sha256Digest>, StoreError> {
@@ -259,6 +264,7 @@ async fn store_file(
     file: &NewMetadata,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let (first, rest) = pieces::split(file.bytes());
     let (id,): (i64,) = sqlx::query_as(
         "INSERT INTO tuf_files (gun, role, version, sha256, created_at, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
     )
@@ -267,10 +273,11 @@ async fn store_file(
     .bind(number(file.version()))
     .bind(file.sha256().hex())
     .bind(micros(now))
-    .bind(file.bytes().as_ref())
+    .bind(first)
     .fetch_one(&mut *connection)
     .await
     .map_err(StoreError::database("stored a file"))?;
+    pieces::write(connection, id, rest).await?;
     sqlx::query(
         "INSERT INTO current_files (gun, role, file_id) VALUES (?, ?, ?) \
          ON CONFLICT (gun, role) DO UPDATE SET file_id = excluded.file_id",
