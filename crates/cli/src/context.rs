@@ -15,6 +15,7 @@ use countersign_tuf::update::LostRoot;
 use countersign_tuf::{FirstUse, Pinning};
 use countersign_vault::{EnvironmentPassphrases, PassphraseSource, Remembered, Sequence, TrustDirectory};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -96,7 +97,8 @@ impl Context {
         for remark in credentials.remarks() {
             crate::output::message(format_args!("WARNING: {}", crate::output::harmless(&remark.to_string())));
         }
-        let connection = Connection { docker_config: docker_config.clone(), server, proxies, credentials };
+        let connection =
+            Connection { docker_config: docker_config.clone(), server, proxies, credentials: Arc::new(credentials) };
         let environment = EnvironmentPassphrases::docker(|name| std::env::var_os(name));
         let pins = match &options.pin_ca {
             Some(file) => Pins::Authorities(authorities(file)?),
@@ -104,7 +106,7 @@ impl Context {
             None => Pins::Ids(options.pin.clone()),
         };
         let audit = AuditLog::open(options.audit_log().as_deref())?;
-        let directory = TrustDirectory::create(&trust_dir)?;
+        let directory = TrustDirectory::at(&trust_dir)?;
         warn_about(&directory);
         Ok(Self {
             directory,
@@ -131,13 +133,13 @@ impl Context {
     }
 
     /// Opens the collection of an image.
-    pub(crate) async fn client<'a>(
+    pub(crate) fn client<'a>(
         &'a self,
         reference: &Reference,
         pinning: &'a Pinning,
         access: Access,
     ) -> Result<CollectionClient<'a>, CliError> {
-        let service = self.connection.open(reference.registry(), reference.gun(), access).await?;
+        let service = self.connection.open(reference.registry(), reference.gun(), access)?;
         let client = CollectionClient::new(&self.directory, service, pinning, &self.passphrases, self.now)?;
         Ok(client.lost_root(self.lost_root))
     }

@@ -84,7 +84,7 @@ impl From<TrustError> for CliError {
             TrustError::NotStored(_) => Self::new(Kind::Trust, message)
                 .hint("whatever answers for the trust service does not do its work: tell its operator, and check DOCKER_CONTENT_TRUST_SERVER"),
             TrustError::StaysReleased { role, .. } => Self::new(Kind::Trust, message)
-                .hint(format!("nothing was published; load a key of {role} with countersign key load, or ask its owner to revoke")),
+                .hint(format!("load a key of {role} with countersign key load, or ask its owner to revoke")),
             TrustError::NoDigest { .. } | TrustError::NotReleased { .. } => Self::new(Kind::Trust, message),
             TrustError::NothingSigned(_) | TrustError::Edit(_) => Self::user(message),
             TrustError::NoDelegationKey { .. } => Self::new(Kind::Local, message)

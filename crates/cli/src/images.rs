@@ -5,11 +5,11 @@ use crate::error::{CliError, Kind};
 use clap::Args;
 use countersign_engine::{Endpoint, Engine, EngineSelection, Environment, Limits, RegistryAuth, TlsFlags};
 use countersign_image::{Descriptor, RegistryHost};
-use countersign_registry::auth::AuthError;
-use countersign_registry::credentials::Credential;
-use countersign_registry::distribution::{RegistryClient, RegistryError, RegistryOptions, RegistrySecurity};
+use countersign_registry::credentials::{Credential, CredentialError, CredentialSource};
+use countersign_registry::distribution::{RegistryClient, RegistryOptions, RegistrySecurity};
 use countersign_registry::http::TlsOptions;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Options about registries.
 #[derive(Debug, Args)]
@@ -41,17 +41,13 @@ impl RegistryFlags {
         options.tls = TlsOptions::from_directory(&Path::new(CERTIFICATES).join(registry.as_str()))
             .map_err(|error| local(&error))?;
         options.proxies = context.connection.proxies.clone();
-        options.credential = credential(context, registry).await?;
+        let credentials = Arc::clone(&context.connection.credentials);
+        options.credential = CredentialSource::of_registry(credentials, registry.clone());
         if self.insecure_registry.iter().any(|name| name == registry.as_str()) {
             options.security = RegistrySecurity::Insecure;
         }
         Ok(RegistryClient::connect(options).await?)
     }
-}
-
-async fn credential(context: &Context, registry: &RegistryHost) -> Result<Credential, CliError> {
-    let found = context.connection.credentials.find(registry).await;
-    found.map_err(|error| CliError::new(Kind::Local, format!("cannot get the credentials for {registry}: {error}")))
 }
 
 impl EngineFlags {
@@ -69,14 +65,20 @@ impl EngineFlags {
     }
 }
 
-/// Tells the engine what docker would log in to a registry with.
-pub(crate) async fn engine_auth(context: &Context, registry: &RegistryHost) -> Result<RegistryAuth, CliError> {
+/// Tells the engine what docker would log in to a registry with; as with docker that is nothing if it cannot be had.
+pub(crate) async fn engine_auth(context: &Context, registry: &RegistryHost) -> RegistryAuth {
     let key = registry.credential_key();
-    Ok(match credential(context, registry).await? {
+    let found = context.connection.credentials.find(registry).await;
+    match found.inspect_err(|error| warn_without_credentials(registry, error)).unwrap_or_default() {
         Credential::Anonymous => RegistryAuth::anonymous(),
         Credential::Password { username, password } => RegistryAuth::password(key, username, password),
         Credential::IdentityToken(token) => RegistryAuth::identity_token(key, token),
-    })
+    }
+}
+
+fn warn_without_credentials(registry: &RegistryHost, error: &CredentialError) {
+    let text = format!("WARNING: cannot get the credentials for {registry}: {error}; the engine goes on without any");
+    crate::output::message(crate::output::harmless(&text));
 }
 
 /// Takes the digest of a document as the hash that signatures are about.
@@ -86,24 +88,5 @@ pub(crate) fn sha256(descriptor: &Descriptor) -> Result<countersign_crypto::dige
         other @ countersign_image::Digest::Sha512(_) => {
             Err(CliError::user(format!("{other}: signatures are about sha256 digests")))
         }
-    }
-}
-
-impl From<RegistryError> for CliError {
-    fn from(error: RegistryError) -> Self {
-        let untrusted = matches!(
-            error,
-            RegistryError::Content(_)
-                | RegistryError::Document(_)
-                | RegistryError::Digest(_)
-                | RegistryError::Size { .. }
-                | RegistryError::Disagreement { .. }
-        );
-        let refused = matches!(
-            &error,
-            RegistryError::NotFound(_) | RegistryError::Auth(AuthError::NoCredentials | AuthError::Denied(_))
-        );
-        let said = Self::new(if untrusted { Kind::Trust } else { Kind::Network }, error);
-        if refused { said.hint("check the name; if the image is private: docker login") } else { said }
     }
 }

@@ -12,12 +12,14 @@ mod notes;
 mod output;
 mod progress;
 mod prompt;
+mod registry_error;
 mod trust_switch;
 
 use clap::Parser;
 use command::Command;
 use context::GlobalOptions;
 use error::CliError;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Docker Content Trust: sign images on push, verify them on pull, and run the trust service.
@@ -65,5 +67,6 @@ fn start_log(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("COUNTERSIGN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let escapes = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(escapes).with_writer(std::io::stderr).init();
 }

@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often a read is repeated because another process changed the cache meanwhile.
-const READ_ATTEMPTS: usize = 4;
-/// How long another client may take to replace the cached root.
+const READ_ATTEMPTS: usize = 8;
+/// How often a cache that contradicts the service, or has no root, is looked at again before that is believed.
+const DOUBTS: u32 = 2;
+/// How long another client may take to replace a cached file.
 const REPLACEMENT: Duration = Duration::from_millis(100);
 
 /// One collection: its cache and keys in the trust directory, its metadata at the trust service.
@@ -80,21 +82,25 @@ impl<'a> CollectionClient<'a> {
 
     /// As [`Self::update`], under other pins.
     pub(crate) async fn update_pinned(&self, purpose: Purpose, pinning: &Pinning) -> Result<Collection, TrustError> {
-        for _ in 1..READ_ATTEMPTS {
+        let (mut attempts, mut doubts) = (READ_ATTEMPTS, DOUBTS);
+        loop {
             let seen = self.local.read_seen()?;
-            let collection = match self.run(purpose, pinning, seen.as_deref()).await {
-                Err(TrustError::Update(UpdateError::LostRoot(_) | UpdateError::CachedRoot(_))) => {
-                    // Docker and notary take no lock, and replace a file by removing it first.
-                    tokio::time::sleep(REPLACEMENT).await;
-                    continue;
+            attempts = attempts.saturating_sub(1);
+            match self.run(purpose, pinning, seen.as_deref()).await {
+                Ok(collection) if attempts == 0 || self.keep(&collection, seen.as_deref())? == Kept::Yes => {
+                    return Ok(collection);
                 }
-                other => other?,
-            };
-            if self.keep(&collection, seen.as_deref())? == Kept::Yes {
-                return Ok(collection);
+                Ok(_) => {}
+                Err(error) if attempts == 0 => return Err(error),
+                // Another process has verified something newer while this one was waiting for the service.
+                Err(_) if self.local.read_seen()? != seen => {}
+                Err(error) if doubts > 0 && may_be_a_race(&error) => {
+                    doubts -= 1;
+                    tokio::time::sleep(REPLACEMENT).await;
+                }
+                Err(error) => return Err(error),
             }
         }
-        self.run(purpose, pinning, self.local.read_seen()?.as_deref()).await
     }
 
     async fn run(&self, purpose: Purpose, pinning: &Pinning, seen: Option<&[u8]>) -> Result<Collection, TrustError> {
@@ -162,6 +168,16 @@ impl<'a> CollectionClient<'a> {
         );
         Kept::Yes
     }
+}
+
+/// Tells whether docker or notary may just be writing to the cache: they take no lock, and remove a file before they
+/// replace it.
+fn may_be_a_race(error: &TrustError) -> bool {
+    let TrustError::Update(error) = error else { return false };
+    matches!(
+        error,
+        UpdateError::LostRoot(_) | UpdateError::CachedRoot(_) | UpdateError::Rollback(_) | UpdateError::Regression(_)
+    )
 }
 
 #[derive(PartialEq, Eq)]

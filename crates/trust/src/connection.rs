@@ -3,12 +3,13 @@
 use countersign_image::RegistryHost;
 use countersign_notary::{Access, ServiceAddress, ServiceAddressError, TrustService};
 use countersign_registry::auth::Session;
-use countersign_registry::credentials::{CredentialError, CredentialStore};
+use countersign_registry::credentials::{CredentialSource, CredentialStore};
 use countersign_registry::http::{
     HttpClient, HttpError, HttpOptions, Origin, ProxyError, ProxyRules, TlsFileError, TlsOptions,
 };
 use countersign_tuf::Gun;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where trust services are and how this machine introduces itself there.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct Connection {
     /// The proxies to use.
     pub proxies: ProxyRules,
     /// Where the registries' credentials are kept.
-    pub credentials: CredentialStore,
+    pub credentials: Arc<CredentialStore>,
 }
 
 /// Says why a trust service cannot be reached as configured.
@@ -38,14 +39,6 @@ pub enum ConnectionError {
     /// The address cannot be used.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The registry's credentials cannot be had.
-    #[error("cannot get the credentials for {registry}: {error}")]
-    Credentials {
-        /// The registry.
-        registry: String,
-        /// Why.
-        error: CredentialError,
-    },
 }
 
 impl Connection {
@@ -62,24 +55,17 @@ impl Connection {
 
     /// Opens a collection at its service; nothing is sent yet.
     ///
-    /// The credentials are those of the registry. The service's certificate is always verified, also where docker does
+    /// The credentials are those of the registry, looked up when the service asks for some. The service's certificate is always verified, also where docker does
     /// not: for registries on loopback addresses.
     ///
     /// # Errors
-    /// The address, certificates, proxies or credentials cannot be used.
-    pub async fn open(
-        &self,
-        registry: &RegistryHost,
-        gun: &Gun,
-        access: Access,
-    ) -> Result<TrustService, ConnectionError> {
+    /// The address, certificates or proxies cannot be used.
+    pub fn open(&self, registry: &RegistryHost, gun: &Gun, access: Access) -> Result<TrustService, ConnectionError> {
         let address = self.address(registry)?;
         let mut options = HttpOptions::new(Origin::of(address.url())?);
         options.tls = TlsOptions::from_directory(&self.docker_config.join("tls").join(address.authority()))?;
         options.proxies = self.proxies.clone();
-        let credential = self.credentials.find(registry).await;
-        let credential = credential
-            .map_err(|error| ConnectionError::Credentials { registry: registry.as_str().to_owned(), error })?;
+        let credential = CredentialSource::of_registry(Arc::clone(&self.credentials), registry.clone());
         let session = Session::new(HttpClient::new(options), credential);
         Ok(TrustService::new(address, gun.clone(), session, access))
     }

@@ -55,7 +55,7 @@ impl Inspect {
 async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
     let reference = Reference::parse(image)?;
     let pinning = context.pinning(&reference);
-    let client = context.client(&reference, &pinning, Access::Read).await?;
+    let client = context.client(&reference, &pinning, Access::Read)?;
     let collection = client.update(Purpose::Read).await?;
     notes::show(&collection);
     let tag = reference.tag().filter(|_| reference.digest().is_none()).map(Tag::as_str);

@@ -90,7 +90,7 @@ impl Pull {
         digest: &Digest,
     ) -> Result<(), CliError> {
         let engine = self.engine.connect(context).await?;
-        let auth = engine_auth(context, reference.registry()).await?;
+        let auth = engine_auth(context, reference.registry()).await;
         let repository = reference.repository();
         output::message(format_args!("Pull (1 of 1): {}@{digest}", reference.familiar()));
         let bars = Bars::new();

@@ -8,11 +8,12 @@ use crate::images::{EngineFlags, RegistryFlags, engine_auth};
 use crate::layouts::Source;
 use crate::output;
 use crate::progress::Bars;
+use crate::registry_error::of_push_from_disk;
 use crate::trust_switch::TrustSwitch;
 use clap::Args;
 use countersign_engine::{PushTarget, pushed_manifest};
 use countersign_image::{Descriptor, Reference};
-use countersign_registry::distribution::{DocumentName, RegistryClient};
+use countersign_registry::distribution::{DocumentName, RegistryClient, RegistryError};
 use countersign_registry::{PushOptions, push_image};
 
 /// Push an image and sign it
@@ -58,12 +59,19 @@ impl Push {
         client: &RegistryClient,
     ) -> Result<Descriptor, CliError> {
         let engine = self.engine.connect(context).await?;
-        let auth = engine_auth(context, reference.registry()).await?;
+        let auth = engine_auth(context, reference.registry()).await;
         let Some(tag) = reference.tag() else { return Err(CliError::user("no tag specified")) };
         let bars = Bars::new();
         let push = engine.push(reference.repository(), PushTarget::Tag(tag), &auth);
         let pushed = pushed_manifest(push, reference.repository(), tag, |event| bars.engine(event)).await?;
-        let document = client.document(reference.repository(), DocumentName::Digest(&pushed.digest)).await?;
+        let document = client.document(reference.repository(), DocumentName::Digest(&pushed.digest)).await;
+        let document = document.map_err(|error| match error {
+            // Not the person's slip: the engine has just said that it is there.
+            RegistryError::NotFound(_) => {
+                CliError::new(Kind::Network, error).hint("the engine says that it pushed this: not signed")
+            }
+            other => other.into(),
+        })?;
         if document.descriptor.size != pushed.size {
             let message = format!(
                 "the engine says that {} has {} bytes, the registry serves {}: not signed",
@@ -83,6 +91,6 @@ async fn push_from_disk(
 ) -> Result<Descriptor, CliError> {
     let (images, root) = source.open(reference)?;
     let to = PushOptions { repository: reference.repository(), tag: reference.tag(), mount_from: &[] };
-    let pushed = push_image(client, images, &root, to, &Bars::new()).await?;
+    let pushed = push_image(client, images, &root, to, &Bars::new()).await.map_err(of_push_from_disk)?;
     Ok(Descriptor { digest: pushed.stored.digest, size: pushed.stored.size, ..root })
 }

@@ -46,6 +46,6 @@ impl Revoke {
 
 async fn revoke(context: &Context, reference: &Reference, name: Option<&str>) -> Result<Revoked, CliError> {
     let pinning = context.pinning(reference);
-    let client = context.client(reference, &pinning, Access::Write).await?;
+    let client = context.client(reference, &pinning, Access::Write)?;
     Ok(client.revoke(name).await?)
 }

@@ -53,7 +53,7 @@ pub(crate) async fn sign(context: &Context, reference: &Reference, held: &Descri
 async fn publish(context: &Context, reference: &Reference, held: &Descriptor, name: &str) -> Result<Signed, CliError> {
     let request = SignRequest { name: name.to_owned(), sha256: sha256(held)?, length: held.size };
     let pinning = context.pinning(reference);
-    let client = context.client(reference, &pinning, Access::Write).await?;
+    let client = context.client(reference, &pinning, Access::Write)?;
     Ok(client.sign(&[request]).await?)
 }
 

@@ -63,6 +63,6 @@ pub(crate) async fn resolve(context: &Context, reference: &Reference) -> Result<
 
 async fn find(context: &Context, reference: &Reference, name: &str) -> Result<(ReleasedTag, Collection), CliError> {
     let pinning = context.pinning(reference);
-    let client = context.client(reference, &pinning, Access::Read).await?;
+    let client = context.client(reference, &pinning, Access::Read)?;
     Ok(client.find(name).await?)
 }

@@ -1,6 +1,6 @@
 //! Registries and engines that lie, and what one logs in with.
 
-use crate::client::{Client, Ending, LOCAL, NETWORK, TRUST};
+use crate::client::{Client, Ending, NETWORK, TRUST};
 use crate::stage::{Shop, Stage};
 use countersign_testkit::memory_registry::Fault;
 use countersign_testkit::{Account, DockerRegistry, FakeServer, Finished, Image, Reply, TrustService, fixtures};
@@ -32,7 +32,7 @@ fn bytes_that_do_not_hash_to_the_signed_digest_are_refused_and_nothing_is_left()
         assert!(refused.stdout.is_empty(), "{refused}");
     }
     reader.run(&["pull", "--to", &layout, &shop.name("v1")]).refused(TRUST, "other content than asked for");
-    stage.docker28().run(&["image", "inspect", &shop.name("v1")]).failed();
+    stage.docker().run(&["image", "inspect", &shop.name("v1")]).failed();
     assert!(!reader.folder().join("layout/index.json").exists());
     // Signing what the registry calls by a digest that it does not have is refused as well.
     owner.run(&["sign", "--digest", &digest, &shop.name("v3")]).refused(TRUST, "other content than asked for");
@@ -135,21 +135,24 @@ fn credentials_are_used_where_asked_for_and_never_shown() {
 }
 
 #[test]
-fn a_credential_helper_that_fails_is_said_and_nothing_is_done_without_it() {
+fn a_credential_helper_that_fails_is_named_where_credentials_are_wanted_and_nowhere_else() {
     use std::os::unix::fs::PermissionsExt;
     let shop = Shop::open();
     let owner = shop.client();
-    shop.put("v1", "one");
-    std::fs::write(owner.config_dir().join("config.json"), r#"{"credsStore":"countersign-test-missing"}"#).unwrap();
-    let refused = owner.run(&["sign", &shop.name("v1")]).refused(LOCAL, "cannot get the credentials for");
+    let config = owner.config_dir().join("config.json");
+    std::fs::write(&config, r#"{"credsStore":"countersign-test-missing"}"#).unwrap();
+    shop.signed_by(&owner, "v1", "one");
+    owner.run(&["verify", &shop.name("v1")]).succeeded();
+    let private = DockerRegistry::builder().passwords().start();
+    let name = format!("{}/acme/app:v1", private.host());
+    let refused = owner.run(&["sign", &name]).refused(NETWORK, "cannot get the credentials for");
     assert!(refused.stderr.contains("countersign-test-missing"), "{refused}");
     let helper = owner.folder().join("docker-credential-junk");
     std::fs::write(&helper, "#!/bin/sh\nprintf '\\033[2Jjunk %s' \"$(cat)\"\n").unwrap();
     std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::write(owner.config_dir().join("config.json"), r#"{"credsStore":"junk"}"#).unwrap();
-    let owner = owner.env("PATH", "");
+    std::fs::write(&config, r#"{"credsStore":"junk"}"#).unwrap();
     let path = format!("{}:/usr/bin:/bin", owner.folder().display());
-    let refused = owner.env("PATH", &path).run(&["sign", &shop.name("v1")]);
-    let refused = refused.refused(LOCAL, "cannot get the credentials for");
+    let refused = owner.env("PATH", &path).run(&["sign", &name]);
+    let refused = refused.refused(NETWORK, "cannot get the credentials for");
     assert!(!refused.stderr.contains('\u{1b}'), "{refused}");
 }

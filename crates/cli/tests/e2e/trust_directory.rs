@@ -222,3 +222,29 @@ fn all_spellings_of_a_name_are_one_collection() {
     let verified = owner.run(&["verify", &shop.gun()]).succeeded();
     assert!(verified.stdout.contains(&digest), "{verified}");
 }
+
+#[test]
+fn without_a_trust_directory_reading_creates_none_and_works_where_none_can_be_created() {
+    let shop = Shop::open();
+    let digest = shop.signed_by(&shop.client(), "v1", "one");
+    let reader = shop.client();
+    assert_eq!(reader.run(&["key", "list"]).code, 0);
+    reader.run(&["verify", "--no-first-use", &shop.name("v1")]).refused(TRUST, "first use is not allowed");
+    let unknown = format!("{}/other/unknown", shop.registry.host());
+    reader.run(&["inspect", &unknown]).refused(TRUST, "does not have trust data");
+    assert!(!reader.trust_dir().exists());
+
+    let config = reader.config_dir().display();
+    let read_only = format!("mount --bind '{config}' '{config}' && mount -o remount,bind,ro '{config}'");
+    for (command, said) in
+        [(&["verify"][..], &*digest), (&["inspect"], "SignedTag"), (&["pull", "--to", "oci:image"], &*digest)]
+    {
+        let read = reader.run_after(&read_only, &[command, &[&shop.name("v1")]].concat()).succeeded();
+        assert!(read.stdout.contains(said), "{read}");
+        assert!(read.stderr.contains("cannot be kept"), "{read}");
+        // Standard error is a pipe here.
+        assert!(!read.stderr.contains('\u{1b}'), "{read}");
+    }
+    reader.run_after(&read_only, &["key", "list"]).succeeded();
+    assert!(!reader.trust_dir().exists());
+}

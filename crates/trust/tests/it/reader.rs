@@ -202,6 +202,30 @@ async fn an_older_state_is_refused_for_ever_once_a_newer_was_seen() {
 }
 
 #[tokio::test]
+async fn a_cache_that_others_move_on_meanwhile_is_no_rollback() {
+    for with_record in [true, false] {
+        let (house, owner) = house_with_a_tag().await;
+        let reader = Person::new();
+        reader.find(&house, "v1").await.unwrap();
+        let old = house.archive();
+        owner.sign(&house, "v2").await.unwrap();
+        let newer: Vec<_> =
+            owner.cache().into_iter().filter(|(path, _)| with_record || !path.ends_with("seen.json")).collect();
+        let (from, to) = (owner.trust_dir(), reader.trust_dir());
+        // The service answers with what was true, and before the answer is looked at another process has the new state.
+        house.lie_times(1, move |request, _| {
+            request.path.ends_with("/timestamp.json").then(|| {
+                for (path, bytes) in &newer {
+                    std::fs::write(to.join(path.strip_prefix(&from).unwrap()), bytes).unwrap();
+                }
+                old.clone().answer(request)
+            })
+        });
+        assert_eq!(reader.find(&house, "v2").await.unwrap().sha256, content("v2"), "{with_record}");
+    }
+}
+
+#[tokio::test]
 async fn other_server_keys_need_a_root_that_says_so() {
     let (house, owner) = house_with_a_tag().await;
     // Another service with the same name has keys of its own; its timestamp and snapshot are well signed, by them.

@@ -88,9 +88,9 @@ impl Stage {
             docker_config: self.docker_config(),
             server: Some(ServiceAddress::parse(&self.url()?).map_err(local)?),
             proxies: ProxyRules::none(),
-            credentials: CredentialStore::new(&self.docker_config(), None, OsString::new()),
+            credentials: Arc::new(CredentialStore::new(&self.docker_config(), None, OsString::new())),
         };
-        let service = connection.open(reference.registry(), reference.gun(), access).await?;
+        let service = connection.open(reference.registry(), reference.gun(), access)?;
         Ok(CollectionClient::new(&self.directory, service, &self.pinning, &self.passphrases, jiff::Timestamp::now())?)
     }
 
