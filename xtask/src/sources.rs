@@ -4,7 +4,7 @@ use anyhow::Context;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders at the top that hold no files of the project.
+/// Folders that hold no files of the project; `fuzz` has a `target` of its own.
 const NOT_OURS: [&str; 2] = [".git", "target"];
 
 /// Lists all files of the project, as paths below its top, in order; links are not followed.
@@ -20,7 +20,7 @@ pub(crate) fn files(top: &Path) -> anyhow::Result<Vec<PathBuf>> {
             let entry = entry?;
             let path = folder.join(entry.file_name());
             let kind = entry.file_type()?;
-            if kind.is_dir() && !NOT_OURS.iter().any(|name| path == Path::new(name)) {
+            if kind.is_dir() && !NOT_OURS.iter().any(|name| path.ends_with(name)) {
                 folders.push(path);
             } else if kind.is_file() {
                 found.push(path);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     /// What every Debian machine has; `ssh` is a script that the test writes.
-    const EVERYWHERE: [&str; 6] = ["cp", "gzip", "mkfifo", "sh", "ssh", "unshare"];
+    const EVERYWHERE: [&str; 7] = ["base64", "cp", "gzip", "mkfifo", "sh", "ssh", "unshare"];
 
     #[test]
     fn every_program_that_a_crate_starts_by_name_is_installed() {
