@@ -25,7 +25,9 @@ fn delegate(shop: &Shop, owner: &NotaryClient, role: &str, certificate: &str) {
 fn sign(shop: &Shop, owner: &NotaryClient, roles: &[&str], tag: &str, digest: &str) -> Finished {
     let gun = shop.gun();
     let mut arguments = vec!["addhash", "-p", &gun, tag, SIZE, "--sha256", digest];
-    roles.iter().for_each(|role| arguments.extend(["--roles", *role]));
+    for role in roles {
+        arguments.extend(["--roles", *role]);
+    }
     owner.run(&arguments).succeeded()
 }
 
