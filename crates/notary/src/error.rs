@@ -108,7 +108,9 @@ impl From<AuthError> for ServiceError {
         match error {
             AuthError::Http(http) => http.into(),
             AuthError::Denied(status) if status.status.is_server_error() => Self::Away(status.to_string()),
-            AuthError::Denied(_) | AuthError::NoCredentials => Self::Unauthorised(error.to_string()),
+            AuthError::Denied(_) | AuthError::NoCredentials | AuthError::CredentialsUnavailable { .. } => {
+                Self::Unauthorised(error.to_string())
+            }
             AuthError::Realm { .. } | AuthError::TokenAnswer | AuthError::TokenCharacters => {
                 Self::Hostile(error.to_string())
             }

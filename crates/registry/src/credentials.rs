@@ -3,12 +3,14 @@
 mod config_file;
 mod helper;
 mod lookup;
+mod source;
 
 use secrecy::SecretString;
 
 pub use config_file::{ConfigError, DockerConfig, MAX_CONFIG_BYTES};
 pub use helper::{HELPER_PATIENCE, HelperError, MAX_HELPER_OUTPUT};
 pub use lookup::{CredentialError, CredentialStore};
+pub use source::CredentialSource;
 
 /// What to say to a registry or token server about oneself.
 #[derive(Clone, Default)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use countersign_tuf::Gun;
@@ -31,7 +32,9 @@ const ANYONE_ELSE_WRITES: u32 = 0o022;
 /// 0700 and files with 0600 whatever the umask. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct TrustDirectory {
-    top: Folder,
+    path: Arc<Path>,
+    /// The directory once it is there.
+    top: Arc<OnceLock<Folder>>,
     lock_wait: Duration,
 }
 
@@ -84,7 +87,22 @@ impl TrustDirectory {
     /// # Errors
     /// [`FileError::Missing`] if it does not exist, otherwise what the system says.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
-        Ok(Self { top: Folder::open_top(path.as_ref())?, lock_wait: DEFAULT_LOCK_WAIT })
+        Ok(Self::of(Folder::open_top(path.as_ref())?))
+    }
+
+    /// Opens a trust directory that need not be there yet: reading finds nothing, and the first thing written creates it and
+    /// its parents.
+    ///
+    /// # Errors
+    /// What the system says when a directory is there and cannot be opened.
+    pub fn at(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        match Self::open(&path) {
+            Err(FileError::Missing { .. }) => {
+                let (path, top) = (path.as_ref().into(), Arc::new(OnceLock::new()));
+                Ok(Self { path, top, lock_wait: DEFAULT_LOCK_WAIT })
+            }
+            other => other,
+        }
     }
 
     /// Opens a trust directory and creates it, and its parents, if it is missing.
@@ -92,7 +110,31 @@ impl TrustDirectory {
     /// # Errors
     /// What the system says when a directory can be neither opened nor made.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, FileError> {
-        Ok(Self { top: Folder::create_top(path.as_ref())?, lock_wait: DEFAULT_LOCK_WAIT })
+        Ok(Self::of(Folder::create_top(path.as_ref())?))
+    }
+
+    fn of(top: Folder) -> Self {
+        Self { path: top.path().into(), top: Arc::new(OnceLock::from(top)), lock_wait: DEFAULT_LOCK_WAIT }
+    }
+
+    /// Returns the directory if it is there, also if another process has made it meanwhile.
+    fn existing(&self) -> Result<Option<Folder>, FileError> {
+        if let Some(top) = self.top.get() {
+            return Ok(Some(top.clone()));
+        }
+        match Folder::open_top(&self.path) {
+            Ok(top) => Ok(Some(self.top.get_or_init(|| top).clone())),
+            Err(FileError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn created(&self) -> Result<Folder, FileError> {
+        if let Some(top) = self.top.get() {
+            return Ok(top.clone());
+        }
+        let top = Folder::create_top(&self.path)?;
+        Ok(self.top.get_or_init(|| top).clone())
     }
 
     /// Sets how long to wait for a lock that another process holds.
@@ -105,7 +147,7 @@ impl TrustDirectory {
     /// Returns the path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.top.path()
+        &self.path
     }
 
     /// Returns the place of one collection; nothing is read or made yet.
@@ -136,18 +178,18 @@ impl TrustDirectory {
     /// When a directory cannot be read.
     pub fn warnings(&self) -> Result<Vec<Warning>, FileError> {
         let mut warnings = Vec::new();
-        let top = self.top.own_stat()?;
-        note(&mut warnings, self.path(), &top, ANYONE_ELSE);
-        match self.top.stat(COLLECTIONS)? {
+        let Some(top) = self.existing()? else { return Ok(warnings) };
+        note(&mut warnings, self.path(), &top.own_stat()?, ANYONE_ELSE);
+        match top.stat(COLLECTIONS)? {
             Some(stat) if folder::kind(&stat) == crate::FileKind::Directory => {
-                note(&mut warnings, &self.top.path_of(COLLECTIONS), &stat, ANYONE_ELSE_WRITES);
+                note(&mut warnings, &top.path_of(COLLECTIONS), &stat, ANYONE_ELSE_WRITES);
             }
             Some(stat) => {
-                warnings.push(Warning::LeftOut { path: self.top.path_of(COLLECTIONS), kind: folder::kind(&stat) });
+                warnings.push(Warning::LeftOut { path: top.path_of(COLLECTIONS), kind: folder::kind(&stat) });
             }
             None => {}
         }
-        if let Some(private) = self.top.child(PRIVATE)? {
+        if let Some(private) = top.child(PRIVATE)? {
             note(&mut warnings, private.path(), &private.own_stat()?, ANYONE_ELSE);
             note_keys(&mut warnings, &private, crate::limits::MAX_DEPTH)?;
         }
@@ -155,15 +197,15 @@ impl TrustDirectory {
     }
 
     pub(crate) fn folder(&self, name: &str) -> Result<Option<Folder>, FileError> {
-        self.top.child(name)
+        self.existing()?.map_or(Ok(None), |top| top.child(name))
     }
 
     pub(crate) fn make_folder(&self, name: &str) -> Result<Folder, FileError> {
-        self.top.make(name)
+        self.created()?.make(name)
     }
 
     pub(crate) fn lock(&self, name: &str) -> Result<FileLock, LockError> {
-        let locks = self.top.make(OWN)?.make(LOCKS)?;
+        let locks = self.created()?.make(OWN)?.make(LOCKS)?;
         FileLock::acquire(&locks, name, self.lock_wait)
     }
 }

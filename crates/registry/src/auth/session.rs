@@ -9,7 +9,7 @@ use super::cache::{TokenCache, TokenKey};
 use super::challenge::{Challenge, parse_challenges};
 use super::scope::Scope;
 use super::token;
-use crate::credentials::Credential;
+use crate::credentials::{Credential, CredentialSource};
 use crate::http::{HttpClient, HttpError, Request, Response, StatusError};
 
 /// Says why a request could not be authorised or sent.
@@ -24,6 +24,14 @@ pub enum AuthError {
     /// The service wants a user name and a password, and none are known.
     #[error("no basic auth credentials")]
     NoCredentials,
+    /// The service refuses whoever has no credentials, and this machine's could not be had.
+    #[error("{refusal} ({failure})")]
+    CredentialsUnavailable {
+        /// What was refused.
+        refusal: String,
+        /// Why there are no credentials.
+        failure: String,
+    },
     /// The token server's address is not acceptable.
     #[error("the token server {realm:?} is refused: {reason}")]
     Realm {
@@ -57,15 +65,16 @@ impl AuthError {
 #[derive(Debug)]
 pub struct Session {
     http: HttpClient,
-    credential: Credential,
+    credential: CredentialSource,
     challenges: Mutex<Vec<Challenge>>,
     tokens: TokenCache,
 }
 
 impl Session {
-    /// Starts with no challenge known.
+    /// Starts with no challenge known; the credential is looked up when there is one.
     #[must_use]
-    pub fn new(http: HttpClient, credential: Credential) -> Self {
+    pub fn new(http: HttpClient, credential: impl Into<CredentialSource>) -> Self {
+        let credential = credential.into();
         Self { http, credential, challenges: Mutex::new(Vec::new()), tokens: TokenCache::default() }
     }
 
@@ -93,16 +102,21 @@ impl Session {
             if let Some(value) = self.tokens.get(&key) {
                 return Ok(Some(value));
             }
-            let (value, lifetime) = token::fetch(&self.http, &key, &self.credential).await?;
+            let found = self.credential.find().await;
+            let fetched = token::fetch(&self.http, &key, &found.credential).await;
+            let (value, lifetime) = fetched.map_err(|error| explained(error, found.failure.as_ref()))?;
             self.tokens.put(key, value.clone(), lifetime);
             return Ok(Some(value));
         }
         if challenges.is_empty() {
             return Ok(None);
         }
-        match &self.credential {
+        let found = self.credential.find().await;
+        match &found.credential {
             Credential::Password { username, password } => token::basic(username, password).map(Some),
-            Credential::Anonymous | Credential::IdentityToken(_) => Err(AuthError::NoCredentials),
+            Credential::Anonymous | Credential::IdentityToken(_) => {
+                Err(explained(AuthError::NoCredentials, found.failure.as_ref()))
+            }
         }
     }
 
@@ -135,9 +149,24 @@ impl Session {
         match again {
             Some(again) if !parse_challenges(response.headers()).is_empty() => {
                 drop(response);
-                self.send_once(again, scopes, redirects).await
+                let response = self.send_once(again, scopes, redirects).await?;
+                self.admitted(response).await
             }
             _ => Ok(response),
+        }
+    }
+
+    /// Turns a final 401 into an error if the credentials that might have helped could not be had.
+    async fn admitted(&self, response: Response) -> Result<Response, AuthError> {
+        if response.status() != StatusCode::UNAUTHORIZED || response.origin() != self.http.home() {
+            return Ok(response);
+        }
+        match &self.credential.find().await.failure {
+            None => Ok(response),
+            Some(failure) => {
+                let refusal = response.into_status_error().await.to_string();
+                Err(AuthError::CredentialsUnavailable { refusal, failure: failure.clone() })
+            }
         }
     }
 
@@ -171,6 +200,16 @@ impl Session {
 enum Redirects {
     Followed,
     Returned,
+}
+
+/// Adds to a refusal why there were no credentials.
+fn explained(error: AuthError, failure: Option<&String>) -> AuthError {
+    match (&error, failure) {
+        (AuthError::Denied(_) | AuthError::NoCredentials, Some(failure)) => {
+            AuthError::CredentialsUnavailable { refusal: error.to_string(), failure: failure.clone() }
+        }
+        _ => error,
+    }
 }
 
 /// Prefers a token to sending the password with every request.

@@ -7,7 +7,7 @@ use url::Url;
 use super::error::RegistryError;
 use super::retry::RetryPolicy;
 use crate::auth::{Action, AuthError, Scope, Session};
-use crate::credentials::Credential;
+use crate::credentials::{Credential, CredentialSource};
 use crate::http::{
     HttpClient, HttpError, HttpOptions, Origin, Patience, ProxyRules, Request, Response, TlsFault, TlsOptions,
     Verification,
@@ -28,8 +28,8 @@ pub enum RegistrySecurity {
 pub struct RegistryOptions {
     /// The registry.
     pub registry: RegistryHost,
-    /// Who to be there.
-    pub credential: Credential,
+    /// Who to be there, if the registry asks.
+    pub credential: CredentialSource,
     /// Whom to believe and which certificate to show.
     pub tls: TlsOptions,
     /// Which proxies to use.
@@ -46,7 +46,7 @@ impl RegistryOptions {
     pub fn new(registry: RegistryHost) -> Self {
         Self {
             registry,
-            credential: Credential::Anonymous,
+            credential: Credential::Anonymous.into(),
             tls: TlsOptions::system(),
             proxies: ProxyRules::none(),
             security: RegistrySecurity::Secure,

@@ -1,10 +1,12 @@
 //! Challenges, tokens, and servers that fish for passwords.
 
+use countersign_image::RegistryHost;
 use countersign_registry::auth::{Action, AuthError, Scope, Session};
-use countersign_registry::credentials::Credential;
+use countersign_registry::credentials::{Credential, CredentialSource, CredentialStore};
 use countersign_registry::distribution::RegistryError;
 use countersign_registry::http::{HttpError, TlsOptions};
 use countersign_testkit::{Account, DockerRegistry, FakeServer, Reply, TestCa, TokenService};
+use std::path::Path;
 
 use crate::support::{client_for, client_trusting, connect, connect_as, get, password, repository};
 
@@ -189,6 +191,68 @@ async fn a_token_that_is_no_longer_accepted_is_replaced_once() {
     let ask = || get(&format!("{}/x", server.url()));
     assert_eq!(session.send(ask(), &scope()).await.unwrap().status(), 401);
     assert_eq!(session.send(ask(), &scope()).await.unwrap().status(), 200);
+}
+
+/// A source that runs a helper, which writes down that it ran.
+fn helper(folder: &Path, script: &str) -> CredentialSource {
+    use std::os::unix::fs::PermissionsExt;
+    let program = folder.join("docker-credential-test");
+    std::fs::write(&program, format!("#!/bin/sh\necho ran >> {}/ran\n{script}\n", folder.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(folder.join("config.json"), r#"{"credsStore":"test"}"#).unwrap();
+    let search = format!("{}:/usr/bin:/bin", folder.display());
+    let store = CredentialStore::new(folder, None, search.into());
+    CredentialSource::of_registry(std::sync::Arc::new(store), RegistryHost::parse("reg.test").unwrap())
+}
+
+#[tokio::test]
+async fn a_helper_runs_once_and_only_for_a_service_that_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = || std::fs::read_to_string(folder.path().join("ran")).map_or(0, |text| text.lines().count());
+    let source = helper(folder.path(), r#"echo '{"Username":"alice","Secret":"wonderland"}'"#);
+    let open = FakeServer::plain();
+    open.on("/x", Reply::ok("in"));
+    let session = Session::new(client_for(&open.url()), source.clone());
+    assert_eq!(session.send(get(&format!("{}/x", open.url())), &scope()).await.unwrap().status(), 200);
+    assert_eq!(runs(), 0);
+    let closed = FakeServer::plain();
+    closed.on("/x", Reply::ok("in"));
+    closed.handle(|request| {
+        let basic = request.header("authorization").is_some_and(|value| value.starts_with("Basic "));
+        (!basic).then(|| Reply::status(401).header("WWW-Authenticate", "Basic realm=x"))
+    });
+    for _ in 0..2 {
+        let session = Session::new(client_for(&closed.url()), source.clone());
+        assert_eq!(session.send(get(&format!("{}/x", closed.url())), &scope()).await.unwrap().status(), 200);
+    }
+    assert_eq!(runs(), 1);
+}
+
+#[tokio::test]
+async fn a_helper_that_fails_is_named_by_the_refusal_and_by_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = helper(folder.path(), "exit 1");
+    let desk = FakeServer::plain();
+    desk.otherwise(Reply::json(r#"{"token":"t"}"#));
+    let public = challenging(FakeServer::plain(), &format!("{}/token", desk.url()));
+    let try_at = async |server: &FakeServer| {
+        let session = Session::new(client_for(&server.url()), source.clone());
+        session.send(get(&format!("{}/x", server.url())), &scope()).await
+    };
+    assert_eq!(try_at(&public).await.unwrap().status(), 200, "an anonymous token will do");
+    let basic = FakeServer::plain();
+    basic.otherwise(Reply::status(401).header("WWW-Authenticate", "Basic realm=x"));
+    let realm = format!("Bearer realm=\"{}/token\"", desk.url());
+    let never = FakeServer::plain();
+    never.otherwise(Reply::status(401).header("WWW-Authenticate", &realm));
+    let unwilling = FakeServer::plain();
+    let denied = challenging(FakeServer::plain(), &format!("{}/token", unwilling.url()));
+    unwilling.otherwise(Reply::status(403));
+    for server in [&basic, &never, &denied] {
+        let error = try_at(server).await.unwrap_err();
+        assert!(matches!(error, AuthError::CredentialsUnavailable { .. }), "{error:?}");
+        assert!(error.to_string().contains("cannot get the credentials for reg.test"), "{error}");
+    }
 }
 
 #[tokio::test]

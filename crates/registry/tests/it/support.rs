@@ -55,7 +55,7 @@ pub(crate) async fn connect(host: &str) -> RegistryClient {
 }
 
 pub(crate) async fn connect_as(host: &str, credential: Credential) -> Result<RegistryClient, RegistryError> {
-    RegistryClient::connect(RegistryOptions { credential, ..options(host) }).await
+    RegistryClient::connect(RegistryOptions { credential: credential.into(), ..options(host) }).await
 }
 
 pub(crate) fn password(name: &str, password: &str) -> Credential {

@@ -69,7 +69,7 @@ async fn a_private_registry_over_tls_is_served_with_tokens() {
     std::fs::write(directory.path().join("ca.crt"), ca.pem()).unwrap();
     let mut options = crate::support::options(&registry.host());
     options.tls = countersign_registry::http::TlsOptions::from_directory(directory.path()).unwrap();
-    options.credential = password(Account::ALICE.name, Account::ALICE.password);
+    options.credential = password(Account::ALICE.name, Account::ALICE.password).into();
     let client = countersign_registry::distribution::RegistryClient::connect(options).await.unwrap();
     assert_eq!(client.base().scheme(), "https");
     let app = repository(&registry.host(), "acme/app");

@@ -11,6 +11,24 @@ use rustix::process::{geteuid, umask};
 use crate::{Scratch, files, fixture, gun, make_pipe, mode, role};
 
 #[test]
+fn reading_creates_nothing_and_the_first_write_creates_the_directory() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("deeper/trust");
+    let (first, second) = (TrustDirectory::at(&path).unwrap(), TrustDirectory::at(&path).unwrap());
+    let collection = first.collection(&gun("a/b")).unwrap();
+    assert_eq!(collection.read(&role("root")).unwrap(), None);
+    assert!(first.collections().unwrap().is_empty() && first.warnings().unwrap().is_empty());
+    assert!(first.keys().list().unwrap().keys.is_empty());
+    assert!(!scratch.path().exists());
+    let update = CacheUpdate::new().store(role("root"), b"root".to_vec());
+    collection.lock().unwrap().commit(update).unwrap();
+    // What another process has made meanwhile is found.
+    let seen = second.collection(&gun("a/b")).unwrap().read(&role("root")).unwrap();
+    assert_eq!(seen.as_deref(), Some(&b"root"[..]));
+    assert!(second.warnings().unwrap().is_empty());
+}
+
+#[test]
 fn a_missing_directory_is_told_apart_and_can_be_made() {
     let scratch = Scratch::new();
     let path = scratch.path().join("a/b");
