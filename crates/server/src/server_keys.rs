@@ -179,11 +179,12 @@ impl CollectionSigners {
     }
 
     fn find(&self, id: &KeyId) -> Result<Option<Arc<OpenedKey>>, KeyTrouble> {
+        // Asked each time: a key that was opened before may have been retired since, also by another process.
+        let Some(stored) = self.runtime.block_on(self.keys.store.service_key(&self.gun, id))? else { return Ok(None) };
         let place = (self.gun.clone(), *id);
         if let Some(opened) = self.keys.opened.get(&place) {
             return Ok(Some(opened));
         }
-        let Some(stored) = self.runtime.block_on(self.keys.store.service_key(&self.gun, id))? else { return Ok(None) };
         let opened = Arc::new(self.keys.open(&stored)?);
         self.keys.opened.insert(place, Arc::clone(&opened));
         Ok(Some(opened))

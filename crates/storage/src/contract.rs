@@ -62,7 +62,7 @@ macro_rules! store_contract {
             roles_and_algorithms_have_their_own_pending_keys, the_limit_on_pending_keys_holds,
             old_pending_keys_of_nothing_give_way, pending_keys_of_published_collections_never_give_way,
             published_collections_get_keys_above_the_limit,
-            using_an_unknown_key_changes_nothing, keys_survive_the_deletion_of_their_collection,
+            using_an_unknown_key_changes_nothing, a_deletion_retires_the_keys_of_its_collection,
         ]);
         $crate::store_contract!(@group $open, races: [
             of_twenty_conflicting_publishers_exactly_one_wins, of_ten_first_publications_exactly_one_wins,

@@ -100,7 +100,8 @@ pub struct PendingLimits {
 /// What every implementation promises (Notary protocol, signer database):
 /// - There is at most one pending key per collection, role and algorithm, however many ask at once.
 /// - A key is found only under the collection it was made for.
-/// - A key that has signed is never removed, not even with its collection.
+/// - A key that has signed is never removed and never handed out anew. The deletion of its collection retires it: it is
+///   found no more, so that nobody can have the service vouch for the deleted files again.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Returns a key of this collection.

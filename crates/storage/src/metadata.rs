@@ -194,7 +194,7 @@ pub trait MetadataStore: Send + Sync {
     /// [`Base::Anything`]), or when the database fails.
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError>;
 
-    /// Removes every version of every role of exactly this collection; service keys stay.
+    /// Removes every version of every role of exactly this collection, and retires the service's keys that have signed for it.
     ///
     /// # Errors
     /// Fails when the database does; then nothing is removed.

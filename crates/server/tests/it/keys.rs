@@ -138,3 +138,23 @@ async fn a_key_that_somebody_swapped_in_the_database_is_not_used() {
     assert_eq!(answer.error(), "500 UPDATING");
     assert_eq!(service.file(GUN, "root.json").await.status, 404);
 }
+
+#[tokio::test]
+async fn deleted_files_that_are_uploaded_again_are_not_vouched_for() {
+    let service = TestService::start().await;
+    let gun = "example.com/replayed";
+    let owner = Owner::of(&service, gun).await;
+    let first = [("root", owner.root(1)), ("targets", owner.targets(1, &["v1"]))];
+    service.upload(gun, &first).await.ok();
+    service.upload(gun, &[("targets", owner.targets(2, &["v2"]))]).await.ok();
+    service.delete(gun).await.ok();
+    let answer = service.upload(gun, &first).await;
+    assert_eq!(answer.error(), "400 INVALID_UPDATE");
+    assert_eq!(service.file(gun, "timestamp.json").await.status, 404);
+    let service = service.restart().await;
+    assert_eq!(service.upload(gun, &first).await.error(), "400 INVALID_UPDATE", "after a restart");
+    let again = Owner::of(&service, gun).await;
+    assert_ne!(again.timestamp_key, owner.timestamp_key);
+    again.publish_first(&service).await;
+    service.file(gun, "timestamp.json").await.ok();
+}

@@ -150,8 +150,9 @@ async fn readers_see_whole_chains_that_never_go_back_during_publications() {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_and_deleting_leave_a_whole_collection_or_none() {
     for services in [vec![TestService::start().await], two_services().await.into()] {
-        let owner = Owner::of(&services[0], GUN).await;
         for _ in 0..10 {
+            // A deletion retires the service's keys.
+            let owner = Owner::of(&services[0], GUN).await;
             owner.publish_first(&services[0]).await;
             let (one, other) = (&services[0], services.last().unwrap());
             let parts = [("targets", owner.targets(2, &["v2"]))];

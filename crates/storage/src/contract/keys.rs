@@ -137,12 +137,26 @@ pub async fn using_an_unknown_key_changes_nothing(subject: &Subject) {
     assert_eq!(keys.service_key(&gun("a"), &id).await.unwrap(), None);
 }
 
-/// Deleting a collection keeps its keys: who publishes it again may name them.
-pub async fn keys_survive_the_deletion_of_their_collection(subject: &Subject) {
+/// A deletion retires the keys that have signed for the collection, and no others; one that was retired stays retired and is
+/// not handed out anew.
+pub async fn a_deletion_retires_the_keys_of_its_collection(subject: &Subject) {
     let keys = &*subject.first.keys;
-    subject.first.metadata.publish(&gun("a"), Base::Nothing, &whole(1, "a"), at(0)).await.unwrap();
-    let key = keys.insert_pending(new_key("a", ServiceRole::Timestamp, "1"), ROOMY, at(0)).await.unwrap().key;
-    keys.mark_used(&gun("a"), &key.id, at(1)).await.unwrap();
+    for name in ["a", "b"] {
+        subject.first.metadata.publish(&gun(name), Base::Nothing, &whole(1, name), at(0)).await.unwrap();
+        let key = keys.insert_pending(new_key(name, ServiceRole::Timestamp, name), ROOMY, at(0)).await.unwrap().key;
+        keys.mark_used(&gun(name), &key.id, at(1)).await.unwrap();
+    }
+    let used = new_key("a", ServiceRole::Timestamp, "a").id;
+    let pending = keys.insert_pending(new_key("a", ServiceRole::Timestamp, "2"), ROOMY, at(1)).await.unwrap().key;
     subject.first.metadata.delete(&gun("a"), at(2)).await.unwrap();
-    assert!(keys.service_key(&gun("a"), &key.id).await.unwrap().is_some());
+    for keys in [&*subject.first.keys, &*subject.second.keys] {
+        assert!(keys.service_key(&gun("a"), &used).await.unwrap().is_none());
+        assert!(keys.service_key(&gun("a"), &pending.id).await.unwrap().is_some());
+        assert!(keys.service_key(&gun("b"), &new_key("b", ServiceRole::Timestamp, "b").id).await.unwrap().is_some());
+        let offered = keys.pending_key(&gun("a"), ServiceRole::Timestamp, &pending.algorithm).await.unwrap().unwrap();
+        assert_eq!(offered.key.id, pending.id);
+        keys.mark_used(&gun("a"), &used, at(3)).await.unwrap();
+        assert!(keys.service_key(&gun("a"), &used).await.unwrap().is_none());
+        assert!(keys.any_key().await.unwrap().is_some(), "the row stays");
+    }
 }

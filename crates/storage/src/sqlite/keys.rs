@@ -38,7 +38,7 @@ impl KeyStore for SqliteStore {
     async fn service_key(&self, gun: &Gun, id: &KeyId) -> Result<Option<ServiceKey>, StoreError> {
         sqlx::query_as(
             "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used FROM service_keys \
-             WHERE key_id = ? AND gun = ?",
+             WHERE key_id = ? AND gun = ? AND retired_at IS NULL",
         )
         .bind(id.to_string())
         .bind(gun.as_str())
@@ -177,6 +177,19 @@ async fn make_room(
     .map_err(StoreError::database("removed an old pending key"))?
     .rows_affected();
     if removed == 0 { Err(PendingKeyError::TooMany { limit: limits.count }) } else { Ok(()) }
+}
+
+/// Takes the keys that have signed for a collection out of use.
+pub(super) async fn retire(connection: &mut SqliteConnection, gun: &Gun, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE service_keys SET retired_at = ? WHERE gun = ? AND last_used IS NOT NULL AND retired_at IS NULL",
+    )
+    .bind(micros(now))
+    .bind(gun.as_str())
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("retired keys"))?;
+    Ok(())
 }
 
 async fn insert(connection: &mut SqliteConnection, new: &NewServiceKey, now: Timestamp) -> Result<(), StoreError> {

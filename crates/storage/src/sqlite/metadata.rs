@@ -10,7 +10,9 @@ use fail::fail_point;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{SqliteStore, change, micros, number, pieces, read_digest, read_gun, read_role, read_time, read_version};
+use super::{
+    SqliteStore, change, keys, micros, number, pieces, read_digest, read_gun, read_role, read_time, read_version,
+};
 use crate::{
     Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
     StoreError, Stored,
@@ -202,6 +204,7 @@ impl SqliteStore {
         if deleted == 0 {
             return Ok(Deletion::NothingThere);
         }
+        keys::retire(&mut tx, gun, now).await?;
         change::record_deletion(&mut tx, gun, now).await?;
         fail_point!("delete-before-commit");
         self.commit(tx, "committed a deletion").await?;
