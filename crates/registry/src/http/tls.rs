@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -205,7 +205,9 @@ impl TlsOptions {
             Anchors::SystemAndExtra if !configured.is_empty() => {
                 Ok(Arc::new(anchors::ConfiguredFirst::new(configured, provider)?))
             }
-            Anchors::SystemAndExtra if !system_roots().is_empty() => Ok(anchors::only(system_roots().clone(), provider)?),
+            Anchors::SystemAndExtra if !system_roots().is_empty() => {
+                Ok(anchors::only(system_roots().clone(), provider)?)
+            }
             Anchors::OnlyExtra if !configured.is_empty() => Ok(anchors::only(configured, provider)?),
             _ => Err(HttpError::Setup(
                 "there are no certificate authorities on this machine: install ca-certificates".to_owned(),

@@ -21,7 +21,10 @@ pub(super) struct ConfiguredFirst {
 }
 
 /// Makes a verifier for the given authorities alone.
-pub(super) fn only(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, HttpError> {
+pub(super) fn only(
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, HttpError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
     verifier.map_err(|error| HttpError::Setup(error.to_string()))
 }
