@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use countersign_storage::PageSize;
 use countersign_tuf::accept::RenewBefore;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::app::App;
 use crate::publish::{self, Stored};
 
 /// Collections looked at before the next are asked for.
 const PAGE: i64 = 100;
+
+/// A timestamp stored later than this from now was signed by a clock that was wrong, and expires too late.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// Looks at all collections again and again, until dropped.
 pub(crate) async fn run(app: Arc<App>) {
@@ -24,11 +27,13 @@ pub(crate) async fn run(app: Arc<App>) {
 pub(crate) async fn round(app: &Arc<App>) -> u64 {
     let before =
         RenewBefore { timestamp: RenewBefore::WELL_AHEAD.timestamp, snapshot: app.renewal.snapshot_rest.as_secs() };
-    let stored_before = app.clock.now().saturating_sub(app.renewal.timestamp_age).unwrap_or(Timestamp::MIN);
+    let now = app.clock.now();
+    let oldest = now.saturating_sub(app.renewal.timestamp_age).unwrap_or(Timestamp::MIN);
+    let fresh = oldest..=now.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
     let (mut renewed, mut failed) = (0, 0_u64);
     let mut after = None;
     loop {
-        let page = match app.metadata.stale(stored_before, after.as_ref(), PageSize::wished(PAGE)).await {
+        let page = match app.metadata.stale(fresh.clone(), after.as_ref(), PageSize::wished(PAGE)).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "collections due for renewal cannot be found");

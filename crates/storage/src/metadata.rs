@@ -1,6 +1,7 @@
 //! Metadata: every version of every file of every collection.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -206,13 +207,14 @@ pub trait MetadataStore: Send + Sync {
     /// Fails when the database does.
     async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError>;
 
-    /// Returns collections whose current timestamp was stored before the given time, in byte order after `after`.
+    /// Returns collections whose current timestamp was not stored within the given time, in byte order after `after`: the old
+    /// ones, and those stored in what is still the future, by a clock that was wrong.
     ///
     /// # Errors
     /// Fails when the database does.
     async fn stale(
         &self,
-        stored_before: Timestamp,
+        fresh: RangeInclusive<Timestamp>,
         after: Option<&Gun>,
         limit: PageSize,
     ) -> Result<Vec<Gun>, StoreError>;

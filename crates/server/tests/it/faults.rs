@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl MetadataStore for Fault {
     async fn changes(&self, _: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
         self.strike().await
     }
-    async fn stale(&self, _: Timestamp, _: Option<&Gun>, _: PageSize) -> Result<Vec<Gun>, StoreError> {
+    async fn stale(&self, _: RangeInclusive<Timestamp>, _: Option<&Gun>, _: PageSize) -> Result<Vec<Gun>, StoreError> {
         Ok(Vec::new())
     }
     async fn health(&self) -> Result<(), StoreError> {

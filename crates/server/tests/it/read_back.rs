@@ -1,6 +1,7 @@
 //! What is acknowledged and served is what was accepted, also when the database is not what it should be.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -49,8 +50,13 @@ impl MetadataStore for Lossy {
     async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
         self.0.changes(query).await
     }
-    async fn stale(&self, before: Timestamp, after: Option<&Gun>, limit: PageSize) -> Result<Vec<Gun>, StoreError> {
-        self.0.stale(before, after, limit).await
+    async fn stale(
+        &self,
+        fresh: RangeInclusive<Timestamp>,
+        after: Option<&Gun>,
+        limit: PageSize,
+    ) -> Result<Vec<Gun>, StoreError> {
+        self.0.stale(fresh, after, limit).await
     }
     async fn health(&self) -> Result<(), StoreError> {
         self.0.health().await

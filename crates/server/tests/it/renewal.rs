@@ -108,3 +108,16 @@ async fn a_snapshot_whose_key_the_publisher_holds_is_left_to_him_and_the_timesta
     assert_eq!(version(&service, "timestamp").await, 2);
     assert_eq!(service.file(GUN, "snapshot.json").await.ok().body, snapshot);
 }
+
+#[tokio::test]
+async fn what_a_clock_that_ran_ahead_has_signed_is_signed_anew() {
+    let service = published().await;
+    service.time.pass(days(500));
+    assert_eq!(service.running.renew_now().await, 1);
+    service.time.pass(days(-500));
+    assert_eq!(service.running.renew_now().await, 1);
+    let timestamp = service.file(GUN, "timestamp.json").await.ok().json();
+    assert_eq!(timestamp["signed"]["expires"], "2026-12-06T12:00:00Z");
+    assert_eq!(timestamp["signed"]["version"], 3);
+    assert_eq!(service.running.renew_now().await, 0, "once is enough");
+}

@@ -305,7 +305,7 @@ pub async fn state_tells_the_base(subject: &Subject) {
 /// Old timestamps are found page by page; fresh ones and collections without timestamp are not.
 pub async fn stale_pages_through_old_timestamps(subject: &Subject) {
     let store = &*subject.first.metadata;
-    for (name, second) in [("a", 10), ("b", 20), ("c", 99), ("d", 30)] {
+    for (name, second) in [("a", 10), ("b", 20), ("c", 99), ("d", 30), ("f", 201)] {
         store.publish(&gun(name), Base::Nothing, &whole(1, "a"), at(second)).await.unwrap();
     }
     store.publish(&gun("a"), Base::Anything, &whole(2, "b"), at(98)).await.unwrap();
@@ -313,11 +313,11 @@ pub async fn stale_pages_through_old_timestamps(subject: &Subject) {
     let page = PageSize::wished(1);
     let mut found = Vec::new();
     let mut after: Option<Gun> = None;
-    while let Some(next) = store.stale(at(50), after.as_ref(), page).await.unwrap().pop() {
+    while let Some(next) = store.stale(at(50)..=at(200), after.as_ref(), page).await.unwrap().pop() {
         found.push(next.to_string());
         after = Some(next);
     }
-    assert_eq!(found, ["b", "d"]);
+    assert_eq!(found, ["b", "d", "f"]);
 }
 
 /// A working database is healthy.

@@ -1,6 +1,7 @@
 //! Metadata files and the pointers to the current ones.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -130,16 +131,17 @@ impl MetadataStore for SqliteStore {
 
     async fn stale(
         &self,
-        stored_before: Timestamp,
+        fresh: RangeInclusive<Timestamp>,
         after: Option<&Gun>,
         limit: PageSize,
     ) -> Result<Vec<Gun>, StoreError> {
         let rows: Vec<(String,)> = sqlx::query_as(
             "SELECT c.gun FROM current_files c JOIN tuf_files f ON f.id = c.file_id \
-             WHERE c.role = 'timestamp' AND c.gun > ? AND f.created_at < ? ORDER BY c.gun LIMIT ?",
+             WHERE c.role = 'timestamp' AND c.gun > ? AND (f.created_at < ? OR f.created_at > ?) ORDER BY c.gun LIMIT ?",
         )
         .bind(after.map_or("", Gun::as_str))
-        .bind(micros(stored_before))
+        .bind(micros(*fresh.start()))
+        .bind(micros(*fresh.end()))
         .bind(i64::from(limit.get()))
         .fetch_all(&self.readers)
         .await

@@ -15,6 +15,9 @@ pub(crate) const SNAPSHOT_DAYS: i64 = 1095;
 /// How long a timestamp is valid, in days.
 pub(crate) const TIMESTAMP_DAYS: i64 = 14;
 
+/// A timestamp that is valid for so many days more than it could be was signed by a clock that was wrong.
+const SKEW_DAYS: i64 = 1;
+
 /// When files are signed anew before they expire.
 #[derive(Debug, Clone, Copy)]
 pub struct RenewBefore {
@@ -54,8 +57,14 @@ pub fn renew(
         Ok(ahead) => expires.is_before(ahead),
         Err(_) => true,
     };
+    // What was signed by a clock that ran ahead would keep on being good for whoever wants to freeze a reader.
+    let lasting = |expires: &Expires, days: i64| {
+        let latest = now.checked_add(((days + SKEW_DAYS) * 24).hours());
+        latest.is_ok_and(|latest| !expires.is_before(latest))
+    };
     let renew_snapshot = due(&snapshot.expires, before.snapshot);
-    if !renew_snapshot && !due(&timestamp.expires, before.timestamp) {
+    let renew_timestamp = due(&timestamp.expires, before.timestamp) || lasting(&timestamp.expires, TIMESTAMP_DAYS);
+    if !renew_snapshot && !renew_timestamp {
         return Ok(Vec::new());
     }
     let root = stored_root(gun, stored.get(&RoleName::Root).ok_or_else(|| missing("root"))?)?;
@@ -75,7 +84,7 @@ pub fn renew(
             Err(refusal) => return Err(refusal),
         }
     }
-    if !renewed.is_empty() || due(&timestamp.expires, before.timestamp) {
+    if !renewed.is_empty() || renew_timestamp {
         renewed.push(make_timestamp(now, Some(timestamp_file), &listed, &root, signers)?);
     }
     Ok(renewed)
