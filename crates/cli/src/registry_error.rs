@@ -33,15 +33,15 @@ fn sorted(error: RegistryError, source: Source) -> CliError {
     let (kind, hint) = match &error {
         RegistryError::Auth(auth) => of_auth(auth),
         RegistryError::NotFound(_) => (Kind::User, Some(NAME_HINT)),
-        RegistryError::OtherRegistry { .. } => (Kind::User, None),
+        RegistryError::OtherRegistry { .. } | RegistryError::Tree(TreeError::NoPlatform { .. }) => (Kind::User, None),
         RegistryError::NotARegistry { .. } | RegistryError::TooMany { .. } => (Kind::Network, None),
         RegistryError::Digest(_) | RegistryError::Size { .. } | RegistryError::Disagreement { .. } => {
             (Kind::Trust, None)
         }
-        RegistryError::Document(_) | RegistryError::TreeBytes(_) => (content, None),
-        RegistryError::Tree(TreeError::TooDeep | TreeError::TooMany) => (content, None),
-        RegistryError::Tree(TreeError::NoPlatform { .. }) => (Kind::User, None),
-        RegistryError::Content(ContentError::Digest(_) | ContentError::Size { .. }) => (content, None),
+        RegistryError::Document(_)
+        | RegistryError::TreeBytes(_)
+        | RegistryError::Tree(TreeError::TooDeep | TreeError::TooMany)
+        | RegistryError::Content(ContentError::Digest(_) | ContentError::Size { .. }) => (content, None),
         RegistryError::Content(ContentError::Missing(_) | ContentError::Io(_) | ContentError::Medium(_)) => {
             (Kind::Local, None)
         }

@@ -82,7 +82,7 @@ impl Stage {
     }
 
     /// Opens the collection as a person's client does.
-    pub(super) async fn client(&self, access: Access) -> Result<CollectionClient<'_>, CliError> {
+    pub(super) fn client(&self, access: Access) -> Result<CollectionClient<'_>, CliError> {
         let reference = self.reference("1.0")?;
         let connection = Connection {
             docker_config: self.docker_config(),

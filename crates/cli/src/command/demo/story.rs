@@ -33,7 +33,7 @@ async fn publish(stage: &Stage) -> Result<(Digest, Digest), CliError> {
     let first = stage.push("1.0", "hello, this is version 1.0").await?;
     let second = stage.push("evil", "hello, this is somebody else").await?;
     let request = request("1.0", &first.digest, first.size)?;
-    let signed = stage.client(Access::Write).await?.sign(&[request]).await?;
+    let signed = stage.client(Access::Write)?.sign(&[request]).await?;
     if signed.news != News::NewCollection {
         return Err(failed("sign", "the collection was there already"));
     }
@@ -89,13 +89,13 @@ async fn lying_service(stage: &mut Stage) -> Result<(), CliError> {
     copy_folder(&service, &stolen).map_err(|error| failed("copy", error))?;
     stage.start_service(&service).await?;
     let new = stage.push("1.1", "hello, this is version 1.1").await?;
-    stage.client(Access::Write).await?.sign(&[request("1.1", &new.digest, new.size)?]).await?;
+    stage.client(Access::Write)?.sign(&[request("1.1", &new.digest, new.size)?]).await?;
     data(
         "7. Somebody copies the trust service's data. Then the publisher signs acme/app:1.1, and the reader sees it.",
     )?;
     stage.stop_service().await;
     stage.start_service(&stolen).await?;
-    let replayed = stage.client(Access::Read).await?.update(Purpose::Read).await;
+    let replayed = stage.client(Access::Read)?.update(Purpose::Read).await;
     match replayed {
         Err(TrustError::Update(error @ (UpdateError::Regression(_) | UpdateError::Rollback(_)))) => {
             data(format_args!(
@@ -107,7 +107,7 @@ async fn lying_service(stage: &mut Stage) -> Result<(), CliError> {
     }
     stage.stop_service().await;
     stage.start_service(&service).await?;
-    let tag = stage.client(Access::Read).await?.find("1.1").await?.0;
+    let tag = stage.client(Access::Read)?.find("1.1").await?.0;
     if Digest::Sha256(tag.sha256) != new.digest {
         return Err(failed("recovery", "that is not the signed image"));
     }
@@ -137,7 +137,7 @@ impl From<Outcome> for CliError {
 
 /// Verifies a tag, fetches the image by the signed digest and returns the message in its layer.
 async fn pull(stage: &Stage, tag: &str) -> Result<(ReleasedTag, String), Outcome> {
-    let found = stage.client(Access::Read).await?.find(tag).await;
+    let found = stage.client(Access::Read)?.find(tag).await;
     let (released, _) = found.map_err(Outcome::Trust)?;
     let (registry, reference) = (stage.registry_client().await?, stage.reference(tag)?);
     let repository = reference.repository();
