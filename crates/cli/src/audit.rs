@@ -43,27 +43,27 @@ impl AuditLog {
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path else { return Ok(Self(None)) };
         let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-        let file = OpenOptions::new().create(true).append(true).custom_flags(nonblocking).open(path);
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(nonblocking).open(path);
         let file = file.map_err(|error| {
             CliError::new(Kind::Local, format!("the audit log cannot be opened, so nothing was done: {error}"))
         })?;
         Ok(Self(Some(Mutex::new(file))))
     }
 
-    /// Writes down that a tag was signed or verified.
-    pub(crate) fn done(&self, action: Action, gun: &str, tag: &ReleasedTag) -> Result<(), CliError> {
+    /// Writes down that a tag was signed or verified; `done` says what became of it, should the log fail.
+    pub(crate) fn done(&self, action: Action, gun: &str, tag: &ReleasedTag, done: &str) -> Result<(), CliError> {
         let digest = Some(format!("sha256:{}", tag.sha256.hex()));
         let keys = tag.key_ids.iter().map(KeyId::to_string).collect();
         let tag = tag.name.as_str();
         self.write(&Line { time: now(), action, gun, tag, digest, keys, outcome: "ok", reason: None })
-            .map_err(|error| unwritten(action, gun, tag, &error))
+            .map_err(|error| unwritten(done, gun, tag, &error))
     }
 
     /// Writes down that a tag is released no more.
     pub(crate) fn revoked(&self, gun: &str, tag: &str) -> Result<(), CliError> {
         let action = Action::Revoke;
         self.write(&Line { time: now(), action, gun, tag, digest: None, keys: Vec::new(), outcome: "ok", reason: None })
-            .map_err(|error| unwritten(action, gun, tag, &error))
+            .map_err(|error| unwritten("was revoked", gun, tag, &error))
     }
 
     /// Writes down why something was refused, and hands the refusal on: that it could not be written down does not
@@ -91,13 +91,8 @@ impl AuditLog {
 }
 
 /// Says that something was done but not written down.
-fn unwritten(action: Action, gun: &str, tag: &str, error: &std::io::Error) -> CliError {
-    let done = match action {
-        Action::Sign => "signed and published",
-        Action::Verify => "verified",
-        Action::Revoke => "revoked",
-    };
-    CliError::new(Kind::Local, format!("{gun}:{tag} was {done}, but the audit log cannot be written: {error}"))
+fn unwritten(done: &str, gun: &str, tag: &str, error: &std::io::Error) -> CliError {
+    CliError::new(Kind::Local, format!("{gun}:{tag} {done}, but the audit log cannot be written: {error}"))
 }
 
 fn now() -> String {

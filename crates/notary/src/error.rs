@@ -91,6 +91,7 @@ impl ServiceError {
             Self::Away(reason) => Absence::Unreachable(reason),
             Self::Tls(reason) => Absence::Tls(reason),
             Self::Unauthorised(reason) => Absence::Refused(reason),
+            Self::Hostile(reason) => Absence::Hostile(reason),
             other => Absence::Hostile(other.to_string()),
         }
     }

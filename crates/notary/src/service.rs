@@ -102,6 +102,8 @@ impl TrustService {
         match response.status() {
             StatusCode::OK => Ok(Some(response.bytes(limit).await?)),
             StatusCode::NOT_FOUND => Ok(None),
+            // Nothing was uploaded that could be refused.
+            status @ StatusCode::BAD_REQUEST => Err(ServiceError::Hostile(status.to_string())),
             _ => Err(response.into_status_error().await.into()),
         }
     }

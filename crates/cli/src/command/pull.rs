@@ -1,6 +1,7 @@
 //! `countersign pull`: pull exactly the signed image.
 
-use super::verify::{resolve, tagged};
+use super::verify::{resolve, subject, tagged};
+use crate::audit::Action;
 use crate::context::{Context, GlobalOptions};
 use crate::error::{CliError, Kind};
 use crate::images::{EngineFlags, RegistryFlags, engine_auth};
@@ -15,6 +16,7 @@ use countersign_image::{
 };
 use countersign_registry::distribution::{DocumentName, RegistryClient};
 use countersign_registry::pull_image;
+use countersign_trust::ReleasedTag;
 use std::sync::Arc;
 
 /// Pull the image that is signed under a tag, or nothing
@@ -41,17 +43,36 @@ impl Pull {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let reference = tagged(&self.image)?;
         let context = Context::new(options)?;
-        let (digest, size) = if self.trust.is_on()? {
-            let tag = resolve(&context, &reference).await?;
-            (Digest::Sha256(tag.sha256), Some(tag.length))
-        } else {
-            let client = self.registry.connect(&context, reference.registry()).await?;
-            let Some(tag) = reference.tag() else { return Err(CliError::user("no tag specified")) };
-            (client.document(reference.repository(), DocumentName::Tag(tag)).await?.descriptor.digest, None)
-        };
+        if self.trust.is_on()? {
+            let (gun, name) = subject(&reference);
+            let pulled = self.pull_signed(&context, &reference).await;
+            let tag = pulled.map_err(|error| context.audit.refused(Action::Verify, gun, name, error))?;
+            context.audit.done(Action::Verify, gun, &tag, "was verified and pulled")?;
+            return output::data(format_args!("{reference}@sha256:{}", tag.sha256.hex()));
+        }
+        let client = self.registry.connect(&context, reference.registry()).await?;
+        let Some(tag) = reference.tag() else { return Err(CliError::user("no tag specified")) };
+        let digest = client.document(reference.repository(), DocumentName::Tag(tag)).await?.descriptor.digest;
+        self.pull(&context, &reference, &digest, None).await?;
+        output::data(format_args!("{reference}@{digest}"))
+    }
+
+    async fn pull_signed(&self, context: &Context, reference: &Reference) -> Result<ReleasedTag, CliError> {
+        let tag = resolve(context, reference).await?;
+        self.pull(context, reference, &Digest::Sha256(tag.sha256), Some(tag.length)).await?;
+        Ok(tag)
+    }
+
+    async fn pull(
+        &self,
+        context: &Context,
+        reference: &Reference,
+        digest: &Digest,
+        size: Option<u64>,
+    ) -> Result<(), CliError> {
         match &self.to {
-            Some(target) => self.pull_to_disk(&context, &reference, &digest, size, target).await,
-            None => self.pull_into_engine(&context, &reference, &digest).await,
+            Some(target) => self.pull_to_disk(context, reference, digest, size, target).await,
+            None => self.pull_into_engine(context, reference, digest).await,
         }
     }
 
@@ -78,8 +99,7 @@ impl Pull {
             root = one_platform(&client, repository, root, document.document, platform).await?;
         }
         pull_image(&client, repository, &root, Arc::clone(&writer) as Arc<dyn ImageSink>, &Bars::new()).await?;
-        target.finish(writer, &root, reference)?;
-        output::data(format_args!("{reference}@{digest}"))
+        target.finish(writer, &root, reference)
     }
 
     /// Has the engine pull by digest, makes sure that it did, and only then gives the image its tag.
@@ -99,8 +119,7 @@ impl Pull {
         let by_digest = repository.with_digest(digest.clone());
         let Some(tag) = reference.tag() else { return Err(CliError::user("no tag specified")) };
         output::message(format_args!("Tagging {} as {}", by_digest.familiar(), reference.familiar()));
-        engine.tag(&ImageName::from(&by_digest), repository, tag).await?;
-        output::data(format_args!("{reference}@{digest}"))
+        Ok(engine.tag(&ImageName::from(&by_digest), repository, tag).await?)
     }
 }
 

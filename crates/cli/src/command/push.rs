@@ -1,6 +1,6 @@
 //! `countersign push`: push an image and sign what the registry then holds.
 
-use super::sign::sign;
+use super::sign::{conclude, sign};
 use super::verify::tagged;
 use crate::context::{Context, GlobalOptions};
 use crate::error::{CliError, Kind};
@@ -15,6 +15,7 @@ use countersign_engine::{PushTarget, pushed_manifest};
 use countersign_image::{Descriptor, Reference};
 use countersign_registry::distribution::{DocumentName, RegistryClient, RegistryError};
 use countersign_registry::{PushOptions, push_image};
+use countersign_trust::Signed;
 
 /// Push an image and sign it
 #[derive(Debug, Args)]
@@ -37,18 +38,27 @@ impl Push {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let reference = tagged(&self.image)?;
         let context = Context::new(options)?;
-        let trusted = self.trust.is_on()?;
-        let client = self.registry.connect(&context, reference.registry()).await?;
+        if self.trust.is_on()? {
+            let signed = self.push_and_sign(&context, &reference).await;
+            return conclude(&context, &reference, signed);
+        }
+        let held = self.push(&context, &reference).await?;
+        output::data(format_args!("Pushed unsigned {reference}@{}", held.digest))
+    }
+
+    async fn push_and_sign(&self, context: &Context, reference: &Reference) -> Result<Signed, CliError> {
+        let held = self.push(context, reference).await?;
+        sign(context, reference, &held).await
+    }
+
+    async fn push(&self, context: &Context, reference: &Reference) -> Result<Descriptor, CliError> {
+        let client = self.registry.connect(context, reference.registry()).await?;
         let held = match &self.from {
-            Some(source) => push_from_disk(source, &reference, &client).await?,
-            None => self.push_from_engine(&context, &reference, &client).await?,
+            Some(source) => push_from_disk(source, reference, &client).await?,
+            None => self.push_from_engine(context, reference, &client).await?,
         };
         output::message(format_args!("{}: digest: {} size: {}", reference, held.digest, held.size));
-        if trusted {
-            sign(&context, &reference, &held).await
-        } else {
-            output::data(format_args!("Pushed unsigned {reference}@{}", held.digest))
-        }
+        Ok(held)
     }
 
     /// Has the engine push, and looks at the registry for what is there then: the engine's word is not enough to sign.

@@ -7,6 +7,7 @@ use clap::Args;
 use countersign_server::{Config, Drained, Running, Service, Tls};
 use etcetera::BaseStrategy;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -94,7 +95,7 @@ fn announce(service: &Running, trusted: Option<&Path>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Copies the CA to `tls/<host:port>/ca.crt` in docker's configuration folder; other files there are left alone.
+/// Copies the CA to `tls/<host:port>/countersign.crt` in docker's configuration folder; other files there are left alone.
 fn install_authority(service: &Running, docker_config: &Path) -> Result<PathBuf, CliError> {
     let Some(authority) = service.authority() else { return Err(CliError::user("there is no own CA to trust")) };
     let local = |error: std::io::Error| CliError::new(Kind::Local, error);
@@ -102,7 +103,8 @@ fn install_authority(service: &Running, docker_config: &Path) -> Result<PathBuf,
     let url = service.url();
     let name = url.split("://").nth(1).unwrap_or_default();
     let folder = docker_config.join("tls").join(name);
-    fs_err::create_dir_all(&folder).map_err(local)?;
+    // Whoever may write here chooses whom docker believes.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(local)?;
     let file = folder.join("countersign.crt");
     let mut staged = tempfile::NamedTempFile::new_in(&folder).map_err(local)?;
     std::io::Write::write_all(&mut staged, &pem).map_err(local)?;

@@ -6,7 +6,7 @@ use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
 use crate::{notes, output};
 use clap::Args;
-use countersign_image::Reference;
+use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
 use countersign_trust::ReleasedTag;
 use countersign_tuf::Collection;
@@ -26,7 +26,10 @@ impl Verify {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let reference = tagged(&self.image)?;
         let context = Context::new(options)?;
-        let tag = resolve(&context, &reference).await?;
+        let (gun, name) = subject(&reference);
+        let tag = resolve(&context, &reference).await;
+        let tag = tag.map_err(|error| context.audit.refused(Action::Verify, gun, name, error))?;
+        context.audit.done(Action::Verify, gun, &tag, "was verified")?;
         match self.format {
             Format::Text => output::data(format_args!("{}@sha256:{}", reference.repository(), tag.sha256.hex())),
             Format::Json => output::data(serde_json::json!({
@@ -49,15 +52,15 @@ pub(crate) fn tagged(image: &str) -> Result<Reference, CliError> {
     Ok(reference)
 }
 
-/// Verifies a tag and writes the outcome to the audit log.
+/// Returns the collection and the tag that a command is about.
+pub(crate) fn subject(reference: &Reference) -> (&str, &str) {
+    (reference.gun().as_str(), reference.tag().map_or("latest", Tag::as_str))
+}
+
+/// Verifies a tag; whoever calls writes down how the command ends.
 pub(crate) async fn resolve(context: &Context, reference: &Reference) -> Result<ReleasedTag, CliError> {
-    let name = reference.tag().map_or("latest", |tag| tag.as_str());
-    let gun = reference.gun().as_str();
-    let (tag, collection) = find(context, reference, name)
-        .await
-        .map_err(|error| context.audit.refused(Action::Verify, gun, name, error))?;
+    let (tag, collection) = find(context, reference, subject(reference).1).await?;
     notes::show(&collection);
-    context.audit.done(Action::Verify, gun, &tag)?;
     Ok(tag)
 }
 

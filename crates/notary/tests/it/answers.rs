@@ -61,6 +61,15 @@ async fn every_status_is_sorted() {
 }
 
 #[tokio::test]
+async fn an_odd_answer_to_a_reader_is_named_once_and_not_taken_for_a_refused_upload() {
+    for status in [400, 410] {
+        let Answer::Away(Absence::Hostile(reason)) = fetched(Reply::status(status)).await else { panic!("{status}") };
+        assert!(reason.contains(&status.to_string()), "{reason}");
+        assert!(!reason.contains("upload") && !reason.contains("bad response"), "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn bodies_within_the_limit_count_and_no_others() {
     assert_eq!(kind(&fetched(Reply::ok(vec![b' '; 100])).await), "file");
     assert_eq!(kind(&fetched(Reply::ok(vec![b' '; 101])).await), "hostile");
