@@ -72,7 +72,7 @@ mod tests {
     }
 
     fn bytes(length: usize) -> Vec<u8> {
-        (0..length).map(|n| (n / 1000 % 251) as u8).collect()
+        (0..=250_u8).cycle().flat_map(|byte| [byte; 1000]).take(length).collect()
     }
 
     #[tokio::test]

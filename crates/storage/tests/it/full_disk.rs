@@ -61,7 +61,7 @@ fn limit_files(bytes: Option<u64>) {
 #[tokio::test]
 async fn a_disk_that_was_full_for_a_moment_stops_nothing_afterwards() {
     let Ok(path) = std::env::var(DATABASE) else {
-        return in_a_child("a_disk_that_was_full_for_a_moment_stops_nothing_afterwards").await;
+        return in_a_child("a_disk_that_was_full_for_a_moment_stops_nothing_afterwards");
     };
     let store = SqliteStore::open(Path::new(&path)).await.unwrap();
     assert!(publish(&store, "h/a", 1).await);
@@ -88,7 +88,7 @@ async fn a_disk_that_was_full_for_a_moment_stops_nothing_afterwards() {
 #[tokio::test]
 async fn a_store_that_has_not_written_yet_notices_a_full_disk() {
     let Ok(path) = std::env::var(DATABASE) else {
-        return in_a_child("a_store_that_has_not_written_yet_notices_a_full_disk").await;
+        return in_a_child("a_store_that_has_not_written_yet_notices_a_full_disk");
     };
     let store = SqliteStore::open(Path::new(&path)).await.unwrap();
     assert!(publish(&store, "h/a", 1).await);
@@ -100,7 +100,7 @@ async fn a_store_that_has_not_written_yet_notices_a_full_disk() {
     idle.health().await.unwrap();
 }
 
-async fn in_a_child(test: &str) {
+fn in_a_child(test: &str) {
     let folder = tempfile::tempdir().unwrap();
     let child = Command::new("sh")
         .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
