@@ -44,7 +44,7 @@ pub(crate) struct GlobalOptions {
     /// Refuse collections that were never seen before and are not pinned
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) no_first_use: bool,
-    /// Accept a new root where the cached one was lost
+    /// Accept a new root where the cached one was lost; with --pin ID also where the cached one is not the pinned one
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) re_establish_trust: bool,
     /// Append one line of JSON for every signing and verification to this file [variable: `COUNTERSIGN_AUDIT_LOG`]

@@ -137,6 +137,7 @@ fn of_update(error: &UpdateError) -> CliError {
         _ if error.is_suspicious() => {
             CliError::new(Kind::Trust, format!("Warning: potential malicious behavior - {message}"))
                 .hint("nothing of the trust service's answer was kept; ask the owner before you try again")
+                .hint("only if the owner confirms, by another way, that the collection was made anew with the root key ID: --re-establish-trust --pin ID")
         }
         _ => CliError::new(Kind::Trust, message),
     }

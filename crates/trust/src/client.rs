@@ -4,7 +4,7 @@ use crate::error::TrustError;
 use bytes::Bytes;
 use countersign_notary::TrustService;
 use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update, UpdateError};
-use countersign_tuf::{Collection, Gun, Pinning, RoleName, Seen};
+use countersign_tuf::{Collection, Gun, Pin, Pinning, RoleName, RootError, Seen};
 use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -45,7 +45,8 @@ impl<'a> CollectionClient<'a> {
         Ok(Self { local, keys: directory.keys(), service, pinning, passphrases, now, lost_root })
     }
 
-    /// Chooses what happens when the cached root is gone although the collection was known before.
+    /// Chooses what happens when the cached root is gone although the collection was known before, or has not the root key
+    /// that is pinned.
     #[must_use]
     pub fn lost_root(mut self, choice: LostRoot) -> Self {
         self.lost_root = choice;
@@ -86,7 +87,7 @@ impl<'a> CollectionClient<'a> {
         loop {
             let seen = self.local.read_seen()?;
             attempts = attempts.saturating_sub(1);
-            match self.run(purpose, pinning, seen.as_deref()).await {
+            match self.run_or_replace(purpose, pinning, seen.as_deref()).await {
                 Ok(collection) if attempts == 0 || self.keep(&collection, seen.as_deref())? == Kept::Yes => {
                     return Ok(collection);
                 }
@@ -103,7 +104,45 @@ impl<'a> CollectionClient<'a> {
         }
     }
 
-    async fn run(&self, purpose: Purpose, pinning: &Pinning, seen: Option<&[u8]>) -> Result<Collection, TrustError> {
+    /// Runs an update. If the person has agreed that trust is established anew and names the new root key, a cached root
+    /// without that key gives way to one with it, unless the chain from the cached root leads there.
+    ///
+    /// Nothing else can stand in for the cached root: not consent alone, not a pin alone, and no authority.
+    async fn run_or_replace(
+        &self,
+        purpose: Purpose,
+        pinning: &Pinning,
+        seen: Option<&[u8]>,
+    ) -> Result<Collection, TrustError> {
+        let (ids, error) = match (pinning.pin(self.gun()), self.run(purpose, pinning, seen, Cache::Used).await) {
+            (Pin::Certificates(ids), Err(error @ TrustError::Update(UpdateError::Root(RootError::Pin(_)))))
+                if self.lost_root == LostRoot::Reestablish =>
+            {
+                (ids, error)
+            }
+            (_, result) => return result,
+        };
+        if self.local.read(&RoleName::Root)?.is_none() {
+            return Err(error);
+        }
+        if let Ok(continued) = self.run(purpose, &Pinning::default(), seen, Cache::Used).await {
+            let root = continued.root().trusted(&RoleName::Root);
+            if root.is_some_and(|keys| keys.key_ids.iter().any(|id| ids.contains(id))) {
+                return Ok(continued);
+            }
+        }
+        let replaced = self.run(purpose, pinning, None, Cache::Ignored).await?;
+        tracing::warn!("the root of {} that this machine knew is replaced by the pinned one", self.gun());
+        Ok(replaced)
+    }
+
+    async fn run(
+        &self,
+        purpose: Purpose,
+        pinning: &Pinning,
+        seen: Option<&[u8]>,
+        cache: Cache,
+    ) -> Result<Collection, TrustError> {
         let seen = match seen {
             Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
                 gun: self.gun().clone(),
@@ -116,6 +155,7 @@ impl<'a> CollectionClient<'a> {
         let mut update = Update::begin(Request { gun, now, pinning, seen, purpose, lost_root });
         loop {
             let answer = match update.next() {
+                Step::Read(_) if cache == Cache::Ignored => Answer::Missing,
                 Step::Read(role) => self.cached(role)?,
                 Step::Fetch(wanted) => self.service.fetch(wanted).await,
                 Step::Done => return Ok(update.finish()?),
@@ -178,6 +218,13 @@ fn may_be_a_race(error: &TrustError) -> bool {
         error,
         UpdateError::LostRoot(_) | UpdateError::CachedRoot(_) | UpdateError::Rollback(_) | UpdateError::Regression(_)
     )
+}
+
+/// Whether an update begins with what the trust directory has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cache {
+    Used,
+    Ignored,
 }
 
 #[derive(PartialEq, Eq)]

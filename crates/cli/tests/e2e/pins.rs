@@ -1,6 +1,6 @@
 //! Pins: what a root may be before it is known.
 
-use crate::client::{Ending, LOCAL, TRUST, USER};
+use crate::client::{Client, Ending, LOCAL, TRUST, USER};
 use crate::stage::{Shop, first_line_with};
 
 #[test]
@@ -63,4 +63,42 @@ fn authorities_hold_against_new_and_known_collections() {
     owner
         .run(&["verify", "--pin", &"0".repeat(64), "--pin-ca", "x", &shop.name("v1")])
         .refused(USER, "cannot be used with");
+}
+
+#[test]
+fn a_collection_made_anew_is_accepted_only_with_consent_and_its_root_key() {
+    let shop = Shop::open();
+    let (reader, owner) = (shop.client(), shop.client());
+    shop.signed_by(&owner, "v1", "one");
+    let id = |client: &Client| {
+        let first = client.run(&["verify", &shop.name("v1")]).succeeded();
+        first_line_with(&first.stderr, "its root key ").split(' ').next().unwrap().to_owned()
+    };
+    let old = id(&reader);
+    shop.service.notary_client().run(&["delete", "--remote", &shop.gun()]).succeeded();
+    let digest = shop.signed_by(&shop.client(), "v1", "two");
+    let new = id(&shop.client());
+    assert_ne!(old, new);
+
+    let other = "0".repeat(64);
+    let cache = || std::fs::read(reader.metadata(&shop.gun()).join("root.json")).unwrap();
+    let before = cache();
+    for options in [
+        &[][..],
+        &["--re-establish-trust"],
+        &["--pin", &new],
+        &["--pin", &old],
+        &["--re-establish-trust", "--pin", &old],
+        &["--re-establish-trust", "--pin", &other],
+    ] {
+        let refused = reader.run(&[&["verify"], options, &[&shop.name("v1")]].concat());
+        refused.refused(TRUST, "countersign: ");
+        assert!(cache() == before, "{options:?}");
+    }
+    let said = reader.run(&["verify", &shop.name("v1")]).refused(TRUST, "potential malicious behavior");
+    assert!(said.stderr.contains("--re-establish-trust --pin ID"), "{said}");
+    let agreed = reader.run(&["verify", "--re-establish-trust", "--pin", &new, &shop.name("v1")]).succeeded();
+    assert!(agreed.stdout.contains(&digest) && agreed.stderr.contains("is replaced by the pinned one"), "{agreed}");
+    let verified = reader.run(&["verify", &shop.name("v1")]).succeeded();
+    assert!(verified.stdout.contains(&digest), "{verified}");
 }
