@@ -106,14 +106,14 @@ impl Collection {
         }
         let base = |role: &RoleName| root.trusted(role).map(|keys| TrustedKeys::resolve(role, keys, &root.keys));
         if let Some(keys) = base(&RoleName::Timestamp) {
-            seen.raise(&timestamp, &keys);
+            seen.raise(&timestamp, &keys, None);
         }
         if let Some(keys) = base(&RoleName::Snapshot) {
-            seen.raise(&snapshot, &keys);
+            seen.raise(&snapshot, &keys, timestamp.snapshot.sha256);
         }
         for (role, targets) in &tree.loaded {
             if let Some(keys) = tree.keys.get(role) {
-                seen.raise(targets, keys);
+                seen.raise(targets, keys, snapshot.meta.get(role).and_then(|listed| listed.sha256));
             }
         }
         seen.settle(|role| tree.may_exist(role), request.now);

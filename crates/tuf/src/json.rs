@@ -16,7 +16,7 @@ pub use cursor::{Cursor, Shape};
 pub use write::{write_string, write_wire};
 
 use bytes::Bytes;
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -107,6 +107,10 @@ impl Canonical {
 /// A strict reader over one document that hands out canonical values.
 pub struct Reader<'a> {
     document: &'a Bytes,
+    /// Whether a backslash occurs anywhere; without one no string has to be looked at twice.
+    escapes: bool,
+    /// Whether a control character occurs anywhere.
+    controls: bool,
     position: usize,
     depth: usize,
     /// Canonical output since the value's start, once it differs from the input.
@@ -136,7 +140,10 @@ impl<'a> Reader<'a> {
         if let Err(error) = std::str::from_utf8(document) {
             return Err(JsonError::Utf8(error.valid_up_to()));
         }
-        Ok(Self { document, position: 0, depth: 0, output: None, start: 0, members: Vec::new() })
+        let escapes = memchr(b'\\', document).is_some();
+        // Without an early end the compiler looks at many bytes at once.
+        let controls = document.iter().min().is_some_and(|lowest| *lowest < 0x20);
+        Ok(Self { document, escapes, controls, position: 0, depth: 0, output: None, start: 0, members: Vec::new() })
     }
 
     /// Reads the next value and returns its canonical form, sharing the input's memory when that is canonical.
@@ -241,6 +248,9 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_blanks(&mut self) {
+        if self.current().is_none_or(|byte| byte > b' ') {
+            return;
+        }
         let rest = self.document.get(self.position..).unwrap_or_default();
         let blanks = rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')).count();
         if blanks > 0 {
@@ -305,12 +315,14 @@ impl<'a> Reader<'a> {
         self.keep(1);
         loop {
             let rest = self.document.get(self.position..).unwrap_or_default();
-            let run = memchr2(b'"', b'\\', rest).ok_or(JsonError::End)?;
-            let (text, special) = rest.split_at(run);
-            if let Some(control) = text.iter().position(|b| *b < 0x20) {
+            let run = if self.escapes { memchr2(b'"', b'\\', rest) } else { memchr(b'"', rest) };
+            let (text, special) = rest.split_at(run.ok_or(JsonError::End)?);
+            let control = if self.controls { text.iter().position(|b| *b < 0x20) } else { None };
+            if let Some(control) = control {
                 self.position += control;
                 return Err(self.unexpected("no raw control character"));
             }
+            let run = text.len();
             let special = special.first().copied();
             self.keep(run);
             if special == Some(b'"') {
@@ -431,8 +443,9 @@ impl<'a> Reader<'a> {
             return Ok(true);
         }
         let Some(previous) = self.members.last() else { return Ok(true) };
-        let name = self.output_slice(name);
-        match compare_names(self.output_slice(previous.start..previous.name_end), name) {
+        let (before, name) = (self.output_slice(previous.start..previous.name_end), self.output_slice(name));
+        let order = if self.escapes { compare_names(before, name) } else { unquoted(before).cmp(unquoted(name)) };
+        match order {
             Ordering::Less => Ok(true),
             Ordering::Equal => Err(repeated(name)),
             Ordering::Greater => Ok(false),
@@ -470,10 +483,15 @@ fn repeated(name: &[u8]) -> JsonError {
     JsonError::Repeated(String::from_utf8_lossy(name.get(..64).unwrap_or(&name)).into_owned())
 }
 
+/// Takes the quotes off a string.
+fn unquoted(quoted: &[u8]) -> &[u8] {
+    quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(quoted)
+}
+
 /// Decodes a quoted canonical string.
 pub(crate) fn unquote(quoted: &[u8]) -> Cow<'_, [u8]> {
-    let inner = quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(quoted);
-    if memchr::memchr(b'\\', inner).is_none() {
+    let inner = unquoted(quoted);
+    if memchr(b'\\', inner).is_none() {
         return Cow::Borrowed(inner);
     }
     let mut decoded = Vec::with_capacity(inner.len());

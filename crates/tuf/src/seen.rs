@@ -135,14 +135,16 @@ impl Seen {
     }
 
     /// Takes a verified file as the new floor of its role, unless the floor is higher already and still vouched for.
-    pub fn raise<T: Payload>(&mut self, file: &Verified<T>, keys: &TrustedKeys) {
+    ///
+    /// `listed` is the file's SHA-256 where it is known from the listing that the file was checked against.
+    pub(crate) fn raise<T: Payload>(&mut self, file: &Verified<T>, keys: &TrustedKeys, listed: Option<Sha256Digest>) {
         let newer = self
             .files
             .get(file.role())
             .is_none_or(|seen| !keys.still_vouched(&seen.signers) || file.version() > seen.version);
         if newer {
-            let seen =
-                SeenFile { version: file.version(), sha256: sha256(file.file()), signers: file.signers().collect() };
+            let sha256 = listed.unwrap_or_else(|| sha256(file.file()));
+            let seen = SeenFile { version: file.version(), sha256, signers: file.signers().collect() };
             self.files.insert(file.role().clone(), seen);
         }
     }

@@ -1,6 +1,6 @@
 //! Reading typed values from canonical bytes.
 
-use super::unquote;
+use super::{unquote, unquoted};
 use std::borrow::Cow;
 
 /// Says that a value has not the shape that its place asks for.
@@ -61,12 +61,13 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// Another kind of value stands here.
     pub fn string(&mut self, place: &'static str) -> Result<Cow<'a, str>, Shape> {
-        let quoted = self.quoted().ok_or_else(|| Shape::new(place, "a string"))?;
-        match unquote(quoted) {
-            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
-            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
-        }
-        .ok_or_else(|| Shape::new(place, "UTF-8"))
+        let (quoted, escaped) = self.quoted().ok_or_else(|| Shape::new(place, "a string"))?;
+        let text = if escaped {
+            String::from_utf8(unquote(quoted).into_owned()).map(Cow::Owned).ok()
+        } else {
+            std::str::from_utf8(unquoted(quoted)).map(Cow::Borrowed).ok()
+        };
+        text.ok_or_else(|| Shape::new(place, "UTF-8"))
     }
 
     /// Reads an unsigned integer.
@@ -185,20 +186,22 @@ impl<'a> Cursor<'a> {
         self.position += length.max(1);
     }
 
-    fn quoted(&mut self) -> Option<&'a [u8]> {
+    /// Moves past a string; tells its quoted text, and whether anything in it is escaped.
+    fn quoted(&mut self) -> Option<(&'a [u8], bool)> {
         if self.current() != Some(b'"') {
             return None;
         }
         let start = self.position;
         let mut end = start + 1;
+        let mut escaped = false;
         loop {
             let rest = self.bytes.get(end..)?;
-            let found = memchr::memchr2(b'"', b'\\', rest)?;
-            end += found;
+            end += memchr::memchr2(b'"', b'\\', rest)?;
             if self.bytes.get(end) == Some(&b'"') {
                 self.position = end + 1;
-                return self.bytes.get(start..=end);
+                return Some((self.bytes.get(start..=end)?, escaped));
             }
+            escaped = true;
             end += 2;
         }
     }

@@ -172,3 +172,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn long_texts_are_escaped_wherever_the_special_characters_stand() {
+    for special in ["<", "&", "\u{2028}", "\u{2029}", "\n", "\u{20ac}"] {
+        for length in [0, 1, 253, 254, 255, 256, 257, 511, 512, 513, 2000] {
+            let text = format!("{}{special}{}", "a".repeat(length), "b".repeat(300));
+            let escaped = match special {
+                "<" => "\\u003c",
+                "&" => "\\u0026",
+                "\u{2028}" => "\\u2028",
+                "\u{2029}" => "\\u2029",
+                "\n" => "\\u000a",
+                other => other,
+            };
+            let mut wire = Vec::new();
+            write_wire(&mut wire, text.as_bytes());
+            assert_eq!(String::from_utf8(wire).unwrap(), text.replace(special, escaped));
+        }
+    }
+}
