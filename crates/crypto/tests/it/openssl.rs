@@ -143,6 +143,8 @@ fn pss_certificates_with_sha1_or_an_unreadable_hash_are_weak() {
     let tagged = [0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
     let places: Vec<usize> = (0..der.len()).filter(|at| der[*at..].starts_with(&tagged)).collect();
     assert_eq!(places.len(), 2);
-    places.into_iter().for_each(|at| der[at] = 0xaf);
+    for at in places {
+        der[at] = 0xaf;
+    }
     assert!(weak(&der));
 }
