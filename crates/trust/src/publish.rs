@@ -3,6 +3,7 @@
 use crate::client::CollectionClient;
 use crate::error::TrustError;
 use crate::signers::StoredSigners;
+use countersign_crypto::{Random, SystemRandom};
 use countersign_notary::ServiceError;
 use countersign_tuf::editor::{Editor, Publication};
 use countersign_tuf::metadata::Root;
@@ -10,9 +11,14 @@ use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Update, Update
 use countersign_tuf::{
     Change, Collection, Pin, Pinning, RoleName, RootError, Seen, SigningError, TrustedKeys, Unverified, Version,
 };
+use std::time::Duration;
 
 /// How often a publication is re-based on what others published.
-const ATTEMPTS: u32 = 8;
+const ATTEMPTS: u32 = 12;
+/// The longest that the first pause between two attempts may be; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// What became of a publication.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl CollectionClient<'_> {
     /// Nothing was published, or it is not certain that it was.
     pub async fn publish(&self, changes: &Changes<'_>) -> Result<Published, TrustError> {
         let mut taken_over = false;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let (mut editor, base) = match self.update(Purpose::Publish).await {
                 Ok(collection) => (Editor::of(&collection, self.now), Some(collection)),
                 Err(TrustError::Update(UpdateError::NoTrustData(_))) => {
@@ -75,6 +81,7 @@ impl CollectionClient<'_> {
                 return Ok(Published::Stored { collection: Box::new(collection), base: base.map(Box::new), roles });
             }
             taken_over |= base.is_none();
+            tokio::time::sleep(pause(attempt)).await;
         }
         Err(TrustError::Busy { gun: self.gun().clone(), attempts: ATTEMPTS })
     }
@@ -176,6 +183,15 @@ impl CollectionClient<'_> {
     }
 }
 
+/// Returns how long to wait after a lost race: at random, so that many publishers do not meet again and again.
+fn pause(attempt: u32) -> Duration {
+    let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_PAUSE);
+    let mut byte = [u8::MAX];
+    // Without randomness everybody waits equally long.
+    let _ = SystemRandom.fill(&mut byte);
+    longest.mul_f64(f64::from(byte[0]) / f64::from(u8::MAX))
+}
+
 /// How newer files than the uploaded ones are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Newer {
@@ -205,4 +221,18 @@ fn own_root(publication: &Publication) -> Option<Pinning> {
     let mut pinning = Pinning::default();
     pinning.pin_certificates(publication.gun.as_str(), root.trusted(&RoleName::Root)?.key_ids.iter().copied());
     Some(pinning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_differ_and_end() {
+        let pauses: Vec<Duration> = (0..ATTEMPTS).map(pause).collect();
+        assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
+        assert!((0..100).all(|_| pause(0) <= FIRST_PAUSE));
+        let late: std::collections::BTreeSet<Duration> = (0..100).map(|_| pause(u32::MAX)).collect();
+        assert!(late.len() > 10 && late.iter().any(|pause| *pause > FIRST_PAUSE), "{late:?}");
+    }
 }

@@ -165,7 +165,8 @@ impl List {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let listing = context.directory.keys().list()?;
         for skipped in &listing.skipped {
-            message(format_args!("skipped {}: {}", harmless(&skipped.path.display().to_string()), skipped.reason));
+            let (path, reason) = (skipped.path.display().to_string(), skipped.reason.to_string());
+            message(format_args!("skipped {}: {}", harmless(&path), harmless(&reason)));
         }
         let mut keys = listing.keys;
         keys.sort_by_key(|key| {

@@ -22,7 +22,7 @@ fn two_machines_that_publish_at_once_are_both_published() {
     let second = shop.client();
     let copied = Command::new("cp").arg("-a").arg(first.trust_dir()).arg(second.config_dir()).status().unwrap();
     assert!(copied.success());
-    let tags: Vec<String> = (1..=6).map(|number| format!("v{number}")).collect();
+    let tags: Vec<String> = (1..=16).map(|number| format!("v{number}")).collect();
     for tag in &tags {
         shop.put(tag, tag);
     }
