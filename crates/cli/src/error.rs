@@ -4,6 +4,7 @@ use countersign_engine::{EndpointError, EngineError};
 use countersign_image::ReferenceError;
 use countersign_notary::ServiceError;
 use countersign_trust::{ConnectionError, TrustError};
+use countersign_tuf::editor::EditError;
 use countersign_tuf::update::{Absence, UpdateError};
 use countersign_tuf::{LookupError, RootError, SigningError};
 use countersign_vault::{CollectionError, FileError, KeyStoreError};
@@ -86,6 +87,9 @@ impl From<TrustError> for CliError {
             TrustError::StaysReleased { role, .. } => Self::new(Kind::Trust, message)
                 .hint(format!("load a key of {role} with countersign key load, or ask its owner to revoke")),
             TrustError::NoDigest { .. } | TrustError::NotReleased { .. } => Self::new(Kind::Trust, message),
+            TrustError::Edit(EditError::Broken { role, .. }) => Self::new(Kind::Trust, message).hint(format!(
+                "if a signer was removed: notary witness GUN {role} --publish signs what is there with the present keys"
+            )),
             TrustError::NothingSigned(_) | TrustError::Edit(_) => Self::user(message),
             TrustError::NoDelegationKey { .. } => Self::new(Kind::Local, message)
                 .hint("load a signer's private key with countersign key load, or ask a signer to sign"),
