@@ -45,6 +45,11 @@ fn show_one(collection: &Collection, note: &Note) {
         Note::CachedTimestamp(absence) => {
             format!("warning: {absence}; the cached state of {gun} was used, which has not expired")
         }
+        Note::FarExpiry(role, at) => {
+            format!(
+                "warning: {role} metadata of {gun} expires absurdly late ({at}): who signed it, and by which clock?"
+            )
+        }
         Note::NearExpiry(role, at) => {
             format!("warning: {role} metadata of {gun} is nearing expiry ({at}): its owner should sign again")
         }

@@ -1,5 +1,6 @@
 //! A verified view of a collection, and looking names up in it.
 
+use crate::expires::Expires;
 use crate::metadata::{FileMeta, Root, Snapshot, Targets, Timestamp};
 use crate::name::{Gun, RoleName};
 use crate::paths::Paths;
@@ -20,7 +21,9 @@ pub enum Note {
     /// The service is away; the cached timestamp was used.
     CachedTimestamp(Absence),
     /// The metadata of a role expires within six months.
-    NearExpiry(RoleName, crate::expires::Expires),
+    NearExpiry(RoleName, Expires),
+    /// The metadata of a role expires absurdly late.
+    FarExpiry(RoleName, Expires),
     /// The root's certificate is for a wildcard of names: a sibling's metadata cannot be told apart.
     WildcardRoot,
     /// A delegation could not be verified.
@@ -118,7 +121,7 @@ impl Collection {
         }
         seen.settle(|role| tree.may_exist(role), request.now);
         notes.extend(tree.broken.iter().map(|(role, broken)| Note::Broken(role.clone(), broken.reason.clone())));
-        notes.extend(near_expiry(request.now, &root, &snapshot, &tree.loaded));
+        notes.extend(notable_expiry(request.now, &root, &timestamp, &snapshot, &tree.loaded));
         if root_trust::has_wildcard_name(&root, &request.gun) {
             notes.push(Note::WildcardRoot);
         }
@@ -279,15 +282,34 @@ fn others<'a>(roles: &'a [RoleName], role: &RoleName) -> BTreeSet<&'a RoleName> 
     roles.iter().filter(|other| *other != role).collect()
 }
 
-/// Notes what expires within six calendar months; timestamps always do.
-fn near_expiry(
+/// Longest sensible life of a timestamp, in days; services write 14.
+const LONG_TIMESTAMP: i64 = 60;
+/// Longest sensible life of every other file, in days; the longest that is written is ten years.
+const LONG_FILE: i64 = 20 * 365;
+
+/// Notes what expires within six calendar months, timestamps excepted, and what expires absurdly late: a signature that
+/// hardly ever ends, or one made by a clock that ran ahead.
+fn notable_expiry(
     now: jiff::Timestamp,
     root: &Verified<Root>,
+    timestamp: &Verified<Timestamp>,
     snapshot: &Verified<Snapshot>,
     targets: &BTreeMap<RoleName, Verified<Targets>>,
 ) -> Vec<Note> {
     let soon = now.to_zoned(TimeZone::UTC).checked_add(6.months()).map_or(now, |later| later.timestamp());
+    let after = |days: i64| now.checked_add((days * 24).hours()).unwrap_or(jiff::Timestamp::MAX);
+    let far = |at: &Expires, days: i64| !at.is_before(after(days));
     let base = [(RoleName::Root, &root.expires), (RoleName::Snapshot, &snapshot.expires)];
     let files = base.into_iter().chain(targets.iter().map(|(role, file)| (role.clone(), &file.expires)));
-    files.filter(|(_, at)| at.is_before(soon)).map(|(role, at)| Note::NearExpiry(role, at.clone())).collect()
+    let mut notes: Vec<Note> = files
+        .filter_map(|(role, at)| match at {
+            at if at.is_before(soon) => Some(Note::NearExpiry(role, at.clone())),
+            at if far(at, LONG_FILE) => Some(Note::FarExpiry(role, at.clone())),
+            _ => None,
+        })
+        .collect();
+    if far(&timestamp.expires, LONG_TIMESTAMP) {
+        notes.push(Note::FarExpiry(RoleName::Timestamp, timestamp.expires.clone()));
+    }
+    notes
 }

@@ -247,6 +247,18 @@ fn an_expiry_in_the_year_9999_is_accepted() {
     repository.link();
     let collection = repository.client().update(&repository.service()).unwrap();
     assert_eq!(collection.targets(&RoleName::Targets).unwrap().expires.as_str(), "9999-12-31T23:59:59Z");
+    assert!(collection.notes().iter().any(|note| matches!(note, Note::FarExpiry(RoleName::Targets, _))));
+}
+
+/// Attack catalogue A3-41 and G-251: a clock that ran ahead once leaves timestamps that hardly ever end.
+#[test]
+fn a_timestamp_that_hardly_ever_ends_is_pointed_out() {
+    let mut repository = Repository::new();
+    let usual = repository.client().update(&repository.service()).unwrap();
+    assert!(!usual.notes().iter().any(|note| matches!(note, Note::FarExpiry(..))));
+    repository.edit("timestamp", |timestamp| timestamp["expires"] = "2029-12-06T00:00:00Z".into());
+    let collection = repository.client().update(&repository.service()).unwrap();
+    assert!(collection.notes().iter().any(|note| matches!(note, Note::FarExpiry(RoleName::Timestamp, _))));
 }
 
 /// Attack catalogue A3-42.
