@@ -28,8 +28,9 @@ impl CollectionClient<'_> {
         Ok(Editor::unpublished(gun, self.now, root, Some(targets), None)?)
     }
 
-    /// Makes root and targets with a root key of this machine, the oldest targets key made for this collection or a new
-    /// one, and the service's keys for the rest. Nothing is kept but the keys: the first verified view is the anchor.
+    /// Makes root and targets with a root key of this machine, its targets key for this collection (of several the one with
+    /// the smallest id) or a new one, and the service's keys for the rest. Nothing is kept but the keys: the first verified
+    /// view is the anchor.
     async fn initialise(&self) -> Result<Initial, TrustError> {
         // The service is asked first: if it is away, no key is made in vain.
         let timestamp = self.service.key(&RoleName::Timestamp).await?;
