@@ -265,11 +265,8 @@ impl Accepted<'_> {
 
     fn targets_keys(&self, role: &RoleName) -> Result<TrustedKeys, Refusal> {
         let resolved = match role.parent() {
-            None => self.root.trusted(role).map(|keys| TrustedKeys::resolve(role, keys, &self.root.keys)),
-            Some(parent) => self.targets.get(&parent).and_then(|parent| {
-                let described = parent.delegations.get(role)?;
-                Some(TrustedKeys::resolve(role, &described.keys, &parent.delegations.keys))
-            }),
+            None => self.root.keys_of(role),
+            Some(parent) => self.targets.get(&parent).and_then(|parent| parent.delegations.keys_of(role)),
         };
         let unknown = || Refusal::of(role, &format!("tuf: invalid role {role}. delegation does not exist"));
         resolved.ok_or_else(unknown)
@@ -288,8 +285,7 @@ impl Accepted<'_> {
     /// Takes an uploaded snapshot: it must list exactly the files that will be current.
     fn take_snapshot(&mut self, file: Bytes) -> Result<NewMetadata, Refusal> {
         let role = RoleName::Snapshot;
-        let keys = self.root.trusted(&role).map(|keys| TrustedKeys::resolve(&role, keys, &self.root.keys));
-        let keys = keys.ok_or_else(|| Refusal::BadRoot("missing snapshot role".into()))?;
+        let keys = self.root.keys_of(&role).ok_or_else(|| Refusal::BadRoot("missing snapshot role".into()))?;
         let candidate: Unverified<Snapshot> = read_part(&role, file)?;
         let verified = candidate.verify(&keys).map_err(|(error, _)| Refusal::of(&role, &error))?;
         verified.unexpired(self.now).map_err(|error| Refusal::of(&role, &error))?;

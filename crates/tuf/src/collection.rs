@@ -107,11 +107,10 @@ impl Collection {
         if now < seen.verified_at() {
             notes.push(Note::ClockBehind);
         }
-        let base = |role: &RoleName| root.trusted(role).map(|keys| TrustedKeys::resolve(role, keys, &root.keys));
-        if let Some(keys) = base(&RoleName::Timestamp) {
+        if let Some(keys) = root.keys_of(&RoleName::Timestamp) {
             seen.raise(&timestamp, &keys, None);
         }
-        if let Some(keys) = base(&RoleName::Snapshot) {
+        if let Some(keys) = root.keys_of(&RoleName::Snapshot) {
             seen.raise(&snapshot, &keys, timestamp.snapshot.sha256);
         }
         for (role, targets) in &tree.loaded {
@@ -157,6 +156,15 @@ impl Collection {
     #[must_use]
     pub fn targets(&self, role: &RoleName) -> Option<&Verified<Targets>> {
         self.targets.get(role)
+    }
+
+    /// Resolves the keys that may sign for a role, as the root or the role's parent names them; none when neither does.
+    #[must_use]
+    pub fn keys_of(&self, role: &RoleName) -> Option<TrustedKeys> {
+        match role.parent() {
+            None => self.root.keys_of(role),
+            Some(parent) => self.targets(&parent)?.delegations.keys_of(role),
+        }
     }
 
     /// Iterates over all verified targets files, parents first.

@@ -254,9 +254,7 @@ impl<'a> Update<'a> {
     }
 
     fn keys(&self, role: &RoleName) -> Result<TrustedKeys, UpdateError> {
-        let root = self.trusted_root()?;
-        let keys = root.trusted(role).ok_or(UpdateError::Incomplete)?;
-        Ok(TrustedKeys::resolve(role, keys, &root.keys))
+        self.trusted_root()?.keys_of(role).ok_or(UpdateError::Incomplete)
     }
 
     /// A damaged cached root is an error: a lost anchor is never silently made anew.

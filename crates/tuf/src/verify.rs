@@ -1,7 +1,7 @@
 //! The one place where signatures are counted.
 
 use crate::expires::Expires;
-use crate::metadata::{Envelope, KeyMap, MetadataError, Payload, RoleKeys};
+use crate::metadata::{Delegations, Envelope, KeyMap, MetadataError, Payload, RoleKeys, Root};
 use crate::name::{RoleName, Version};
 use bytes::Bytes;
 use countersign_crypto::{KeyId, Message, PublicKey};
@@ -119,6 +119,22 @@ impl TrustedKeys {
             return Err(ThresholdError::NotMet { role: self.role.clone(), found, needed: self.threshold.max(1) });
         }
         Ok(ThresholdMet { signers })
+    }
+}
+
+impl Root {
+    /// Resolves the keys that may sign for a base role; none for a role that the root does not name.
+    #[must_use]
+    pub fn keys_of(&self, role: &RoleName) -> Option<TrustedKeys> {
+        Some(TrustedKeys::resolve(role, self.trusted(role)?, &self.keys))
+    }
+}
+
+impl Delegations {
+    /// Resolves the keys that may sign for a delegated role; none for a role that is not described here.
+    #[must_use]
+    pub fn keys_of(&self, role: &RoleName) -> Option<TrustedKeys> {
+        Some(TrustedKeys::resolve(role, &self.get(role)?.keys, &self.keys))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::expires::Expires;
 use crate::metadata::{FileMeta, Payload, Root, Snapshot, Timestamp};
 use crate::name::{Gun, RoleName, Version};
 use crate::sign::{SignerSet, SigningError, sign};
-use crate::verify::{TrustedKeys, Unverified, Verified};
+use crate::verify::{Unverified, Verified};
 use bytes::Bytes;
 use jiff::{Timestamp as Instant, ToSpan};
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ pub fn renew(
 fn check_stored_snapshot(file: &Bytes, root: &Verified<Root>) -> Result<(), Refusal> {
     let role = RoleName::Snapshot;
     let read = Unverified::<Snapshot>::read(&role, file.clone()).map_err(|error| Refusal::Stored(error.to_string()))?;
-    let keys = TrustedKeys::resolve(&role, &root.trusted(&role).cloned().unwrap_or_default(), &root.keys);
+    let keys = root.keys_of(&role).ok_or_else(|| Refusal::Stored("root names no snapshot keys".into()))?;
     read.verify(&keys).map(drop).map_err(|(error, _)| Refusal::Stored(error.to_string()))
 }
 
@@ -147,8 +147,7 @@ fn sign_own<T: Payload>(
     signers: &dyn SignerSet,
     lacking: impl Fn() -> Refusal,
 ) -> Result<NewMetadata, Refusal> {
-    let keys = root.trusted(role).ok_or_else(&lacking)?;
-    let keys = TrustedKeys::resolve(role, keys, &root.keys);
+    let keys = root.keys_of(role).ok_or_else(&lacking)?;
     let signed = sign(payload.write(), &keys, signers).map_err(|error| match error {
         SigningError::MissingKeys { .. } => lacking(),
         other => Refusal::Stored(other.to_string()),

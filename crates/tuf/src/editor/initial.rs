@@ -9,7 +9,7 @@ use crate::pinning::Pin;
 use crate::root_trust::{self, Age};
 use crate::sign::{SignerSet, SigningError, sign};
 use crate::update::UpdateError;
-use crate::verify::{TrustedKeys, Unverified};
+use crate::verify::Unverified;
 use bytes::Bytes;
 use countersign_crypto::PublicKey;
 use jiff::Timestamp;
@@ -54,13 +54,13 @@ pub fn initialise(keys: BaseKeys, now: Timestamp, signers: &dyn SignerSet) -> Re
     let expires = expiry(now, ROOT_DAYS);
     let root = Root { version: Version::FIRST, expires, consistent_snapshot: false, keys: map, roles };
     check_keys(&root)?;
-    let trusted = |role: &RoleName| {
-        let keys = root.trusted(role).cloned().unwrap_or_default();
-        TrustedKeys::resolve(role, &keys, &root.keys)
+    let trusted = |role: RoleName| {
+        let unnamed = || SigningError::unacceptable(&RoleName::Root, &format!("{role} has no key"));
+        root.keys_of(&role).ok_or_else(unnamed)
     };
     let targets = Targets::empty(expiry(now, TARGETS_DAYS));
-    let signed_targets = sign(targets.write(), &trusted(&RoleName::Targets), signers)?;
-    let signed_root = sign(root.write(), &trusted(&RoleName::Root), signers)?;
+    let signed_targets = sign(targets.write(), &trusted(RoleName::Targets)?, signers)?;
+    let signed_root = sign(root.write(), &trusted(RoleName::Root)?, signers)?;
     Ok(Initial { root: signed_root.file().clone(), targets: signed_targets.file().clone() })
 }
 
@@ -95,11 +95,7 @@ impl Editor {
         let root = root_trust::verify_root(root, gun, Pin::FirstUse, Age::Past(now))?;
         let mut all = BTreeMap::new();
         if let Some(file) = targets {
-            let keys = TrustedKeys::resolve(
-                &RoleName::Targets,
-                &root.trusted(&RoleName::Targets).cloned().unwrap_or_default(),
-                &root.keys,
-            );
+            let keys = root.keys_of(&RoleName::Targets).ok_or(UpdateError::Incomplete)?;
             let read = Unverified::<Targets>::read(&RoleName::Targets, file).map_err(malformed(RoleName::Targets))?;
             let verified = read.verify(&keys).map_err(|(error, _)| error)?;
             let (payload, file) = ((*verified).clone(), verified.file().clone());

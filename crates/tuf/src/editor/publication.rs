@@ -114,11 +114,8 @@ impl Editor {
     #[must_use]
     pub fn keys_of(&self, role: &RoleName) -> Option<TrustedKeys> {
         match role.parent() {
-            None => Some(TrustedKeys::resolve(role, self.root.trusted(role)?, &self.root.keys)),
-            Some(parent) => {
-                let delegations = &self.targets.get(&parent)?.payload.delegations;
-                Some(TrustedKeys::resolve(role, &delegations.get(role)?.keys, &delegations.keys))
-            }
+            None => self.root.keys_of(role),
+            Some(parent) => self.targets.get(&parent)?.payload.delegations.keys_of(role),
         }
     }
 
@@ -169,8 +166,7 @@ impl Editor {
         signers: &dyn SignerSet,
     ) -> Result<Option<Bytes>, PublicationError> {
         let role = RoleName::Snapshot;
-        let keys = self.root.trusted(&role).cloned().unwrap_or_default();
-        let keys = TrustedKeys::resolve(&role, &keys, &self.root.keys);
+        let Some(keys) = self.root.keys_of(&role) else { return Ok(None) };
         let mut here = false;
         for (_, key) in keys.iter() {
             here |= signers.signer(&key.canonical_id()).map_err(SigningError::from)?.is_some();

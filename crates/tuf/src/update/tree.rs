@@ -33,8 +33,7 @@ impl Tree {
     /// Returns the keys that a delegation's parent names for it.
     pub(super) fn delegated_keys(&self, role: &RoleName) -> Result<TrustedKeys, UpdateError> {
         let parent = role.parent().and_then(|parent| self.loaded.get(&parent)).ok_or(UpdateError::Incomplete)?;
-        let described = parent.delegations.get(role).ok_or(UpdateError::Incomplete)?;
-        Ok(TrustedKeys::resolve(role, &described.keys, &parent.delegations.keys))
+        parent.delegations.keys_of(role).ok_or(UpdateError::Incomplete)
     }
 
     /// Takes the file wanted next. A delegation that is badly signed or expired is kept apart, with its subtree; whoever

@@ -30,6 +30,14 @@ fn check(collection: &Collection, expect: &Value) {
             }
         }
     }
+    for (role, file) in collection.all_targets() {
+        let keys = collection.keys_of(role).unwrap_or_else(|| panic!("{role}"));
+        assert!(
+            keys.threshold() >= 1 && file.signers().all(|signer| keys.iter().any(|(id, _)| id == signer)),
+            "{role}"
+        );
+    }
+    assert!(collection.keys_of(&RoleName::parse("targets/nobody/described").unwrap()).is_none());
     for (role, version) in expect["versions"].as_object().unwrap() {
         let found = match role.as_str() {
             "root" => collection.root().version(),
