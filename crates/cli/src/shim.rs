@@ -1,0 +1,9 @@
+//! The program in the place of `docker`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the command line.
+pub(crate) fn run(_arguments: Vec<OsString>) -> ExitCode {
+    ExitCode::FAILURE
+}
