@@ -20,4 +20,6 @@ mod signed_size;
 mod signers;
 mod stage;
 mod switch;
+mod transcript;
 mod trust_directory;
+mod trust_transcripts;
