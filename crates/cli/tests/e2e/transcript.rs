@@ -69,8 +69,8 @@ impl Transcript {
         self.names.set("<cwd>", &person.folder().display().to_string());
         self.names.set("<cfg>", &person.config_dir().display().to_string());
         let finished = Finished::of(&mut self.command(&entry, person), b"");
-        let expected = self.names.neutral(&entry.outcome);
-        let seen = self.names.neutral(&self.names.recorded(&Outcome::of(&finished)));
+        let expected = Names::neutral(&entry.outcome);
+        let seen = Names::neutral(&self.names.recorded(&Outcome::of(&finished)));
         let difference = (seen != expected).then(|| format!("expected\n{expected}\nseen\n{seen}\n{finished}"));
         self.played.insert(comment.to_owned(), difference);
         finished

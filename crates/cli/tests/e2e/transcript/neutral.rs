@@ -31,7 +31,7 @@ impl Names {
     }
 
     /// Replaces what differs from run to run; equal hashes stay equal, different ones different.
-    pub(super) fn neutral(&self, outcome: &Outcome) -> Outcome {
+    pub(super) fn neutral(outcome: &Outcome) -> Outcome {
         let mut seen = HashMap::new();
         let mut lines = |lines: &[String]| -> Vec<String> {
             lines.iter().map(|line| hashes(&sizes(&times(line)), &mut seen)).collect()
