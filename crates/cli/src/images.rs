@@ -41,7 +41,7 @@ impl RegistryFlags {
         options.tls = TlsOptions::from_directory(&Path::new(CERTIFICATES).join(registry.as_str()))
             .map_err(|error| local(&error))?;
         options.proxies = context.connection.proxies.clone();
-        let credentials = Arc::clone(&context.connection.credentials);
+        let credentials = Arc::clone(&context.credentials);
         options.credential = CredentialSource::of_registry(credentials, registry.clone());
         if self.insecure_registry.iter().any(|name| name == registry.as_str()) {
             options.security = RegistrySecurity::Insecure;
@@ -68,7 +68,7 @@ impl EngineFlags {
 /// Tells the engine what docker would log in to a registry with; as with docker that is nothing if it cannot be had.
 pub(crate) async fn engine_auth(context: &Context, registry: &RegistryHost) -> RegistryAuth {
     let key = registry.credential_key();
-    let found = context.connection.credentials.find(registry).await;
+    let found = context.credentials.find(registry).await;
     match found.inspect_err(|error| warn_without_credentials(registry, error)).unwrap_or_default() {
         Credential::Anonymous => RegistryAuth::anonymous(),
         Credential::Password { username, password } => RegistryAuth::password(key, username, password),

@@ -1,27 +1,59 @@
-//! From a repository's name to its trust service, with docker's certificates and credentials.
+//! From a collection's name to its trust service, with this machine's certificates and credentials.
 
 use countersign_image::RegistryHost;
 use countersign_notary::{Access, ServiceAddress, ServiceAddressError, TrustService};
 use countersign_registry::auth::Session;
-use countersign_registry::credentials::{CredentialSource, CredentialStore};
+use countersign_registry::credentials::{Credential, CredentialSource, CredentialStore};
 use countersign_registry::http::{
-    HttpClient, HttpError, HttpOptions, Origin, ProxyError, ProxyRules, TlsFileError, TlsOptions,
+    HttpClient, HttpError, HttpOptions, Origin, ProxyError, ProxyRules, TlsFileError, TlsOptions, Verification,
 };
 use countersign_tuf::Gun;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where trust services are and how this machine introduces itself there.
-#[derive(Debug)]
+/// How this machine introduces itself at trust services, and how they have to.
+#[derive(Debug, Clone)]
 pub struct Connection {
-    /// Docker's configuration directory, whose `tls/<host:port>/` holds authorities and client certificates.
-    pub docker_config: PathBuf,
-    /// One service for every registry (`DOCKER_CONTENT_TRUST_SERVER`); none means the registry's own host.
-    pub server: Option<ServiceAddress>,
+    /// Where certificates are.
+    pub tls: TlsFiles,
     /// The proxies to use.
     pub proxies: ProxyRules,
-    /// Where the registries' credentials are kept.
-    pub credentials: Arc<CredentialStore>,
+    /// The caller's credentials.
+    pub credentials: Credentials,
+}
+
+/// The trust service of one collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Where it is.
+    pub address: ServiceAddress,
+    /// A PEM file of authorities for this service alone, besides those of [`Connection::tls`].
+    pub authorities: Option<PathBuf>,
+}
+
+/// Where the certificates for trust services are.
+#[derive(Debug, Clone)]
+pub enum TlsFiles {
+    /// In docker's configuration directory, whose `tls/<host:port>/` holds authorities and client certificates.
+    Docker(PathBuf),
+    /// In files named one by one, as for the notary client (Notary protocol, client configuration).
+    Named {
+        /// The only authorities that count; without it those of the system.
+        authorities: Option<PathBuf>,
+        /// A client certificate and its key.
+        identity: Option<(PathBuf, PathBuf)>,
+        /// Whether the service has to prove who it is.
+        verification: Verification,
+    },
+}
+
+/// Who the caller is at a trust service.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// What docker keeps for the registry in the collection's name.
+    OfRegistry(Arc<CredentialStore>),
+    /// These, wherever the collection is.
+    Given(CredentialSource),
 }
 
 /// Says why a trust service cannot be reached as configured.
@@ -41,32 +73,85 @@ pub enum ConnectionError {
     Http(#[from] HttpError),
 }
 
-impl Connection {
-    /// Returns the service's address for a registry.
+impl Destination {
+    /// Returns the service that a collection has when none is named: https on its registry's own host and port.
     ///
     /// # Errors
-    /// No service is named, and the registry's name makes no address.
-    pub fn address(&self, registry: &RegistryHost) -> Result<ServiceAddress, ConnectionError> {
-        match &self.server {
-            Some(server) => Ok(server.clone()),
-            None => Ok(ServiceAddress::of_registry(registry.as_str())?),
-        }
+    /// The registry's name makes no address.
+    pub fn of_registry(gun: &Gun) -> Result<Self, ConnectionError> {
+        Ok(ServiceAddress::of_registry(first_segment(gun))?.into())
     }
+}
 
+impl From<ServiceAddress> for Destination {
+    fn from(address: ServiceAddress) -> Self {
+        Self { address, authorities: None }
+    }
+}
+
+impl Connection {
     /// Opens a collection at its service; nothing is sent yet.
     ///
-    /// The credentials are those of the registry, looked up when the service asks for some. The service's certificate is always verified, also where docker does
-    /// not: for registries on loopback addresses.
+    /// Credentials are looked up when the service asks for some. The service's certificate is always verified, also where
+    /// docker does not: for registries on loopback addresses.
     ///
     /// # Errors
     /// The address, certificates or proxies cannot be used.
-    pub fn open(&self, registry: &RegistryHost, gun: &Gun, access: Access) -> Result<TrustService, ConnectionError> {
-        let address = self.address(registry)?;
-        let mut options = HttpOptions::new(Origin::of(address.url())?);
-        options.tls = TlsOptions::from_directory(&self.docker_config.join("tls").join(address.authority()))?;
+    pub fn open(&self, to: &Destination, gun: &Gun, access: Access) -> Result<TrustService, ConnectionError> {
+        let mut options = HttpOptions::new(Origin::of(to.address.url())?);
+        options.tls = self.tls.options(to)?;
         options.proxies = self.proxies.clone();
-        let credential = CredentialSource::of_registry(Arc::clone(&self.credentials), registry.clone());
-        let session = Session::new(HttpClient::new(options), credential);
-        Ok(TrustService::new(address, gun.clone(), session, access))
+        let session = Session::new(HttpClient::new(options), self.credentials.source(gun));
+        Ok(TrustService::new(to.address.clone(), gun.clone(), session, access))
     }
+}
+
+impl TlsFiles {
+    /// Returns the file into which the authority of an unknown service belongs.
+    #[must_use]
+    pub fn authority_file(&self, to: &Destination) -> PathBuf {
+        match self {
+            Self::Docker(directory) => directory.join("tls").join(to.address.authority()).join("ca.crt"),
+            Self::Named { authorities: Some(file), .. } => file.clone(),
+            Self::Named { authorities: None, .. } => to.authorities.clone().unwrap_or_default(),
+        }
+    }
+
+    fn options(&self, to: &Destination) -> Result<TlsOptions, TlsFileError> {
+        let options = match self {
+            Self::Docker(directory) => TlsOptions::from_directory(&directory.join("tls").join(to.address.authority()))?,
+            Self::Named { authorities, identity, verification } => {
+                let options = match authorities {
+                    Some(file) => TlsOptions::only_authorities_in(file)?,
+                    None => TlsOptions::system(),
+                };
+                let options = match identity {
+                    Some((certificate, key)) => options.and_identity(certificate, key)?,
+                    None => options,
+                };
+                options.verification(*verification)
+            }
+        };
+        match &to.authorities {
+            Some(file) => options.and_authorities_in(file),
+            None => Ok(options),
+        }
+    }
+}
+
+impl Credentials {
+    fn source(&self, gun: &Gun) -> CredentialSource {
+        match self {
+            Self::Given(source) => source.clone(),
+            Self::OfRegistry(store) => match RegistryHost::parse(first_segment(gun)) {
+                Some(registry) => CredentialSource::of_registry(Arc::clone(store), registry),
+                None => Credential::Anonymous.into(),
+            },
+        }
+    }
+}
+
+/// Returns what names the registry in a collection's name.
+fn first_segment(gun: &Gun) -> &str {
+    gun.segments().next().unwrap_or_default()
 }

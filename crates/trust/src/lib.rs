@@ -15,7 +15,7 @@ mod signers;
 mod signing;
 
 pub use client::CollectionClient;
-pub use connection::{Connection, ConnectionError};
+pub use connection::{Connection, ConnectionError, Credentials, Destination, TlsFiles};
 pub use error::TrustError;
 pub use publish::{Changes, Published};
 pub use revoke::Revoked;

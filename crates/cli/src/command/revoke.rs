@@ -3,7 +3,8 @@
 use crate::audit::Action;
 use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
-use crate::{notes, output, prompt};
+use crate::prompt::Voice;
+use crate::{notes, output};
 use clap::Args;
 use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
@@ -28,7 +29,7 @@ impl Revoke {
         }
         let name = reference.tag().map(Tag::as_str);
         let question = format!("Confirm you would like to delete all signature data for {}?", self.image);
-        if name.is_none() && !self.yes && !prompt::confirm(&question) {
+        if name.is_none() && !self.yes && !Voice::Native.confirms(&question) {
             return Err(CliError::user("nothing was revoked: not confirmed"));
         }
         let context = Context::new(options)?;

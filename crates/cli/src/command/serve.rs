@@ -44,7 +44,11 @@ impl Serve {
         let (mut terminate, mut interrupt) =
             (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
         let service = Service::start(config).await.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
-        let trusted = if self.trust_ca { Some(install_authority(&service, &docker_config(options)?)?) } else { None };
+        let trusted = if self.trust_ca {
+            Some(install_authority(&service, &docker_config(options.config.as_deref())?)?)
+        } else {
+            None
+        };
         announce(&service, trusted.as_deref())?;
         tokio::select! {
             _ = terminate.recv() => {}

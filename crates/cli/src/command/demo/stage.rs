@@ -3,13 +3,13 @@
 use crate::error::{CliError, Kind};
 use countersign_image::{ContentError, Descriptor, ImageSource, Reference};
 use countersign_notary::{Access, ServiceAddress};
-use countersign_registry::credentials::CredentialStore;
+use countersign_registry::credentials::Credential;
 use countersign_registry::distribution::{RegistryClient, RegistryOptions};
 use countersign_registry::http::ProxyRules;
 use countersign_registry::{PushOptions, Silent, push_image};
 use countersign_server::{Config, Running, Service};
 use countersign_testkit::{Image, MemoryRegistry};
-use countersign_trust::{CollectionClient, Connection};
+use countersign_trust::{CollectionClient, Connection, Credentials, TlsFiles};
 use countersign_tuf::Pinning;
 use countersign_vault::{EnvironmentPassphrases, TrustDirectory};
 use std::ffi::OsString;
@@ -85,12 +85,12 @@ impl Stage {
     pub(super) fn client(&self, access: Access) -> Result<CollectionClient<'_>, CliError> {
         let reference = self.reference("1.0")?;
         let connection = Connection {
-            docker_config: self.docker_config(),
-            server: Some(ServiceAddress::parse(&self.url()?).map_err(local)?),
+            tls: TlsFiles::Docker(self.docker_config()),
             proxies: ProxyRules::none(),
-            credentials: Arc::new(CredentialStore::new(&self.docker_config(), None, OsString::new())),
+            credentials: Credentials::Given(Credential::Anonymous.into()),
         };
-        let service = connection.open(reference.registry(), reference.gun(), access)?;
+        let service = ServiceAddress::parse(&self.url()?).map_err(local)?;
+        let service = connection.open(&service.into(), reference.gun(), access)?;
         Ok(CollectionClient::new(&self.directory, service, &self.pinning, &self.passphrases, jiff::Timestamp::now())?)
     }
 
