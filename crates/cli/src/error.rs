@@ -3,7 +3,7 @@
 use countersign_engine::{EndpointError, EngineError};
 use countersign_image::ReferenceError;
 use countersign_notary::ServiceError;
-use countersign_trust::{ConnectionError, TrustError};
+use countersign_trust::{ConnectionError, RequestError, TrustError};
 use countersign_tuf::editor::EditError;
 use countersign_tuf::update::{Absence, UpdateError};
 use countersign_tuf::{LookupError, RootError, SigningError};
@@ -90,7 +90,8 @@ impl From<TrustError> for CliError {
             TrustError::Edit(EditError::Broken { role, .. }) => Self::new(Kind::Trust, message).hint(format!(
                 "if a signer was removed: notary witness GUN {role} --publish signs what is there with the present keys"
             )),
-            TrustError::NothingSigned(_) | TrustError::Edit(_) => Self::user(message),
+            TrustError::Request(RequestError::WitnessDeclined { .. }) => Self::new(Kind::Trust, message),
+            TrustError::NothingSigned(_) | TrustError::Edit(_) | TrustError::Request(_) => Self::user(message),
             TrustError::NoDelegationKey { .. } => Self::new(Kind::Local, message)
                 .hint("load a signer's private key with countersign key load, or ask a signer to sign"),
             TrustError::Unpinned { .. } => Self::new(Kind::Trust, message).hint(
@@ -98,7 +99,7 @@ impl From<TrustError> for CliError {
             ),
             TrustError::Vanished(_) => Self::new(Kind::Trust, message)
                 .hint("check DOCKER_CONTENT_TRUST_SERVER; nothing was published and nothing was changed here"),
-            TrustError::TakenOver(_) | TrustError::Busy { .. } => Self::new(Kind::Network, message),
+            TrustError::TakenOver(_) | TrustError::Busy { .. } | TrustError::ConflictWithNothing(_) => Self::new(Kind::Network, message),
             TrustError::Making(_) => Self::internal(&message),
             _ => Self::new(Kind::Local, message),
         }

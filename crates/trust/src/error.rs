@@ -1,11 +1,13 @@
 //! What can go wrong, told apart by whose fault it is.
 
 use crate::connection::ConnectionError;
+use crate::request_error::RequestError;
 use countersign_notary::ServiceError;
 use countersign_tuf::editor::{EditError, PublicationError};
 use countersign_tuf::update::UpdateError;
 use countersign_tuf::{Gun, LookupError, RoleName, SeenError, SigningError};
-use countersign_vault::{CollectionError, FileError, KeyStoreError, LockError};
+use countersign_vault::{CollectionError, FileError, KeyStoreError, LockError, SkippedKeyReason};
+use std::path::PathBuf;
 
 /// Says why something could not be done with a collection.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,22 @@ pub enum TrustError {
     /// A private key cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
+    /// It cannot be done as it was asked for.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A key is wanted, none is there that can be read, and a file that cannot be read may be it.
+    #[error("{} may be the key that is wanted, but {reason}: repair or remove it", path.display())]
+    UnusableKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        reason: SkippedKeyReason,
+    },
+    /// The service speaks of a newer state again and again, and has none.
+    #[error(
+        "the trust service refuses the publication of {0} because it has something newer, but does not serve anything newer"
+    )]
+    ConflictWithNothing(Gun),
     /// A certificate or key could not be made.
     #[error("cannot make a key: {0}")]
     Making(String),

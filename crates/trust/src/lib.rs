@@ -6,17 +6,35 @@
 
 mod client;
 mod connection;
+mod delegations;
+mod deletion;
+mod docker_signers;
 mod error;
 mod initial;
 mod publish;
 pub mod report;
+mod request_error;
 mod revoke;
+mod rotation;
 mod signers;
 mod signing;
+mod staging;
+mod targets;
+mod witness;
 
 pub use client::CollectionClient;
 pub use connection::{Connection, ConnectionError, Credentials, Destination, TlsFiles};
+pub use delegations::{Delegation, DelegationRemoval, MAX_PUBLIC_KEY_FILE, PathEdit, delegations, read_public_key};
+pub use docker_signers::{
+    Consequence, DockerSigner, LastRelease, SignerAdded, SignerName, SignerRemoval, SignerRemoved, signers,
+};
 pub use error::TrustError;
+pub use initial::{Beginning, read_root_certificate};
 pub use publish::{Changes, Published};
+pub use request_error::RequestError;
 pub use revoke::Revoked;
+pub use rotation::{Holder, LegacyRoots, NewKeys, PinsAfter, Rotated, Rotation};
 pub use signing::{News, ReleasedTag, SignRequest, Signed, check_releasing, is_releasing, releases};
+pub use staging::{PublishedStaged, Staged, StagedEntry, Unstage};
+pub use targets::canonical_custom;
+pub use witness::{Decision, Difference, Review, WitnessSubject};

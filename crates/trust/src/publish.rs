@@ -2,15 +2,20 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
+use crate::request_error::RequestError;
+use crate::rotation::LegacyRoots;
 use crate::signers::StoredSigners;
+use crate::witness::{Decision, Review};
+use countersign_crypto::digest::{Sha256Digest, sha256};
 use countersign_crypto::{Random, SystemRandom};
 use countersign_notary::ServiceError;
 use countersign_tuf::editor::{Editor, Publication};
 use countersign_tuf::metadata::Root;
-use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Update, UpdateError};
+use countersign_tuf::update::{Answer, Fetch, LostRoot, MAX_ROOT, Purpose, Request, Update, UpdateError, Which};
 use countersign_tuf::{
-    Change, Collection, Pin, Pinning, RoleName, RootError, Seen, SigningError, TrustedKeys, Unverified, Version,
+    Change, Collection, Gun, Pin, Pinning, RoleName, RootError, Seen, SigningError, TrustedKeys, Unverified, Version,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often a publication is re-based on what others published.
@@ -31,6 +36,8 @@ pub enum Published {
         base: Option<Box<Collection>>,
         /// The roles that were signed anew.
         roles: Vec<RoleName>,
+        /// Roles that still list keys that were to be purged: nobody here can sign them, or they cannot be verified.
+        unpurged: BTreeSet<RoleName>,
     },
     /// Everything was as wanted already: nothing was signed.
     Unchanged(Box<Collection>),
@@ -49,6 +56,21 @@ enum Settled {
     Nothing,
 }
 
+/// How a publication is made.
+pub(crate) struct Publishing<'a> {
+    pub(crate) changes: &'a Changes<'a>,
+    /// Earlier roots whose keys sign a new root as well.
+    pub(crate) legacy: LegacyRoots,
+    /// Asked before unverified content is signed; without, none is.
+    pub(crate) review: Option<&'a Review<'a>>,
+}
+
+impl<'a> Publishing<'a> {
+    pub(crate) fn of(changes: &'a Changes<'a>) -> Self {
+        Self { changes, legacy: LegacyRoots::None, review: None }
+    }
+}
+
 impl CollectionClient<'_> {
     /// Makes changes and publishes them.
     ///
@@ -57,39 +79,111 @@ impl CollectionClient<'_> {
     /// # Errors
     /// Nothing was published, or it is not certain that it was.
     pub async fn publish(&self, changes: &Changes<'_>) -> Result<Published, TrustError> {
+        Ok(self.publish_as(&Publishing::of(changes)).await?.0)
+    }
+
+    /// As [`Self::publish`]; returns the changes that were applied in the end as well.
+    pub(crate) async fn publish_as(&self, how: &Publishing<'_>) -> Result<(Published, Vec<Change>), TrustError> {
         let mut taken_over = false;
+        let mut refused = Refused::default();
         for attempt in 0..ATTEMPTS {
-            let (mut editor, base) = match self.update(Purpose::Publish).await {
-                Ok(collection) => (Editor::of(&collection, self.now), Some(collection)),
-                Err(TrustError::Update(UpdateError::NoTrustData(_))) => {
-                    // Asked before keys are made for a collection that is not to be.
-                    changes(None)?;
-                    (self.first_editor().await?, None)
-                }
+            let base = match self.update(Purpose::Publish).await {
+                Ok(collection) => Some(collection),
+                Err(TrustError::Update(UpdateError::NoTrustData(_))) => None,
                 Err(error) => return Err(error),
             };
-            for change in changes(base.as_ref()).map_err(|error| self.explained(error, taken_over))? {
-                editor.apply(&change)?;
-            }
+            refused.check(self.gun(), base.as_ref())?;
+            let changes = (how.changes)(base.as_ref()).map_err(|error| self.explained(error, taken_over))?;
+            let editor = self.edited(how, base.as_ref(), &changes).await?;
             let base = match base {
-                Some(collection) if !editor.has_changes() => return Ok(Published::Unchanged(Box::new(collection))),
+                Some(collection) if !editor.has_changes() => {
+                    return Ok((Published::Unchanged(Box::new(collection)), changes));
+                }
                 base => base,
             };
-            let publication = self.signed(editor).map_err(|error| self.explained(error, taken_over))?;
+            let legacy = self.legacy_keys(base.as_ref(), how.legacy).await?;
+            let publication = self.signed(editor, &legacy).map_err(|error| self.explained(error, taken_over))?;
             if let Some(collection) = self.upload(&publication, base.as_ref()).await? {
                 let roles = publication.parts.into_keys().collect();
-                return Ok(Published::Stored { collection: Box::new(collection), base: base.map(Box::new), roles });
+                let (collection, base, unpurged) = (Box::new(collection), base.map(Box::new), publication.skipped);
+                return Ok((Published::Stored { collection, base, roles, unpurged }, changes));
             }
+            refused.note(base.as_ref());
             taken_over |= base.is_none();
             tokio::time::sleep(pause(attempt)).await;
         }
         Err(TrustError::Busy { gun: self.gun().clone(), attempts: ATTEMPTS })
     }
 
-    fn signed(&self, editor: Editor) -> Result<Publication, TrustError> {
+    /// Applies changes to what is published, or to the beginnings of a new collection.
+    async fn edited(
+        &self,
+        how: &Publishing<'_>,
+        base: Option<&Collection>,
+        changes: &[Change],
+    ) -> Result<Editor, TrustError> {
+        let mut editor = match base {
+            Some(collection) => {
+                self.reviewed(how.review, collection, changes).await?;
+                Editor::of(collection, self.now)
+            }
+            None => self.first_editor().await?,
+        };
+        for change in changes {
+            editor.apply(change)?;
+        }
+        Ok(editor)
+    }
+
+    /// Has the content of files that cannot be verified confirmed before it is signed.
+    async fn reviewed(
+        &self,
+        review: Option<&Review<'_>>,
+        base: &Collection,
+        changes: &[Change],
+    ) -> Result<(), TrustError> {
+        let broken = |change: &Change| match change {
+            Change::Witness { role } if base.broken().contains_key(role) => Some(role.clone()),
+            _ => None,
+        };
+        let roles: Vec<RoleName> = changes.iter().filter_map(broken).collect::<BTreeSet<_>>().into_iter().collect();
+        if roles.is_empty() {
+            return Ok(());
+        }
+        let subjects = self.subjects(base, &roles).await?;
+        match review.map(|review| review(&subjects)) {
+            Some(Decision::Sign) => Ok(()),
+            Some(Decision::Refuse) | None => Err(RequestError::WitnessDeclined { roles }.into()),
+        }
+    }
+
+    /// Fetches the root keys of earlier versions. The roots are not verified: their keys only get a signature more.
+    async fn legacy_keys(&self, base: Option<&Collection>, legacy: LegacyRoots) -> Result<TrustedKeys, TrustError> {
+        let mut keys = Vec::new();
+        let newest = base.map_or(0, |base| base.root().version.get());
+        let many = match legacy {
+            LegacyRoots::None => 0,
+            LegacyRoots::Last(count) => u64::from(count).min(newest),
+            LegacyRoots::All => newest,
+        };
+        for version in (newest.saturating_sub(many).max(1)..newest).filter_map(Version::new) {
+            let wanted = Fetch { role: &RoleName::Root, which: Which::Version(version), limit: MAX_ROOT };
+            let root = match self.service.fetch(wanted).await {
+                Answer::File(file) => Unverified::<Root>::read(&RoleName::Root, file)
+                    .map_err(|error| UpdateError::Metadata { role: RoleName::Root, error })?,
+                Answer::Away(absence) => return Err(UpdateError::Away { role: RoleName::Root, absence }.into()),
+                Answer::Missing | Answer::Remnants => return Err(UpdateError::MissingRoot { version }.into()),
+            };
+            let root = root.into_untrusted();
+            let ids = root.trusted(&RoleName::Root).map(|keys| keys.key_ids.clone()).unwrap_or_default();
+            keys.extend(ids.iter().filter_map(|id| root.keys.get(id)).cloned());
+        }
+        Ok(TrustedKeys::of(&RoleName::Root, keys, 0))
+    }
+
+    fn signed(&self, editor: Editor, legacy: &TrustedKeys) -> Result<Publication, TrustError> {
         let signers = StoredSigners { keys: &self.keys, passphrases: self.passphrases };
-        let nobody = TrustedKeys::of(&RoleName::Root, [], 0);
-        Ok(editor.publication(&signers, &nobody)?)
+        Ok(editor.publication(&signers, legacy)?)
     }
 
     /// Somebody else made the collection while this machine was about to: without their consent nothing can be signed.
@@ -160,11 +254,19 @@ impl CollectionClient<'_> {
         }
     }
 
-    /// Looks at the collection as it is served; a new one under its own root and no other.
+    /// Looks at the collection as it is served; a new one under its own root and no other. A root that was just made here
+    /// for a collection that is known need not be pinned yet.
     async fn look(&self, publication: &Publication, base: Option<&Collection>) -> Result<Collection, TrustError> {
-        match own_root(publication).filter(|_| base.is_none()) {
-            Some(own) => self.update_pinned(Purpose::Publish, &own).await,
-            None => self.update(Purpose::Publish).await,
+        let own = own_root(publication);
+        match (base, own) {
+            (None, Some(own)) => self.update_pinned(Purpose::Publish, &own).await,
+            (Some(_), Some(own)) => match self.update(Purpose::Publish).await {
+                Err(TrustError::Update(UpdateError::Root(RootError::Pin(_)))) => {
+                    self.update_pinned(Purpose::Publish, &own).await
+                }
+                looked => looked,
+            },
+            (_, None) => self.update(Purpose::Publish).await,
         }
     }
 
@@ -181,6 +283,36 @@ impl CollectionClient<'_> {
         let checked = update.feed(Answer::Missing).and_then(|()| update.feed(Answer::File(root.clone())));
         checked.map_err(|error| TrustError::Unpinned { gun: self.gun().clone(), error })
     }
+}
+
+/// How often the service may speak of something newer without serving it.
+const REFUSALS: u32 = 3;
+
+/// What was served while uploads were refused because of something newer.
+#[derive(Default)]
+struct Refused {
+    /// The snapshot's hash, none for a collection that does not exist.
+    served: Option<Option<Sha256Digest>>,
+    times: u32,
+}
+
+impl Refused {
+    fn note(&mut self, base: Option<&Collection>) {
+        let served = Some(state(base));
+        self.times = if self.served == served { self.times + 1 } else { 1 };
+        self.served = served;
+    }
+
+    /// Ends the attempts if the service has served nothing else after several refusals.
+    fn check(&self, gun: &Gun, base: Option<&Collection>) -> Result<(), TrustError> {
+        let same = self.served == Some(state(base));
+        if same && self.times >= REFUSALS { Err(TrustError::ConflictWithNothing(gun.clone())) } else { Ok(()) }
+    }
+}
+
+/// Names a served state, whatever its timestamp is: that one is made anew without anything else being new.
+fn state(base: Option<&Collection>) -> Option<Sha256Digest> {
+    base.map(|collection| sha256(collection.snapshot().file()))
 }
 
 /// Returns how long to wait after a lost race: at random, so that many publishers do not meet again and again.
@@ -214,12 +346,13 @@ fn serves(collection: &Collection, publication: &Publication, newer: Newer) -> b
     })
 }
 
-/// Pins a new collection to the root that was just made for it: no other may be taken for it on first use.
+/// Pins a collection to the root that was just made for it, and its former keys: no other may be taken for it.
 fn own_root(publication: &Publication) -> Option<Pinning> {
     let file = publication.parts.get(&RoleName::Root)?;
     let root = Unverified::<Root>::read(&RoleName::Root, file.clone()).ok()?.into_untrusted();
     let mut pinning = Pinning::default();
-    pinning.pin_certificates(publication.gun.as_str(), root.trusted(&RoleName::Root)?.key_ids.iter().copied());
+    let certificates = root.keys.iter().filter(|(_, key)| key.key_type().is_certificate());
+    pinning.pin_certificates(publication.gun.as_str(), certificates.map(|(id, _)| *id));
     Some(pinning)
 }
 

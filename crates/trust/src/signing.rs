@@ -12,7 +12,12 @@ use countersign_tuf::{Change, Collection, LookupError, RoleName};
 /// Returns the roles that release a tag, in the order in which they are asked: `targets/releases`, then `targets`.
 #[must_use]
 pub fn releases() -> Vec<RoleName> {
-    RoleName::parse("targets/releases").into_iter().chain([RoleName::Targets]).collect()
+    vec![releases_role(), RoleName::Targets]
+}
+
+/// Returns the role `targets/releases`.
+pub(crate) fn releases_role() -> RoleName {
+    RoleName::parse("targets/releases").unwrap_or(RoleName::Targets)
 }
 
 /// A tag as it is released: what it stands for and who answers for it.
@@ -144,6 +149,16 @@ impl CollectionClient<'_> {
         };
         let tags = requests.iter().map(|request| released_as(&collection, request)).collect::<Result<_, _>>()?;
         Ok(Signed { tags, news, base, collection })
+    }
+
+    /// Signs a tag anew with the digest that it is released with, by `targets/releases` before `targets`: for signing
+    /// what others have released already. Nothing is asked of an engine or registry.
+    ///
+    /// # Errors
+    /// As [`Self::find`] and [`Self::sign`].
+    pub async fn sign_released(&self, name: &str) -> Result<Signed, TrustError> {
+        let tag = self.find(name).await?.0;
+        self.sign(&[SignRequest { name: tag.name, sha256: tag.sha256, length: tag.length }]).await
     }
 
     fn changes(&self, base: Option<&Collection>, requests: &[SignRequest]) -> Result<Vec<Change>, TrustError> {

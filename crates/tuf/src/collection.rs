@@ -51,6 +51,14 @@ pub struct BrokenDelegation {
     pub(crate) content: Unverified<Targets>,
 }
 
+impl BrokenDelegation {
+    /// Returns the file, of whose content nothing is proven.
+    #[must_use]
+    pub fn content(&self) -> &Unverified<Targets> {
+        &self.content
+    }
+}
+
 /// A complete, verified, unexpired view of a collection.
 #[derive(Debug)]
 pub struct Collection {

@@ -1,9 +1,10 @@
 //! A new collection: its first root and targets, before anything is published.
 
 use super::{
-    EditError, Edited, Editor, check_base_keys, publication::ROOT_DAYS, publication::TARGETS_DAYS, publication::expiry,
+    EditError, Edited, Editor, check_base_keys, publication::ROOT_DAYS, publication::SNAPSHOT_DAYS,
+    publication::TARGETS_DAYS, publication::expiry,
 };
-use crate::metadata::{Envelope, KeyMap, Payload, RoleKeys, Root, Snapshot, Targets};
+use crate::metadata::{Envelope, FileMeta, KeyMap, Payload, RoleKeys, Root, Snapshot, Targets};
 use crate::name::{Gun, RoleName, Version};
 use crate::pinning::Pin;
 use crate::root_trust::{self, Age};
@@ -35,9 +36,11 @@ pub struct Initial {
     pub root: Bytes,
     /// Targets, version 1, empty; publication makes version 2 of it.
     pub targets: Bytes,
+    /// Snapshot, version 1, if its private key is here; publication makes version 2 of it.
+    pub snapshot: Option<Bytes>,
 }
 
-/// Makes root and targets of a new collection.
+/// Makes root and targets of a new collection, and the snapshot if its private key is here.
 ///
 /// # Errors
 /// A key is missing or cannot be used.
@@ -61,7 +64,15 @@ pub fn initialise(keys: BaseKeys, now: Timestamp, signers: &dyn SignerSet) -> Re
     let targets = Targets::empty(expiry(now, TARGETS_DAYS));
     let signed_targets = sign(targets.write(), &trusted(RoleName::Targets)?, signers)?;
     let signed_root = sign(root.write(), &trusted(RoleName::Root)?, signers)?;
-    Ok(Initial { root: signed_root.file().clone(), targets: signed_targets.file().clone() })
+    let files = [(RoleName::Root, signed_root.file()), (RoleName::Targets, signed_targets.file())];
+    let meta = files.into_iter().map(|(role, file)| (role, FileMeta::of(file))).collect();
+    let snapshot = Snapshot { version: Version::FIRST, expires: expiry(now, SNAPSHOT_DAYS), meta };
+    let snapshot = match sign(snapshot.write(), &trusted(RoleName::Snapshot)?, signers) {
+        Ok(signed) => Some(signed.file().clone()),
+        Err(SigningError::MissingKeys { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Initial { root: signed_root.file().clone(), targets: signed_targets.file().clone(), snapshot })
 }
 
 /// Refuses keys that must not get into a root, whoever named them.

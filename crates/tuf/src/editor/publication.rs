@@ -18,7 +18,7 @@ pub(super) const ROOT_DAYS: i64 = 3650;
 /// How long targets and delegations are valid, in days.
 pub(super) const TARGETS_DAYS: i64 = 1095;
 /// How long a snapshot is valid, in days.
-const SNAPSHOT_DAYS: i64 = 1095;
+pub(super) const SNAPSHOT_DAYS: i64 = 1095;
 
 /// An upload for the trust service.
 #[derive(Debug, Clone)]
