@@ -12,6 +12,7 @@ use crate::error::{Code, Failure};
 use crate::metrics::Metrics;
 use crate::route::GunPrefixes;
 use crate::server_keys::ServerKeys;
+use crate::signing_clock::SigningClock;
 use crate::turns::Turns;
 
 /// The service without its connections.
@@ -21,6 +22,8 @@ pub(crate) struct App {
     pub(crate) caches: Caches,
     pub(crate) turns: Turns,
     pub(crate) clock: Clock,
+    /// The clock that signatures are dated by.
+    pub(crate) signing: SigningClock,
     pub(crate) prefixes: GunPrefixes,
     pub(crate) cache_ages: CacheAges,
     pub(crate) limits: Limits,
@@ -56,6 +59,7 @@ impl App {
             caches: Caches::new(parts.sharing, limits.memory),
             turns: Turns::default(),
             clock: config.clock.clone(),
+            signing: SigningClock::new(config.clock.clone(), config.clock_check),
             prefixes: config.gun_prefixes.clone(),
             cache_ages: config.cache_ages,
             renewal: config.renewal.clone(),

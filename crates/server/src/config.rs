@@ -31,6 +31,8 @@ pub struct Config {
     pub cache_ages: CacheAges,
     /// Where the time comes from.
     pub clock: Clock,
+    /// What the clock is held against before something is signed.
+    pub clock_check: ClockCheck,
     /// Sizes, numbers and times that are never exceeded.
     pub limits: Limits,
     /// When the service signs anew of its own accord.
@@ -50,6 +52,7 @@ impl Config {
             gun_prefixes: GunPrefixes::default(),
             cache_ages: CacheAges::default(),
             clock: Clock::system(),
+            clock_check: ClockCheck::AgainstStored,
             limits: Limits::default(),
             renewal: Renewal::default(),
         }
@@ -177,6 +180,16 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// What the clock is held against before something is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockCheck {
+    /// The times at which stored timestamps were signed: behind them, nothing is signed.
+    AgainstStored,
+    /// The operator says that the clock is right at the start, although something may have been signed by one that was
+    /// ahead; that is signed anew.
+    OperatorsWord,
+}
+
 /// Sizes, numbers and times that are never exceeded. The parts of an upload have limits of their own.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -208,6 +221,8 @@ pub struct Limits {
     pub streams: u32,
     /// Time a publisher waits for others that publish the same collection, or for memory or a processor.
     pub patience: Duration,
+    /// Time a statement waits for a lock that another process holds on the database.
+    pub database: Duration,
     /// Time for connections to finish when the service is shut down.
     pub drain: Duration,
     /// Keys that wait for their first use, over all collections.
@@ -235,6 +250,7 @@ impl Default for Limits {
             connection: Duration::from_mins(30),
             streams: 64,
             patience: Duration::from_secs(30),
+            database: Duration::from_secs(10),
             drain: Duration::from_secs(20),
             pending_keys: 100_000,
             pending_key_age: SignedDuration::from_hours(7 * 24),

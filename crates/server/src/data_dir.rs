@@ -20,7 +20,16 @@ const MAX_SECRET: usize = 64 * 1024;
 /// Says why the data folder cannot be used (environment).
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// The folder or a file in it cannot be made, read or written.
+    /// The folder cannot be made.
+    #[error("{path} cannot be used as the data folder")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file in the folder cannot be made, read or written; the source names it.
     #[error("the data folder cannot be used")]
     Io(#[from] io::Error),
     /// Another process uses the folder.
@@ -56,13 +65,14 @@ impl DataDir {
     /// Makes the folder if need be and takes hold of it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         if !path.is_dir() {
-            std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
+            let made = std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
+            made.map_err(|source| DataDirError::Folder { path: path.to_owned(), source })?;
         }
-        let lock = fs_err::OpenOptions::new().create(true).append(true).open(path.join("lock"))?;
+        let lock = open_lock(&path.join("lock"))?;
         match lock.file().try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(error.into()),
+            Err(TryLockError::Error(source)) => Err(DataDirError::Folder { path: path.to_owned(), source }),
         }
     }
 
@@ -94,6 +104,20 @@ impl DataDir {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Opens the lock file. Whoever may write to it could hold the lock and so keep the service from starting.
+fn open_lock(path: &Path) -> io::Result<fs_err::File> {
+    let mut options = fs_err::OpenOptions::new();
+    options.create(true).append(true);
+    options.options_mut().mode(SECRET_MODE);
+    let file = options.open(path)?;
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o777 != SECRET_MODE {
+        permissions.set_mode(SECRET_MODE);
+        file.set_permissions(permissions)?;
+    }
+    Ok(file)
 }
 
 /// Reads a file that is for the owner only; one that was open to others is closed to them.
@@ -182,6 +206,33 @@ mod tests {
         fs_err::set_permissions(data.file("secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(text(data.secret().unwrap()), (false, secret));
         assert_eq!(fs_err::metadata(data.file("secret")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_lock_is_for_the_owner_only_also_one_that_was_open_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |file: &Path| fs_err::metadata(file).unwrap().permissions().mode() & 0o777;
+        let lock = folder.path().join("lock");
+        drop(DataDir::open(folder.path()).unwrap());
+        assert_eq!(mode(&lock), 0o600);
+        fs_err::set_permissions(&lock, std::fs::Permissions::from_mode(0o666)).unwrap();
+        drop(DataDir::open(folder.path()).unwrap());
+        assert_eq!(mode(&lock), 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a-file");
+        fs_err::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("below"), PathBuf::from("/proc/x")] {
+            let refused = DataDir::open(&path).unwrap_err();
+            assert!(refused.to_string().contains(&path.display().to_string()), "{refused}");
+        }
+        fs_err::create_dir(folder.path().join("lock")).unwrap();
+        let refused = DataDir::open(folder.path()).unwrap_err();
+        let cause = std::error::Error::source(&refused).unwrap().to_string();
+        assert!(cause.contains(&folder.path().join("lock").display().to_string()), "{cause}");
     }
 
     #[test]

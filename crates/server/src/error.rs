@@ -5,9 +5,12 @@
 
 use std::error::Error;
 
+use countersign_storage::StoreError;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::signing_clock::Implausible;
 
 /// A code of the protocol with its status and message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) enum Code {
     Unknown,
     /// Not of the reference: the service is at one of its limits and the request may be repeated.
     Busy,
+    /// Not of the reference: the service cannot sign now, and the request may be repeated.
+    CannotSign,
 }
 
 impl Code {
@@ -58,6 +63,11 @@ impl Code {
             }
             Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR, "unknown error"),
             Self::Busy => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE, "The server is busy, try again later."),
+            Self::CannotSign => (
+                "UNAVAILABLE",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server cannot sign at the moment, try again later.",
+            ),
         }
     }
 
@@ -78,6 +88,11 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code) -> Self {
         Self { code, status: code.status(), detail: None, cause: None }
+    }
+
+    /// Says that the store failed: with the code, or that it is busy when it is that.
+    pub(crate) fn of_store(code: Code, error: StoreError) -> Self {
+        Self::new(if error.is_busy() { Code::Busy } else { code }).cause(error)
     }
 
     /// Adds what the client may know beyond the code.
@@ -114,7 +129,7 @@ impl Failure {
 
     /// Tells whether trying again may help.
     pub(crate) fn is_busy(&self) -> bool {
-        self.code == Code::Busy
+        matches!(self.code, Code::Busy | Code::CannotSign)
     }
 
     /// Writes the body, with the newline that ends it.
@@ -138,9 +153,15 @@ struct Entry<'a> {
     detail: Option<&'a Value>,
 }
 
-impl From<countersign_storage::StoreError> for Failure {
-    fn from(error: countersign_storage::StoreError) -> Self {
-        Self::new(Code::Unknown).cause(error)
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::of_store(Code::Unknown, error)
+    }
+}
+
+impl From<Implausible> for Failure {
+    fn from(implausible: Implausible) -> Self {
+        Self::new(Code::CannotSign).cause(implausible)
     }
 }
 

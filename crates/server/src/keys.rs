@@ -36,11 +36,19 @@ pub(crate) async fn rotate(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Resul
 
 impl From<KeyTrouble> for Failure {
     fn from(trouble: KeyTrouble) -> Self {
-        let code = match trouble {
-            KeyTrouble::Pending(PendingKeyError::TooMany { .. }) => Code::Busy,
-            _ => Code::Unknown,
+        trouble.while_doing(Code::Unknown)
+    }
+}
+
+impl KeyTrouble {
+    /// Puts the trouble into the protocol's words: the code says what was being done.
+    pub(crate) fn while_doing(self, code: Code) -> Failure {
+        let busy = match &self {
+            Self::Pending(PendingKeyError::TooMany { .. }) => true,
+            Self::Store(error) | Self::Pending(PendingKeyError::Store(error)) => error.is_busy(),
+            Self::Sealed { .. } | Self::Mismatch { .. } | Self::NotMade(_) | Self::NotSealed(_) => false,
         };
-        Self::new(code).cause(trouble)
+        Failure::new(if busy { Code::Busy } else { code }).cause(self)
     }
 }
 

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::dispatch;
 use crate::metrics::Gauge;
+use crate::{dispatch, files};
 
 use self::supervision::{Progress, Times, supervise};
 
@@ -32,6 +32,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Streams that a client may reset before they are served, until the connection is ended (rapid reset).
 const PENDING_RESETS: usize = 32;
+
+/// Time for the TLS handshake while others wait for a place: whoever says nothing makes room.
+const CROWDED_HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// Tells connections when to end.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +53,7 @@ pub(crate) async fn listen(
     ending: Ending,
     open: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(app.limits.connections));
+    let places = Arc::new(Semaphore::new(files::connections(app.limits.connections)));
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.ok()?;
@@ -62,7 +65,8 @@ pub(crate) async fn listen(
         };
         match accepted {
             Some((place, Ok((stream, peer)))) => {
-                let connection = Connection { app: Arc::clone(&app), peer, ending: ending.clone() };
+                let places = Arc::clone(&places);
+                let connection = Connection { app: Arc::clone(&app), peer, ending: ending.clone(), places };
                 open.spawn(connection.serve(stream, tls.clone(), place));
             }
             Some((_, Err(error))) => {
@@ -70,6 +74,20 @@ pub(crate) async fn listen(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             None => return,
+        }
+    }
+}
+
+/// Waits so long for a handshake, and less while no place is free.
+async fn in_time<F: Future>(handshake: F, limit: Duration, places: &Semaphore) -> Option<F::Output> {
+    let mut handshake = std::pin::pin!(handshake);
+    let until = tokio::time::Instant::now() + limit;
+    loop {
+        let look = until.min(tokio::time::Instant::now() + CROWDED_HANDSHAKE);
+        match tokio::time::timeout_at(look, handshake.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_) if look == until || places.available_permits() == 0 => return None,
+            Err(_) => {}
         }
     }
 }
@@ -85,6 +103,8 @@ struct Connection {
     app: Arc<App>,
     peer: SocketAddr,
     ending: Ending,
+    /// The places of all connections: none is free while others wait.
+    places: Arc<Semaphore>,
 }
 
 impl Connection {
@@ -107,10 +127,10 @@ impl Connection {
         let handshake = TlsAcceptor::from(tls).accept(stream);
         let stream = tokio::select! {
             () = self.ending.soon.cancelled() => return,
-            result = tokio::time::timeout(self.app.limits.handshake, handshake) => match result {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return tracing::debug!(peer = %self.peer, %error, "the TLS handshake failed"),
-                Err(_) => return tracing::debug!(peer = %self.peer, "the TLS handshake took too long"),
+            result = in_time(handshake, self.app.limits.handshake, &self.places) => match result {
+                Some(Ok(stream)) => stream,
+                Some(Err(error)) => return tracing::debug!(peer = %self.peer, %error, "the TLS handshake failed"),
+                None => return tracing::debug!(peer = %self.peer, "the TLS handshake took too long"),
             },
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -118,7 +138,7 @@ impl Connection {
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, protocol: Protocol) {
-        let Self { app, peer, ending } = self;
+        let Self { app, peer, ending, .. } = self;
         let limits = app.limits.clone();
         let progress = Arc::new(Progress::default());
         let service = {

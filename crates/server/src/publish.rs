@@ -108,8 +108,11 @@ enum Task {
 
 /// Validates and signs.
 async fn prepare(app: &Arc<App>, gun: &Gun, state: State, task: Task) -> Result<Vec<NewMetadata>, Failure> {
-    let signers = app.keys.signers(gun);
-    let (collection, now) = (gun.clone(), app.clock.now());
+    if let Some(timestamp) = state.files.get(&RoleName::Timestamp) {
+        app.signing.stored(timestamp.stored_at);
+    }
+    let now = app.signing.now()?;
+    let (collection, signers) = (gun.clone(), app.keys.signers(gun));
     let compute = move || {
         let stored: Files = state.files.into_iter().map(|(role, file)| (role, file.bytes)).collect();
         let gun = &collection;
@@ -120,7 +123,7 @@ async fn prepare(app: &Arc<App>, gun: &Gun, state: State, task: Task) -> Result<
         (result, signers.finish())
     };
     let (result, used) = app.compute(&app.validation, compute).await?;
-    let used = used.map_err(|trouble| Failure::new(Code::Updating).cause(trouble))?;
+    let used = used.map_err(|trouble| trouble.while_doing(Code::Updating))?;
     let files = result.map_err(refused)?;
     // Before the files are stored: a key that has signed must never be handed out as new.
     app.keys.mark_used(gun, used).await?;
@@ -135,19 +138,21 @@ pub(crate) enum Stored {
 }
 
 async fn store(app: &App, gun: &Gun, base: Base, files: &[NewMetadata]) -> Result<Stored, Failure> {
-    let result = app.metadata.publish(gun, base, files, app.clock.now()).await;
+    let now = app.clock.now();
+    let result = app.metadata.publish(gun, base, files, now).await;
     fail_point!("publication-stored");
     // Also after an error: the commit may have come through.
     app.caches.published(gun);
     let Err(error) = result else {
+        app.signing.signed(now);
         read_back(app, gun, files).await?;
         return Ok(Stored::Yes);
     };
-    match &error {
+    match error {
         PublishError::Superseded => Ok(Stored::No),
         PublishError::VersionConflict { .. } => Err(Failure::new(Code::Version).detail(json!({})).cause(error)),
-        PublishError::TooFarAhead { role, .. } => Err(refused(Refusal::of(role, &error))),
-        PublishError::Store(_) => Err(Failure::new(Code::Updating).cause(error)),
+        PublishError::TooFarAhead { ref role, .. } => Err(refused(Refusal::of(role, &error))),
+        PublishError::Store(error) => Err(Failure::of_store(Code::Updating, error)),
     }
 }
 

@@ -27,7 +27,16 @@ pub(crate) async fn run(app: Arc<App>) {
 pub(crate) async fn round(app: &Arc<App>) -> u64 {
     let before =
         RenewBefore { timestamp: RenewBefore::WELL_AHEAD.timestamp, snapshot: app.renewal.snapshot_rest.as_secs() };
-    let now = app.clock.now();
+    if let Err(error) = app.signing.compare(&*app.metadata).await {
+        tracing::error!(%error, "the clock cannot be held against what was signed");
+    }
+    let now = match app.signing.now() {
+        Ok(now) => now,
+        Err(implausible) => {
+            tracing::error!("{implausible}");
+            return 0;
+        }
+    };
     let oldest = now.saturating_sub(app.renewal.timestamp_age).unwrap_or(Timestamp::MIN);
     let fresh = oldest..=now.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
     let (mut renewed, mut failed) = (0, 0_u64);

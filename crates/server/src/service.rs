@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
 use crate::listen::{Ending, listen};
 use crate::renewal;
 use crate::server_keys::{KeyTrouble, ServerKeys};
-use crate::tls::{Authority, Certificates, Source, TlsError};
+use crate::tls::{self, Authority, Certificates, Source, TlsError};
 
 /// Pause between two looks at the certificate files.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_mins(5);
@@ -179,7 +179,7 @@ type Stores = (Arc<dyn MetadataStore>, Arc<dyn KeyStore>, Sharing, Option<Sqlite
 async fn stores(config: &Config, data: &DataDir) -> Result<Stores, StartError> {
     match &config.storage {
         Storage::Sqlite => {
-            let store = SqliteStore::open(&data.file("trust.db")).await?;
+            let store = SqliteStore::open_patiently(&data.file("trust.db"), config.limits.database).await?;
             Ok((Arc::new(store.clone()), Arc::new(store.clone()), Sharing::Alone, Some(store)))
         }
         Storage::Shared { metadata, keys } => Ok((Arc::clone(metadata), Arc::clone(keys), Sharing::Shared, None)),
@@ -213,30 +213,10 @@ fn certificates(config: &Config, data: &DataDir) -> Result<Certified, TlsError> 
         Tls::OwnAuthority { names } => {
             let authority = Box::new(Authority::open(data)?);
             let path = authority.certificate().to_owned();
-            let (names, addresses) = subjects(names, config.listen.ip());
+            let (names, addresses) = tls::subjects(names, config.listen.ip())?;
             Ok((Some(path), Some(Certificates::load(Source::Authority { authority, names, addresses })?)))
         }
     }
-}
-
-/// Names and addresses of the certificate: loopback, what is listened on, and what was configured.
-fn subjects(configured: &[String], listen: IpAddr) -> (Vec<String>, Vec<IpAddr>) {
-    let mut names = vec!["localhost".to_owned()];
-    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    let mut add = |address: IpAddr| {
-        if !addresses.contains(&address) && !address.is_unspecified() {
-            addresses.push(address);
-        }
-    };
-    add(listen);
-    for name in configured {
-        match name.parse() {
-            Ok(address) => add(address),
-            Err(_) if !names.contains(name) => names.push(name.clone()),
-            Err(_) => {}
-        }
-    }
-    (names, addresses)
 }
 
 async fn refresh(certificates: Arc<Certificates>) {
@@ -245,20 +225,5 @@ async fn refresh(certificates: Arc<Certificates>) {
         if let Err(error) = certificates.refresh() {
             tracing::error!(%error, source = ?std::error::Error::source(&error), "the certificate cannot be refreshed");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificates_name_loopback_the_listen_address_and_what_was_configured() {
-        let configured = ["trust.example".to_owned(), "192.0.2.7".to_owned(), "localhost".to_owned(), "::1".to_owned()];
-        let (names, addresses) = subjects(&configured, "198.51.100.1".parse().unwrap());
-        assert_eq!(names, ["localhost", "trust.example"]);
-        let expected = ["127.0.0.1", "::1", "198.51.100.1", "192.0.2.7"].map(|text| text.parse::<IpAddr>().unwrap());
-        assert_eq!(addresses, expected);
-        assert_eq!(subjects(&[], "0.0.0.0".parse().unwrap()).1.len(), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 mod authority;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -66,6 +66,11 @@ pub enum TlsError {
         /// The end.
         until: Timestamp,
     },
+    /// A name that the certificate should be for is none.
+    #[error(
+        "{0:?} is no name for a certificate: a DNS name or an IP address is wanted, such as trust.example.com or 192.0.2.7"
+    )]
+    Name(String),
     /// The own authority cannot be read or written.
     #[error("the certificate authority in the data folder cannot be used")]
     Authority(#[source] std::io::Error),
@@ -135,6 +140,32 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// Names and addresses of the own certificate: loopback, what is listened on, and what was configured.
+pub(crate) fn subjects(configured: &[String], listen: IpAddr) -> Result<(Vec<String>, Vec<IpAddr>), TlsError> {
+    let mut names = vec!["localhost".to_owned()];
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let mut add = |address: IpAddr| {
+        if !addresses.contains(&address) && !address.is_unspecified() {
+            addresses.push(address);
+        }
+    };
+    add(listen);
+    for name in configured {
+        match name.parse() {
+            Ok(address) => add(address),
+            Err(_) if !is_dns_name(name) => return Err(TlsError::Name(name.clone())),
+            Err(_) if !names.contains(name) => names.push(name.clone()),
+            Err(_) => {}
+        }
+    }
+    Ok((names, addresses))
+}
+
+/// A DNS name, with or without `*` as its first label.
+fn is_dns_name(name: &str) -> bool {
+    DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
+}
+
 /// The one provider of cryptography; named here, so that none has to be the process's default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -195,6 +226,27 @@ mod tests {
     use std::fs::FileTimes;
 
     use super::*;
+
+    #[test]
+    fn certificates_name_loopback_the_listen_address_and_what_was_configured() {
+        let configured =
+            ["trust.example", "192.0.2.7", "localhost", "::1", "*.trust.example", "a_b"].map(str::to_owned);
+        let (names, addresses) = subjects(&configured, "198.51.100.1".parse().unwrap()).unwrap();
+        assert_eq!(names, ["localhost", "trust.example", "*.trust.example", "a_b"]);
+        let expected = ["127.0.0.1", "::1", "198.51.100.1", "192.0.2.7"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!(addresses, expected);
+        assert_eq!(subjects(&[], "0.0.0.0".parse().unwrap()).unwrap().1.len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_by_name() {
+        for wrong in
+            ["foo bar$(x)", "", "https://trust.example", "trust.example:443", "a..b", "-", "*", "b\u{fc}cher.example"]
+        {
+            let refused = subjects(&[wrong.to_owned()], IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap_err();
+            assert!(matches!(&refused, TlsError::Name(name) if name == wrong), "{refused}");
+        }
+    }
 
     /// Writes a new pair of files, whose time is so many seconds after the last one's.
     fn write_pair(folder: &Path, seconds: u64) {

@@ -37,7 +37,28 @@ pub enum StoreError {
     },
 }
 
+/// `SQLite`'s primary results for a lock that another process or connection holds.
+const SQLITE_LOCKS: [i32; 2] = [5, 6];
+
 impl StoreError {
+    /// Tells whether the same may succeed in a moment: somebody else holds a lock, or all connections are in use.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Database { source: sqlx::Error::PoolTimedOut, .. } => true,
+            Self::Database { source: sqlx::Error::Database(error), .. } => {
+                // Extended results carry the primary one in their last eight bits.
+                let code = error.code().and_then(|code| code.parse::<i32>().ok());
+                code.is_some_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
+            }
+            Self::Database { .. }
+            | Self::Migration(_)
+            | Self::File(_)
+            | Self::LastWriteFailed { .. }
+            | Self::Damaged { .. } => false,
+        }
+    }
+
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }

@@ -53,6 +53,14 @@ impl SqliteStore {
     /// # Errors
     /// Fails when the file cannot be created or protected, is no database, or was written by a newer release.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_patiently(path, BUSY_TIMEOUT).await
+    }
+
+    /// Opens the database file like [`SqliteStore::open`], and waits so long for a lock that another process holds.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub async fn open_patiently(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         protect(path).map_err(StoreError::File)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -60,7 +68,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_timeout(patience)
             .pragma("trusted_schema", "OFF");
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

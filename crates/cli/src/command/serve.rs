@@ -4,9 +4,9 @@ use crate::context::{GlobalOptions, docker_config};
 use crate::error::{CliError, Kind};
 use crate::output::{data, message};
 use clap::Args;
-use countersign_server::{Config, Drained, Running, Service, Tls};
+use countersign_server::{ClockCheck, Config, Drained, Running, Service, Tls};
 use etcetera::BaseStrategy;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Run the trust service
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The address to listen on
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4443")]
+    /// The IP address and port to listen on
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4443", value_parser = listen_address)]
     listen: SocketAddr,
     /// Where to keep everything [default: countersign/serve in the XDG data directory]
     #[arg(long, value_name = "DIR")]
@@ -32,11 +32,18 @@ pub(crate) struct Serve {
     /// Put the service's CA where docker looks for it, in docker's configuration folder
     #[arg(long, conflicts_with = "tls_cert")]
     trust_ca: bool,
+    /// The clock is right, although timestamps were signed at a later time: sign again, anew what was signed ahead
+    #[arg(long)]
+    trust_clock: bool,
 }
 
 impl Serve {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
+        countersign_server::raise_file_limit();
         let mut config = Config::new(self.listen, self.data_dir()?);
+        if self.trust_clock {
+            config.clock_check = ClockCheck::OperatorsWord;
+        }
         config.tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Tls::Files { certificate: certificate.clone(), key: key.clone() },
             _ => Tls::OwnAuthority { names: self.tls_name.clone() },
@@ -54,8 +61,13 @@ impl Serve {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        message("shutting down: answering the requests that have begun");
-        match service.shut_down().await {
+        message("shutting down: answering the requests that have begun; once more ends at once");
+        let drained = tokio::select! {
+            drained = service.shut_down() => drained,
+            _ = terminate.recv() => Drained::Partly,
+            _ = interrupt.recv() => Drained::Partly,
+        };
+        match drained {
             Drained::Completely => Ok(()),
             Drained::Partly => Err(CliError::new(Kind::Network, "some connections did not end in time and were cut")),
         }
@@ -69,6 +81,19 @@ impl Serve {
         let strategy =
             strategy.map_err(|_| CliError::new(Kind::Local, "there is no home directory: name one with --data-dir"))?;
         Ok(strategy.data_dir().join("countersign/serve"))
+    }
+}
+
+/// Reads where to listen. A name would have to be looked up, and may stand for several addresses; `localhost` is known.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let wanted = || {
+        "an IP address and a port are wanted, such as 127.0.0.1:4443, [::1]:4443, or 0.0.0.0:4443 for all addresses of this \
+         machine"
+            .to_owned()
+    };
+    match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).map_err(|_| wanted()),
+        None => text.parse().map_err(|_| wanted()),
     }
 }
 
@@ -115,4 +140,26 @@ fn install_authority(service: &Running, docker_config: &Path) -> Result<PathBuf,
     staged.as_file().sync_all().map_err(local)?;
     staged.persist(&file).map_err(|error| local(error.error))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_listen_is_an_address_or_localhost_and_anything_else_is_told_what_is_wanted() {
+        for (text, address) in [
+            ("127.0.0.1:4443", "127.0.0.1:4443"),
+            ("localhost:4443", "127.0.0.1:4443"),
+            ("[::1]:0", "[::1]:0"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+        ] {
+            assert_eq!(listen_address(text).unwrap().to_string(), address);
+        }
+        for wrong in ["", ":4443", "4443", "trust.example:4443", "localhost", "localhost:", "localhost:x", "::1:4443x"]
+        {
+            let refused = listen_address(wrong).unwrap_err();
+            assert!(refused.contains("127.0.0.1:4443") && refused.contains("0.0.0.0:4443"), "{wrong}: {refused}");
+        }
+    }
 }

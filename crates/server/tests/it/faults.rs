@@ -15,6 +15,7 @@ use countersign_storage::{
 };
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
+use sqlx::Connection;
 
 use crate::owner::Owner;
 use crate::service::TestService;
@@ -129,8 +130,22 @@ async fn a_hanging_database_keeps_nobody_waiting_for_ever_at_the_end() {
     assert!(asked.await.unwrap().is_err());
 }
 
+/// What the service writes to its log, in this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Takes what is logged until the guard is dropped.
+    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -146,15 +161,13 @@ impl Write for Log {
 async fn every_request_is_one_line_whatever_is_in_it() {
     let service = TestService::start().await;
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = log.listen();
     let owner = Owner::of(&service, GUN).await;
     owner.publish_first(&service).await;
     let request = service.client.get(format!("{}/v2/a%0d%0aforged%1b[31m/_trust/tuf/root.json", service.base));
     request.header("User-Agent", "agent\tone \"quoted\" \u{1b}".replace('\u{1b}', "")).send().await.unwrap();
     drop(guard);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let requests: Vec<&str> = text.lines().filter(|line| line.contains("request method=")).collect();
     assert_eq!(requests.len(), 4, "{text}");
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
@@ -163,4 +176,27 @@ async fn every_request_is_one_line_whatever_is_in_it() {
         last.contains("status=404") && last.contains("a%0d%0aforged%1b[31m") && last.contains("agent\\\\tone"),
         "{last}"
     );
+}
+
+#[tokio::test]
+async fn a_database_that_somebody_else_holds_is_busy_and_no_fault() {
+    let service = TestService::with(|config| config.limits.database = Duration::from_millis(100)).await;
+    let owner = Owner::of(&service, GUN).await;
+    owner.publish_first(&service).await;
+    let path = service.folder.path().join("data/trust.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut backup = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut backup).await.unwrap();
+    for answer in [
+        service.upload(GUN, &[("targets", owner.targets(2, &["second"]))]).await,
+        service.file("another", "timestamp.key").await,
+        service.delete(GUN).await,
+    ] {
+        assert_eq!(answer.error(), "503 UNAVAILABLE", "{}", answer.text());
+        assert_eq!(answer.header("Retry-After"), "5");
+    }
+    service.file(GUN, "targets.json").await.ok();
+    sqlx::query("ROLLBACK").execute(&mut backup).await.unwrap();
+    service.upload(GUN, &[("targets", owner.targets(2, &["second"]))]).await.ok();
+    service.file("another", "timestamp.key").await.ok();
 }

@@ -1,10 +1,11 @@
 //! Timestamps and snapshots that come of age.
 
+use countersign_server::ClockCheck;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 
 use crate::owner::{Key, Owner, public};
-use crate::service::TestService;
+use crate::service::{TestService, Time};
 
 const GUN: &str = "example.com/renewal";
 
@@ -109,15 +110,93 @@ async fn a_snapshot_whose_key_the_publisher_holds_is_left_to_him_and_the_timesta
     assert_eq!(service.file(GUN, "snapshot.json").await.ok().body, snapshot);
 }
 
+/// Starts the service again on the operator's word that the clock is right.
+async fn restart_on_the_operators_word(service: TestService) -> TestService {
+    let TestService { running, folder, time, .. } = service;
+    running.shut_down().await;
+    let clock = time.clock();
+    let again = TestService::in_folder(folder, |config| {
+        config.clock = clock;
+        config.clock_check = ClockCheck::OperatorsWord;
+    });
+    TestService { time, ..again.await }
+}
+
 #[tokio::test]
-async fn what_a_clock_that_ran_ahead_has_signed_is_signed_anew() {
+async fn what_a_clock_that_ran_ahead_has_signed_is_signed_anew_on_the_operators_word() {
     let service = published().await;
     service.time.pass(days(500));
     assert_eq!(service.running.renew_now().await, 1);
     service.time.pass(days(-500));
-    assert_eq!(service.running.renew_now().await, 1);
+    assert_eq!(service.running.renew_now().await, 0, "which of the two times is right cannot be known");
+    let service = restart_on_the_operators_word(service).await;
+    service.running.renew_now().await;
     let timestamp = service.file(GUN, "timestamp.json").await.ok().json();
     assert_eq!(timestamp["signed"]["expires"], "2026-12-06T12:00:00Z");
     assert_eq!(timestamp["signed"]["version"], 3);
     assert_eq!(service.running.renew_now().await, 0, "once is enough");
+    let service = service.restart().await;
+    service.time.pass(days(8));
+    assert_eq!(service.running.renew_now().await, 1, "from then on no word is needed");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_a_clock_ahead_has_signed_is_signed_anew_like_the_timestamp() {
+    let service = published().await;
+    service.time.pass(days(1095 - 20));
+    assert_eq!(service.running.renew_now().await, 1);
+    assert_eq!((version(&service, "timestamp").await, version(&service, "snapshot").await), (2, 2));
+    service.time.pass(days(20 - 1095));
+    let service = restart_on_the_operators_word(service).await;
+    service.running.renew_now().await;
+    for (role, expires) in [("timestamp", "2026-12-06T12:00:00Z"), ("snapshot", "2029-11-21T12:00:00Z")] {
+        let file = service.file(GUN, &format!("{role}.json")).await.ok().json();
+        assert_eq!(file["signed"]["expires"], expires, "{role}");
+        assert_eq!(file["signed"]["version"], 3, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_signs_nothing_and_what_is_stored_is_served() {
+    let service = TestService::start().await;
+    let owner = Owner::of(&service, GUN).await;
+    owner.publish_first(&service).await;
+    let before = service.file(GUN, "timestamp.json").await.ok().body;
+    for back in [days(2), days(10), days(3650)] {
+        let log = crate::faults::Log::default();
+        let guard = log.listen();
+        service.time.pass(-back);
+        let refused = service.upload(GUN, &[("targets", owner.targets(2, &["second"]))]).await;
+        assert_eq!(refused.error(), "503 UNAVAILABLE", "{back}");
+        assert!(!refused.header("Retry-After").is_empty());
+        assert!(!refused.text().contains("clock"), "clients cannot mend it: {}", refused.text());
+        let another = Owner::of(&service, "example.com/another").await;
+        let (root, targets) = (another.root(1), another.targets(1, &[]));
+        let refused = service.upload("example.com/another", &[("root", root), ("targets", targets)]).await;
+        assert_eq!(refused.error(), "503 UNAVAILABLE", "{back}: a collection that is not there yet");
+        assert_eq!(service.running.renew_now().await, 0);
+        assert_eq!(service.file(GUN, "timestamp.json").await.ok().body, before);
+        service.file(GUN, "targets.json").await.ok();
+        service.time.pass(back);
+        drop(guard);
+        assert!(log.text().contains("set the clock") || log.text().contains("set it"), "{}", log.text());
+    }
+    service.upload(GUN, &[("targets", owner.targets(2, &["second"]))]).await.ok();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_at_the_start_signs_nothing() {
+    let service = published().await;
+    let (base, now) = (Time::new(), service.time.now());
+    base.pass(days(-3));
+    let TestService { running, folder, .. } = service;
+    running.shut_down().await;
+    let service = TestService::in_folder(folder, |config| config.clock = base.clock()).await;
+    service.running.renew_now().await;
+    let another = Owner::of(&service, "another").await;
+    let parts = [("root", another.root(1)), ("targets", another.targets(1, &[]))];
+    assert_eq!(service.upload("another", &parts).await.error(), "503 UNAVAILABLE");
+    base.pass(days(3));
+    assert_eq!(base.now(), now);
+    service.upload("another", &parts).await.ok();
 }

@@ -133,3 +133,13 @@ async fn plain_http_on_the_tls_port_harms_nobody() {
     let authority = fs_err::read_to_string(service.running.authority().unwrap()).unwrap();
     trusting(&authority).get(format!("{}/v2/", service.running.url())).send().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_name_that_is_none_is_refused_before_anything_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new("127.0.0.1:0".parse().unwrap(), folder.path().join("data"));
+    config.tls = Tls::OwnAuthority { names: vec!["foo bar$(x)".to_owned()] };
+    let refused = Service::start(config).await.unwrap_err();
+    assert!(matches!(refused, StartError::Tls(TlsError::Name(_))), "{refused:?}");
+    assert!(refused.to_string().contains("foo bar$(x)"), "{refused}");
+}

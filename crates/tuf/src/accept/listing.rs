@@ -62,7 +62,7 @@ pub fn renew(
         let latest = now.checked_add(((days + SKEW_DAYS) * 24).hours());
         latest.is_ok_and(|latest| !expires.is_before(latest))
     };
-    let renew_snapshot = due(&snapshot.expires, before.snapshot);
+    let renew_snapshot = due(&snapshot.expires, before.snapshot) || lasting(&snapshot.expires, SNAPSHOT_DAYS);
     let renew_timestamp = due(&timestamp.expires, before.timestamp) || lasting(&timestamp.expires, TIMESTAMP_DAYS);
     if !renew_snapshot && !renew_timestamp {
         return Ok(Vec::new());
