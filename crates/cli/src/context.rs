@@ -2,16 +2,20 @@
 
 mod options;
 
-pub(crate) use options::{ContextOptions, FirstUsePolicy, GlobalOptions, NamedBy, NamedService, docker_config};
+pub(crate) use options::{
+    ContextOptions, FirstUsePolicy, GlobalOptions, NamedBy, NamedService, docker_config, variable,
+};
 
 use crate::audit::AuditLog;
 use crate::error::{CliError, Kind};
 use crate::prompt::{PersonPassphrases, Voice};
+use crate::settings::{PinRule, Settings};
+use countersign_crypto::KeyId;
 use countersign_image::Reference;
 use countersign_notary::Access;
 use countersign_registry::credentials::CredentialStore;
 use countersign_registry::http::ProxyRules;
-use countersign_trust::{CollectionClient, Connection, Credentials, Destination};
+use countersign_trust::{CollectionClient, Connection, Credentials, Destination, FirstUseConsent};
 use countersign_tuf::update::LostRoot;
 use countersign_tuf::{FirstUse, Gun, Pin, Pinning};
 use countersign_vault::{EnvironmentPassphrases, PassphraseSource, Remembered, Sequence, TrustDirectory};
@@ -28,11 +32,15 @@ pub(crate) struct Context {
     pub(crate) passphrases: Box<dyn PassphraseSource>,
     pub(crate) audit: AuditLog,
     pub(crate) now: jiff::Timestamp,
+    settings: Settings,
     server: Option<NamedService>,
     default_server: Option<NamedService>,
     pins: Pinning,
+    pins_named_by: NamedBy,
     first_use: Option<FirstUsePolicy>,
+    first_use_named_by: NamedBy,
     lost_root: LostRoot,
+    consent: AskingPerson,
 }
 
 impl Context {
@@ -56,7 +64,8 @@ impl Context {
                 None => Credentials::OfRegistry(Arc::clone(&credentials)),
             },
         };
-        let audit = AuditLog::open(options.audit_log.as_deref())?;
+        let settings = Settings::load()?;
+        let audit = AuditLog::open(options.audit_log.as_deref().or(settings.audit_log()))?;
         let directory = TrustDirectory::at(&options.trust_dir)?;
         warn_about(&directory);
         let default_server = options
@@ -70,11 +79,15 @@ impl Context {
             passphrases: passphrases(options.voice),
             audit,
             now: jiff::Timestamp::now(),
+            settings,
             server: options.server,
             default_server,
             pins: options.pins,
+            pins_named_by: options.pins_named_by,
             first_use: options.first_use,
+            first_use_named_by: options.first_use_named_by,
             lost_root: options.lost_root,
+            consent: AskingPerson(options.voice),
         })
     }
 
@@ -83,27 +96,59 @@ impl Context {
         self.pinning_of(reference.gun())
     }
 
-    /// Returns the pins as they apply to one collection.
+    /// Returns the pins as they apply to one collection. Whoever has to be asked before a first use is denied it here:
+    /// [`Self::collection`] asks.
     pub(crate) fn pinning_of(&self, gun: &Gun) -> Pinning {
-        let first_use = match self.first_use.unwrap_or(FirstUsePolicy::Allow) {
+        let first_use = match self.first_use(gun).0 {
             FirstUsePolicy::Allow => FirstUse::Allow,
             FirstUsePolicy::Ask | FirstUsePolicy::Deny => FirstUse::Deny,
         };
         let mut pinning = Pinning::new(first_use);
-        match self.pins.pin(gun) {
-            Pin::Certificates(ids) => pinning.pin_certificates(gun.as_str(), ids.iter().copied()),
-            Pin::Authorities(authorities) => pinning.pin_authorities(gun.as_str(), authorities.to_vec()),
-            Pin::FirstUse | Pin::Denied => {}
+        match self.pin(gun) {
+            Some((PinRule::Keys(ids), _)) => pinning.pin_certificates(gun.as_str(), ids),
+            Some((PinRule::Authorities(authorities), _)) => pinning.pin_authorities(gun.as_str(), authorities),
+            None => {}
         }
         pinning
     }
 
+    /// Returns the pin of a collection, and what says so.
+    pub(crate) fn pin(&self, gun: &Gun) -> Option<(PinRule, NamedBy)> {
+        match self.pins.pin(gun) {
+            Pin::Certificates(ids) => Some((PinRule::Keys(ids.clone()), self.pins_named_by.clone())),
+            Pin::Authorities(authorities) => {
+                Some((PinRule::Authorities(authorities.to_vec()), self.pins_named_by.clone()))
+            }
+            Pin::FirstUse | Pin::Denied => {
+                let pin = self.settings.pin(gun)?;
+                Some((pin.value.clone(), pin.named_by()))
+            }
+        }
+    }
+
+    /// Returns what happens on first use of a collection, and what says so.
+    pub(crate) fn first_use(&self, gun: &Gun) -> (FirstUsePolicy, NamedBy) {
+        match (self.first_use, self.settings.first_use(gun)) {
+            (Some(policy), _) => (policy, self.first_use_named_by.clone()),
+            (None, Some(policy)) => (policy.value, policy.named_by()),
+            (None, None) => (FirstUsePolicy::Allow, NamedBy::Default("as docker does")),
+        }
+    }
+
     /// Returns the trust service of a collection, and what named it.
     pub(crate) fn destination(&self, gun: &Gun) -> Result<(Destination, NamedBy), CliError> {
-        match self.server.as_ref().or(self.default_server.as_ref()) {
-            Some(named) => Ok((named.address.clone().into(), named.named_by.clone())),
-            None => Ok((Destination::of_registry(gun)?, NamedBy::Default("the registry's own host"))),
+        if let Some(named) = &self.server {
+            return Ok((named.address.clone().into(), named.named_by.clone()));
         }
+        if let Some(chosen) = self.settings.service(gun) {
+            return Ok(chosen);
+        }
+        let (mut destination, named_by) = match &self.default_server {
+            Some(named) => (Destination::from(named.address.clone()), named.named_by.clone()),
+            None => (Destination::of_registry(gun)?, NamedBy::Default("the registry's own host")),
+        };
+        destination.authorities = self.settings.service_authorities(gun);
+        Ok((destination, named_by))
     }
 
     /// Opens the collection of an image.
@@ -126,7 +171,25 @@ impl Context {
         let (destination, _) = self.destination(gun)?;
         let service = self.connection.open(&destination, gun, access)?;
         let client = CollectionClient::new(&self.directory, service, pinning, &self.passphrases, self.now)?;
-        Ok(client.lost_root(self.lost_root))
+        let client = client.lost_root(self.lost_root);
+        match self.first_use(gun).0 {
+            FirstUsePolicy::Ask => Ok(client.asking(&self.consent)),
+            FirstUsePolicy::Allow | FirstUsePolicy::Deny => Ok(client),
+        }
+    }
+}
+
+/// Shows a first root to the person at the terminal; where there is none the answer is no.
+struct AskingPerson(Voice);
+
+impl FirstUseConsent for AskingPerson {
+    fn consents(&self, gun: &Gun, root_keys: &[KeyId]) -> bool {
+        let ids: Vec<String> = root_keys.iter().map(|id| format!("  {id}")).collect();
+        let question = format!(
+            "{gun} was never seen on this machine. Its root key is\n{}\nCompare it with the owner's, by another way than this one. Is it the owner's?",
+            ids.join("\n")
+        );
+        self.0.person_confirms(question)
     }
 }
 

@@ -21,6 +21,7 @@ mod progress;
 mod prompt;
 mod registry_error;
 mod runtime;
+mod settings;
 mod shim;
 mod trust_switch;
 

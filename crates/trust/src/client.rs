@@ -2,12 +2,14 @@
 
 use crate::error::TrustError;
 use bytes::Bytes;
+use countersign_crypto::KeyId;
 use countersign_notary::TrustService;
 use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update, UpdateError};
-use countersign_tuf::{Collection, Gun, Pin, Pinning, RoleName, RootError, Seen};
+use countersign_tuf::{Collection, FirstUse, Gun, Note, Pin, Pinning, RoleName, RootError, Seen};
 use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How often a read is repeated because another process changed the cache meanwhile.
@@ -26,6 +28,14 @@ pub struct CollectionClient<'a> {
     pub(crate) passphrases: &'a dyn PassphraseSource,
     pub(crate) now: Timestamp,
     pub(crate) lost_root: LostRoot,
+    consent: Option<&'a dyn FirstUseConsent>,
+    consented: OnceLock<bool>,
+}
+
+/// Decides whether the root of a collection that nothing is known about is taken.
+pub trait FirstUseConsent: Send + Sync {
+    /// Tells whether these root keys are the owner's. May block while a person compares them.
+    fn consents(&self, gun: &Gun, root_keys: &[KeyId]) -> bool;
 }
 
 impl<'a> CollectionClient<'a> {
@@ -42,7 +52,8 @@ impl<'a> CollectionClient<'a> {
     ) -> Result<Self, TrustError> {
         let local = directory.collection(service.gun())?;
         let lost_root = LostRoot::Refuse;
-        Ok(Self { local, keys: directory.keys(), service, pinning, passphrases, now, lost_root })
+        let (keys, consented) = (directory.keys(), OnceLock::new());
+        Ok(Self { local, keys, service, pinning, passphrases, now, lost_root, consent: None, consented })
     }
 
     /// Chooses what happens when the cached root is gone although the collection was known before, or has not the root key
@@ -50,6 +61,13 @@ impl<'a> CollectionClient<'a> {
     #[must_use]
     pub fn lost_root(mut self, choice: LostRoot) -> Self {
         self.lost_root = choice;
+        self
+    }
+
+    /// Has somebody decide where the pins deny a first use; nothing is kept before they consent.
+    #[must_use]
+    pub fn asking(mut self, consent: &'a dyn FirstUseConsent) -> Self {
+        self.consent = Some(consent);
         self
     }
 
@@ -87,7 +105,7 @@ impl<'a> CollectionClient<'a> {
         loop {
             let seen = self.local.read_seen()?;
             attempts = attempts.saturating_sub(1);
-            match self.run_or_replace(purpose, pinning, seen.as_deref()).await {
+            match self.run_or_ask(purpose, pinning, seen.as_deref()).await {
                 Ok(collection) if attempts == 0 || self.keep(&collection, seen.as_deref())? == Kept::Yes => {
                     return Ok(collection);
                 }
@@ -102,6 +120,31 @@ impl<'a> CollectionClient<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Runs an update. Where the pins deny a first use and somebody is there to ask, they see which root keys would be
+    /// trusted.
+    async fn run_or_ask(
+        &self,
+        purpose: Purpose,
+        pinning: &Pinning,
+        seen: Option<&[u8]>,
+    ) -> Result<Collection, TrustError> {
+        let denied = match (self.run_or_replace(purpose, pinning, seen).await, self.consent) {
+            (Err(error @ TrustError::Update(UpdateError::Root(RootError::FirstUse(_)))), Some(consent)) => {
+                (error, consent)
+            }
+            (result, _) => return result,
+        };
+        let (error, consent) = denied;
+        let allowed = Pinning::clone(pinning).with_first_use(FirstUse::Allow);
+        let collection = self.run_or_replace(purpose, &allowed, seen).await?;
+        let keys = collection.notes().iter().find_map(|note| match note {
+            Note::FirstUse(keys) => Some(keys.as_slice()),
+            _ => None,
+        });
+        let agreed = keys.is_some_and(|keys| *self.consented.get_or_init(|| consent.consents(self.gun(), keys)));
+        if agreed { Ok(collection) } else { Err(error) }
     }
 
     /// Runs an update. If the person has agreed that trust is established anew and names the new root key, a cached root

@@ -22,7 +22,7 @@ mod staging;
 mod targets;
 mod witness;
 
-pub use client::CollectionClient;
+pub use client::{CollectionClient, FirstUseConsent};
 pub use connection::{Connection, ConnectionError, Credentials, Destination, TlsFiles};
 pub use delegations::{Delegation, DelegationRemoval, MAX_PUBLIC_KEY_FILE, PathEdit, delegations, read_public_key};
 pub use docker_signers::{

@@ -43,6 +43,12 @@ impl Pinning {
         Self { first_use, ..Self::default() }
     }
 
+    /// Returns the same pins under another first-use rule.
+    #[must_use]
+    pub fn with_first_use(self, first_use: FirstUse) -> Self {
+        Self { first_use, ..self }
+    }
+
     /// Pins a collection, or with a trailing `*` all whose names begin so, to root certificates by TUF key id.
     pub fn pin_certificates(&mut self, pattern: impl Into<String>, ids: impl IntoIterator<Item = KeyId>) {
         self.certificates.push((pattern.into(), ids.into_iter().collect()));

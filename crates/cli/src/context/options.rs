@@ -64,8 +64,12 @@ pub(crate) struct ContextOptions {
     pub(crate) credentials: Option<CredentialSource>,
     /// Pins of flags or of the personality's own configuration; they win over those of the settings.
     pub(crate) pins: Pinning,
+    /// What names these pins.
+    pub(crate) pins_named_by: NamedBy,
     /// What happens with collections that nothing is known about; none leaves it to the settings.
     pub(crate) first_use: Option<FirstUsePolicy>,
+    /// What says so.
+    pub(crate) first_use_named_by: NamedBy,
     /// What happens where the cached root is gone.
     pub(crate) lost_root: LostRoot,
     /// The audit log's file.
@@ -164,7 +168,9 @@ impl ContextOptions {
             docker_config,
             credentials: None,
             pins: Pinning::default(),
+            pins_named_by: NamedBy::Flag("--pin"),
             first_use: None,
+            first_use_named_by: NamedBy::Flag("--no-first-use"),
             lost_root: LostRoot::Refuse,
             audit_log: variable(AUDIT_LOG).map(PathBuf::from),
         }
@@ -194,6 +200,7 @@ impl ContextOptions {
         }
         if let Some(file) = &options.pin_ca {
             read.pins.pin_authorities("", authorities(file)?);
+            read.pins_named_by = NamedBy::Flag("--pin-ca");
         } else if !options.pin.is_empty() {
             read.pins.pin_certificates("*", options.pin.iter().copied());
         }

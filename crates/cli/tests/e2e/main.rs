@@ -16,6 +16,7 @@ mod registries;
 mod releasing;
 mod service_away;
 mod serving;
+mod settings;
 mod signed_size;
 mod signers;
 mod stage;
