@@ -4,14 +4,17 @@
 mod connections;
 mod faults;
 mod golden;
+mod histories;
 mod http2;
 mod keys;
 mod lifecycle;
+mod load;
 mod memory;
 mod notary_client;
 mod owner;
 mod races;
 mod read_back;
+mod reader;
 mod reference;
 mod renewal;
 mod routes;

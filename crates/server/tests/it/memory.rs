@@ -14,13 +14,13 @@ const LIMIT: u64 = 100 * 1000 * 1000 / 1024;
 const COPIES: u64 = 4;
 
 /// A service in a process of its own.
-struct Apart {
+pub(crate) struct Apart {
     child: Child,
-    base: String,
+    pub(crate) base: String,
 }
 
 impl Apart {
-    fn start(folder: &std::path::Path) -> Self {
+    pub(crate) fn start(folder: &std::path::Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "lifecycle::child", "--nocapture"])
             .env("COUNTERSIGN_TEST_FAILPOINT", "never")
@@ -36,8 +36,17 @@ impl Apart {
 
     /// The most memory that was ever resident, in KiB.
     fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that is resident now, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = fs_err::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
