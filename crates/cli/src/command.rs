@@ -1,13 +1,17 @@
 //! The commands, one file each.
 
+mod completion;
 mod demo;
 mod inspect;
 mod key;
+mod man;
+mod pin;
 mod pull;
 mod push;
 mod revoke;
 mod serve;
 mod sign;
+mod trust;
 mod verify;
 
 use crate::context::GlobalOptions;
@@ -26,6 +30,11 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     #[command(subcommand)]
     Key(key::Key),
+    Pin(pin::Pin),
+    #[command(subcommand)]
+    Trust(trust::Trust),
+    Completion(completion::Completion),
+    Man(man::Man),
     Demo(demo::Demo),
 }
 
@@ -41,6 +50,10 @@ impl Command {
             Self::Revoke(revoke) => revoke.run(options).await,
             Self::Inspect(inspect) => inspect.run(options).await,
             Self::Key(key) => key.run(options),
+            Self::Pin(pin) => pin.run(options).await,
+            Self::Trust(trust) => trust.run(options).await,
+            Self::Completion(completion) => completion.run(),
+            Self::Man(man) => man.run(),
             Self::Demo(demo) => demo.run().await,
         }
     }

@@ -3,7 +3,7 @@
 mod options;
 
 pub(crate) use options::{
-    ContextOptions, FirstUsePolicy, GlobalOptions, NamedBy, NamedService, docker_config, variable,
+    ContextOptions, FirstUsePolicy, GlobalOptions, NamedBy, NamedService, authorities, docker_config, variable,
 };
 
 use crate::audit::AuditLog;

@@ -1,5 +1,6 @@
 //! What reaches the terminal: data on stdout, everything else on stderr, foreign text made harmless.
 
+use crate::command::Format;
 use crate::error::{CliError, Kind};
 use std::fmt::Display;
 use std::io::Write;
@@ -20,6 +21,47 @@ pub(crate) fn error(error: &CliError) {
     message(format_args!("countersign: {}", harmless(&error.message)));
     for hint in &error.hints {
         message(format_args!("  hint: {}", harmless(hint)));
+    }
+}
+
+/// Rows that are printed as a table for people or as a list of objects for programs.
+pub(crate) struct Listing {
+    header: &'static [&'static str],
+    nothing: &'static str,
+    rows: Vec<Vec<String>>,
+    objects: Vec<serde_json::Value>,
+}
+
+impl Listing {
+    /// Starts a table with these columns; `nothing` is what people read when there are no rows.
+    pub(crate) fn new(header: &'static [&'static str], nothing: &'static str) -> Self {
+        Self { header, nothing, rows: Vec::new(), objects: Vec::new() }
+    }
+
+    /// Adds a row, and the same for programs.
+    pub(crate) fn row(&mut self, cells: Vec<String>, object: serde_json::Value) {
+        self.rows.push(cells.iter().map(|cell| harmless(cell)).collect());
+        self.objects.push(object);
+    }
+
+    /// Prints everything; two blanks are between columns.
+    pub(crate) fn print(self, format: Format) -> Result<(), CliError> {
+        if format == Format::Json {
+            return data(serde_json::Value::from(self.objects));
+        }
+        if self.rows.is_empty() {
+            return data(self.nothing);
+        }
+        let header = self.header.iter().map(|name| (*name).to_owned()).collect();
+        let rows: Vec<Vec<String>> = std::iter::once(header).chain(self.rows).collect();
+        let wide = |cell: &String| cell.chars().count();
+        let width = |column| rows.iter().filter_map(|row| row.get(column)).map(wide).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        for row in &rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            data(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ mod pins;
 mod place;
 
 pub(crate) use error::SettingsError;
-pub(crate) use pins::{Keeping, KeptPin, PinFolder, Replacing, read as read_pins, text as pin_text};
+pub(crate) use pins::{Keeping, PinFolder, Replacing, read as read_pins, text as pin_text};
 pub(crate) use place::Place;
 
 use crate::context::{FirstUsePolicy, NamedBy};
@@ -118,6 +118,11 @@ impl Settings {
     /// Returns what happens with a collection that nothing is known about.
     pub(crate) fn first_use(&self, gun: &Gun) -> Option<&Sourced<FirstUsePolicy>> {
         self.about(gun).into_iter().find_map(|rule| rule.first_use.as_ref())
+    }
+
+    /// Returns all pins with the beginnings of names that they are for.
+    pub(crate) fn pins(&self) -> impl Iterator<Item = (&str, &Sourced<PinRule>)> {
+        self.rules.iter().filter_map(|rule| Some((rule.prefix.as_str(), rule.pin.as_ref()?)))
     }
 
     /// Finds the rules about a collection, the most specific one first.

@@ -3,7 +3,7 @@
 use super::Format;
 use crate::context::{Context, GlobalOptions};
 use crate::error::{CliError, Kind};
-use crate::output::{data, harmless, message};
+use crate::output::{Listing, data, harmless, message};
 use clap::{Args, Subcommand};
 use countersign_crypto::{Algorithm, PrivateKey};
 use countersign_vault::{ImportDefaults, KeyLabel};
@@ -172,21 +172,14 @@ impl List {
         keys.sort_by_key(|key| {
             (key.role != "root", key.gun.as_ref().map(ToString::to_string), key.role.clone(), key.id)
         });
-        if self.format == Format::Json {
-            let keys: Vec<_> = keys.iter().map(|key| serde_json::json!({
-                "id": key.id.to_string(), "role": key.role, "gun": key.gun.as_ref().map(ToString::to_string), "path": key.path.display().to_string(),
-            })).collect();
-            return data(serde_json::Value::from(keys));
-        }
-        if keys.is_empty() {
-            return data("No signing keys found.");
-        }
-        let role_width = keys.iter().map(|key| harmless(&key.role).len()).max().unwrap_or(0).max(4);
-        data(format_args!("{:<role_width$}  {:<64}  COLLECTION", "ROLE", "KEY ID"))?;
+        let mut rows = Listing::new(&["ROLE", "KEY ID", "COLLECTION"], "No signing keys found.");
         for key in &keys {
-            let gun = key.gun.as_ref().map(ToString::to_string).unwrap_or_default();
-            data(format_args!("{:<role_width$}  {}  {gun}", harmless(&key.role), key.id).to_string().trim_end())?;
+            let gun = key.gun.as_ref().map(ToString::to_string);
+            let object = serde_json::json!({
+                "id": key.id.to_string(), "role": key.role, "gun": gun, "path": key.path.display().to_string(),
+            });
+            rows.row(vec![key.role.clone(), key.id.to_string(), gun.unwrap_or_default()], object);
         }
-        Ok(())
+        rows.print(self.format)
     }
 }

@@ -3,7 +3,7 @@
 use super::document::{self, Scope};
 use super::error::SettingsError;
 use super::place::{own_pins, read_trusted};
-use super::{PinRule, Rule};
+use super::{PinRule, Rule, Sourced};
 use crate::context::NamedBy;
 use crate::error::{CliError, Kind};
 use countersign_crypto::certificate::Certificate;
@@ -64,26 +64,37 @@ impl PinFolder {
         Ok(list(&self.0)?)
     }
 
+    /// Tells whether a pin is written here.
+    pub(crate) fn holds(&self, pin: &Sourced<PinRule>) -> bool {
+        pin.file.parent() == Some(&self.0)
+    }
+
+    /// Says what would become of a pin that is to be kept.
+    pub(crate) fn check(&self, prefix: &str, rule: &PinRule, replacing: Replacing) -> Result<Keeping, CliError> {
+        match self.list()?.into_iter().find(|kept| kept.prefix == prefix) {
+            None => Ok(Keeping::New),
+            Some(kept) if kept.rule == *rule => Ok(Keeping::Known),
+            Some(kept) if replacing == Replacing::Refused => {
+                let message = format!("another pin of {prefix} is kept already: {}", kept.named_by);
+                Err(CliError::user(message).hint(format!(
+                    "if the owner confirms the new one: --replace, or first countersign pin remove {prefix}"
+                )))
+            }
+            Some(kept) if kept.file != self.0.join(file_name(prefix)) => {
+                let message = format!("the pin of {prefix} was not made by countersign pin: change {}", kept.named_by);
+                Err(CliError::user(message))
+            }
+            Some(_) => Ok(Keeping::Replaced),
+        }
+    }
+
     /// Keeps a pin, whole or not at all.
     pub(crate) fn keep(&self, prefix: &str, rule: &PinRule, replacing: Replacing) -> Result<Keeping, CliError> {
         let name = self.0.join(file_name(prefix));
-        let keeping = match self.list()?.into_iter().find(|kept| kept.prefix == prefix) {
-            None => Keeping::New,
-            Some(kept) if kept.rule == *rule => return Ok(Keeping::Known),
-            Some(kept) if replacing == Replacing::Refused => {
-                return Err(CliError::user(format!("another pin of {prefix} is kept already: {}", kept.named_by))
-                    .hint(format!(
-                        "if the owner confirms the new one: --replace, or first countersign pin remove {prefix}"
-                    )));
-            }
-            Some(kept) if kept.file != name => {
-                return Err(CliError::user(format!(
-                    "the pin of {prefix} was not made by countersign pin: change {}",
-                    kept.named_by
-                )));
-            }
-            Some(_) => Keeping::Replaced,
-        };
+        let keeping = self.check(prefix, rule, replacing)?;
+        if keeping == Keeping::Known {
+            return Ok(keeping);
+        }
         let local = |error: &dyn std::fmt::Display| {
             CliError::new(Kind::Local, format!("the pin of {prefix} cannot be kept in {}: {error}", self.0.display()))
         };
