@@ -2,6 +2,7 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
+use crate::initial::Beginning;
 use crate::request_error::RequestError;
 use crate::rotation::LegacyRoots;
 use crate::signers::StoredSigners;
@@ -63,11 +64,13 @@ pub(crate) struct Publishing<'a> {
     pub(crate) legacy: LegacyRoots,
     /// Asked before unverified content is signed; without, none is.
     pub(crate) review: Option<&'a Review<'a>>,
+    /// What a new collection begins with, unless a beginning is here.
+    pub(crate) beginning: Beginning,
 }
 
 impl<'a> Publishing<'a> {
     pub(crate) fn of(changes: &'a Changes<'a>) -> Self {
-        Self { changes, legacy: LegacyRoots::None, review: None }
+        Self { changes, legacy: LegacyRoots::None, review: None, beginning: Beginning::docker() }
     }
 }
 
@@ -127,7 +130,7 @@ impl CollectionClient<'_> {
                 self.reviewed(how.review, collection, changes).await?;
                 Editor::of(collection, self.now)
             }
-            None => self.first_editor().await?,
+            None => self.first_editor(&how.beginning).await?,
         };
         for change in changes {
             editor.apply(change)?;
@@ -365,7 +368,7 @@ mod tests {
         let pauses: Vec<Duration> = (0..ATTEMPTS).map(pause).collect();
         assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
         assert!((0..100).all(|_| pause(0) <= FIRST_PAUSE));
-        let late: std::collections::BTreeSet<Duration> = (0..100).map(|_| pause(u32::MAX)).collect();
+        let late: BTreeSet<Duration> = (0..100).map(|_| pause(u32::MAX)).collect();
         assert!(late.len() > 10 && late.iter().any(|pause| *pause > FIRST_PAUSE), "{late:?}");
     }
 }

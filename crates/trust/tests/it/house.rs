@@ -6,6 +6,7 @@ use countersign_testkit::fake_server::Request;
 use countersign_testkit::{FakeServer, Reply, TestCa};
 use countersign_tuf::accept::{Files, Refusal, Submission, accept};
 use countersign_tuf::{Gun, RoleName, SignerSet, SignerUnavailable, Version};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -30,15 +31,23 @@ pub(crate) struct Archive {
     current: Files,
     versions: BTreeMap<RoleName, Version>,
     keys: BTreeMap<String, Arc<PrivateKey>>,
+    /// Keys that were rotated, which a root may list until the next one comes.
+    former: Vec<Arc<PrivateKey>>,
+    now: Timestamp,
     /// How many publications were stored.
     pub(crate) stored: u32,
 }
 
 impl House {
     pub(crate) fn open() -> Self {
+        Self::open_at(NOW.parse().unwrap())
+    }
+
+    /// A service whose clock shows another time, the real one for a real client.
+    pub(crate) fn open_at(now: Timestamp) -> Self {
         let ca = TestCa::new();
         let server = FakeServer::tls(ca.loopback_server().server_config());
-        let house = Self { server, ca, archive: Arc::new(Mutex::new(Archive::new())), lie: Arc::default() };
+        let house = Self { server, ca, archive: Arc::new(Mutex::new(Archive::new(now))), lie: Arc::default() };
         let (archive, lie) = (Arc::clone(&house.archive), Arc::clone(&house.lie));
         house.server.handle(move |request| {
             let lie = lie.lock().unwrap().clone();
@@ -90,24 +99,43 @@ impl House {
 }
 
 impl Archive {
-    fn new() -> Self {
+    fn new(now: Timestamp) -> Self {
         let key = |role: &str| (role.to_owned(), Arc::new(PrivateKey::generate(Algorithm::EcdsaP256).unwrap()));
         Self {
             files: BTreeMap::new(),
             current: BTreeMap::new(),
             versions: BTreeMap::new(),
             keys: BTreeMap::from([key("timestamp"), key("snapshot")]),
+            former: Vec::new(),
+            now,
             stored: 0,
         }
     }
 
     /// Does what an honest service does.
     pub(crate) fn answer(&mut self, request: &Request) -> Reply {
+        if request.path == "/v2/" {
+            return Reply::json("{}");
+        }
         let Some(name) = request.path.strip_prefix(&format!("/v2/{GUN}/_trust/tuf/")) else {
             return Reply::status(404);
         };
         match (request.method.as_str(), name) {
             ("POST", "") => self.publish(&request.body),
+            ("DELETE", "") => {
+                self.files.clear();
+                self.current.clear();
+                self.versions.clear();
+                Reply::status(200)
+            }
+            ("POST", name) => match name.strip_suffix(".key").and_then(|role| self.keys.get_mut(role)) {
+                Some(key) => {
+                    let new = Arc::new(PrivateKey::generate(Algorithm::EcdsaP256).unwrap());
+                    self.former.push(std::mem::replace(key, Arc::clone(&new)));
+                    Reply::json(new.public_key().to_json())
+                }
+                None => Reply::status(404),
+            },
             ("GET", name) => {
                 let key = name.strip_suffix(".key").and_then(|role| self.keys.get(role));
                 let file = name.strip_suffix(".json").and_then(|name| self.files.get(name));
@@ -123,8 +151,8 @@ impl Archive {
 
     fn publish(&mut self, body: &[u8]) -> Reply {
         let gun = Gun::parse(GUN).unwrap();
-        let submission = Submission { gun: &gun, now: NOW.parse().unwrap(), stored: &self.current, parts: parts(body) };
-        match accept(submission, &Keys(self.keys.values().cloned().collect())) {
+        let submission = Submission { gun: &gun, now: self.now, stored: &self.current, parts: parts(body) };
+        match accept(submission, &Keys(self.keys.values().chain(&self.former).cloned().collect())) {
             Err(Refusal::Stale) => conflict(),
             Err(refusal) => rejection(&refusal.to_string()),
             Ok(files)

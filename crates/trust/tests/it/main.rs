@@ -6,3 +6,4 @@ mod house;
 mod person;
 mod publisher;
 mod reader;
+mod reference;
