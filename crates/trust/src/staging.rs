@@ -5,7 +5,7 @@
 use crate::client::CollectionClient;
 use crate::error::TrustError;
 use crate::initial::Beginning;
-use crate::publish::{Published, Publishing};
+use crate::publish::{Published, Publishing, Renewal};
 use crate::request_error::RequestError;
 use crate::witness::Review;
 use countersign_tuf::{Change, ChangeError};
@@ -99,6 +99,8 @@ impl CollectionClient<'_> {
     /// When others have published meanwhile, the list is read and applied again on top of that. A change leaves the list
     /// only when the service has accepted it; what another process stages meanwhile stays for the next time.
     ///
+    /// With nothing staged, root and snapshot are signed anew where they near their expiry and their keys are here.
+    ///
     /// `review` is asked before the content of a file that cannot be verified is signed (witnessed).
     ///
     /// # Errors
@@ -114,6 +116,7 @@ impl CollectionClient<'_> {
             .publish_as(&Publishing {
                 review: Some(review),
                 beginning: Beginning::notary(),
+                renewal: Renewal::AlsoAlone,
                 ..Publishing::of(&changes)
             })
             .await?;

@@ -1,12 +1,16 @@
 //! A trust service in this process, honest by itself and a liar where a test says so.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use countersign_crypto::digest::sha256;
 use countersign_crypto::{Algorithm, KeyId, PrivateKey, Signer};
 use countersign_testkit::fake_server::Request;
 use countersign_testkit::{FakeServer, Reply, TestCa};
 use countersign_tuf::accept::{Files, Refusal, Submission, accept};
+use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::{Gun, RoleName, SignerSet, SignerUnavailable, Version};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -82,6 +86,11 @@ impl House {
         *self.lie.lock().unwrap() = None;
     }
 
+    /// The service's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.archive().now
+    }
+
     /// What the service has now.
     pub(crate) fn archive(&self) -> Archive {
         self.archive.lock().unwrap().clone()
@@ -147,6 +156,34 @@ impl Archive {
             }
             _ => Reply::status(405),
         }
+    }
+
+    /// Puts any file in a delegation's place, as a service can that holds the snapshot key.
+    pub(crate) fn replace(&mut self, role: &str, file: Bytes) {
+        let list = |listing: &str, name: &str, file: &Bytes, archive: &mut Self| {
+            let current = &archive.current[&RoleName::parse(listing).unwrap()];
+            let mut signed = serde_json::from_slice::<Value>(current).unwrap()["signed"].take();
+            signed["version"] = (signed["version"].as_u64().unwrap() + 1).into();
+            let (pair, base64) = (FileMeta::of(file), |bytes: &[u8]| STANDARD.encode(bytes));
+            let hashes = json!({"sha256": base64(pair.sha256.unwrap().as_bytes()), "sha512": base64(pair.sha512.unwrap().as_bytes())});
+            signed["meta"][name] = json!({"hashes": hashes, "length": file.len()});
+            let key = &archive.keys[listing];
+            let sig = base64(&key.sign(signed.to_string().as_bytes()).unwrap());
+            let id = key.public_key().id().to_string();
+            json!({"signed": signed, "signatures": [{"keyid": id, "method": "ecdsa", "sig": sig}]}).to_string().into()
+        };
+        let snapshot: Bytes = list("snapshot", role, &file, self);
+        self.keep(role, &file);
+        self.keep("snapshot", &snapshot);
+        let timestamp = list("timestamp", "snapshot", &snapshot, self);
+        self.keep("timestamp", &timestamp);
+    }
+
+    fn keep(&mut self, role: &str, file: &Bytes) {
+        for name in [role.to_owned(), format!("{role}.{}", sha256(file).hex())] {
+            self.files.insert(name, file.clone());
+        }
+        self.current.insert(RoleName::parse(role).unwrap(), file.clone());
     }
 
     fn publish(&mut self, body: &[u8]) -> Reply {

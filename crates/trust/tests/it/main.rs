@@ -7,3 +7,7 @@ mod person;
 mod publisher;
 mod reader;
 mod reference;
+mod rotations;
+mod signers;
+mod staging;
+mod witness;

@@ -2,13 +2,16 @@
 
 use crate::house::{GUN, House, NOW};
 use countersign_crypto::digest::{Sha256Digest, sha256};
+use countersign_crypto::{Algorithm, PrivateKey, PublicKey};
 use countersign_notary::{Access, ServiceAddress, TrustService};
 use countersign_registry::auth::Session;
 use countersign_registry::credentials::Credential;
 use countersign_registry::http::{HttpClient, HttpOptions, Origin, Patience, TlsOptions};
 use countersign_trust::{CollectionClient, ReleasedTag, SignRequest, Signed, TrustError};
 use countersign_tuf::{Gun, Pinning};
-use countersign_vault::{Origin as From, Passphrase, PassphraseRequest, PassphraseSource, Reply, TrustDirectory};
+use countersign_vault::{
+    KeyLabel, Origin as From, Passphrase, PassphraseRequest, PassphraseSource, Reply, TrustDirectory,
+};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,6 +90,14 @@ impl Person {
 
     pub(crate) fn client(&self, house: &House) -> CollectionClient<'_> {
         self.collection(&house.server.url(), &house.ca.pem(), GUN)
+    }
+
+    /// Makes a private key of this person and returns its public half.
+    pub(crate) fn make_key(&self, role: &str) -> PublicKey {
+        let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
+        let directory = TrustDirectory::create(self.trust_dir()).unwrap();
+        directory.keys().add(&key, &KeyLabel::new(role, None).unwrap(), &OnePassphrase).unwrap();
+        key.public_key().clone()
     }
 
     pub(crate) async fn sign(&self, house: &House, tag: &str) -> Result<Signed, TrustError> {
