@@ -210,7 +210,7 @@ impl CollectionClient<'_> {
     }
 
     /// Opens this machine's key for a purpose, the one with the smallest id as docker does; makes one if there is none.
-    fn own_key(&self, label: &KeyLabel) -> Result<Arc<PrivateKey>, TrustError> {
+    pub(crate) fn own_key(&self, label: &KeyLabel) -> Result<Arc<PrivateKey>, TrustError> {
         match self.known_key(label)? {
             Some(id) => Ok(self.keys.load(&id, self.passphrases)?),
             None => self.make_key(label),
