@@ -12,4 +12,4 @@ pub(crate) mod words;
 
 pub(crate) use engines::Engines;
 pub(crate) use lines::Lines;
-pub(crate) use remarks::remark;
+pub(crate) use remarks::{remark, retiring};

@@ -6,7 +6,7 @@ use crate::command::inspect::{json, pretty};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{data, harmless, message};
-use crate::trusted::remark;
+use crate::trusted::{remark, retiring};
 use crate::trusted::words::decorated;
 use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
@@ -60,6 +60,7 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
     let reference = Reference::parse(image)?;
     let pinning = context.pinning(&reference);
     let client = context.client(&reference, &pinning, Access::Read)?;
+    retiring(&client);
     let failed = |error: TrustError| decorated(error, about(reference.gun(), &client));
     let collection = client.update(Purpose::Read).await.map_err(failed)?;
     remark(&collection);

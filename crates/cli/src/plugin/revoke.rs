@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::data;
 use crate::prompt::Voice;
-use crate::trusted::remark;
+use crate::trusted::{remark, retiring};
 use crate::trusted::words::{plain, user};
 use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
@@ -42,5 +42,6 @@ pub(super) async fn run(call: &Call) -> Result<(), CliError> {
 async fn revoke(context: &Context, reference: &Reference, name: Option<&str>) -> Result<Revoked, CliError> {
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Write)?;
+    retiring(&client);
     client.revoke(name).await.map_err(|error| plain(error, about(reference.gun(), &client)))
 }

@@ -1,7 +1,7 @@
 //! Verifying a tag, pulling exactly that digest through the engine, and giving it its tag.
 
 use super::words::{About, decorated, of_engine, user};
-use super::{Engines, Lines, remark};
+use super::{Engines, Lines, remark, retiring};
 use crate::audit::Action;
 use crate::context::Context;
 use crate::error::{CliError, Kind};
@@ -45,6 +45,7 @@ pub(crate) async fn released(context: &Context, reference: &Reference, tag: &Tag
 async fn find(context: &Context, reference: &Reference, tag: &Tag) -> Result<ReleasedTag, CliError> {
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Read)?;
+    retiring(&client);
     let service = client.service().address().authority().to_owned();
     let about = About { repository: reference.gun().as_str(), service: &service };
     let collection = client.update(Purpose::Read).await.map_err(|error| decorated(error, about))?;
@@ -96,6 +97,7 @@ pub(crate) async fn pull_all(
 async fn all(context: &Context, reference: &Reference) -> Result<Vec<ReleasedTag>, CliError> {
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Read)?;
+    retiring(&client);
     let service = client.service().address().authority().to_owned();
     let about = About { repository: reference.gun().as_str(), service: &service };
     let collection = client.update(Purpose::Read).await.map_err(|error| decorated(error, about))?;

@@ -1,7 +1,20 @@
 //! What an update found worth saying, in the words of docker's log; what docker does not say comes as a hint.
 
 use crate::output::{harmless, message};
+use countersign_trust::CollectionClient;
 use countersign_tuf::{Collection, Note, RoleName};
+
+/// Docker Hub's trust service, which is being shut down.
+const RETIRING: &str = "notary.docker.io";
+
+/// Says, as docker 28.5 does, that Docker Hub's trust service is being shut down, where that is the one that is asked.
+pub(crate) fn retiring(client: &CollectionClient<'_>) {
+    if client.service().address().authority() == RETIRING {
+        message("WARNING: Docker is retiring DCT for Docker Official Images (DOI).");
+        message("         For details, refer to https://docs.docker.com/go/dct-deprecation/");
+        message("");
+    }
+}
 
 /// Writes an update's notes to stderr.
 pub(crate) fn remark(collection: &Collection) {

@@ -1,7 +1,7 @@
 //! Signing what a registry holds, as the second half of a push.
 
 use super::words::{About, decorated, plain};
-use super::remark;
+use super::{remark, retiring};
 use crate::audit::Action;
 use crate::context::Context;
 use crate::error::CliError;
@@ -22,7 +22,8 @@ pub(crate) struct Held {
 pub(crate) async fn sign_all(context: &Context, reference: &Reference, held: &[Held]) -> Result<(), CliError> {
     output::data("Signing and pushing trust metadata")?;
     let signed = publish(context, reference, held).await;
-    conclude(context, reference, held, signed)
+    let tags: Vec<&str> = held.iter().map(|held| held.tag.as_str()).collect();
+    conclude(context, reference, &tags, signed)
 }
 
 async fn publish(context: &Context, reference: &Reference, held: &[Held]) -> Result<Signed, CliError> {
@@ -33,6 +34,7 @@ async fn publish(context: &Context, reference: &Reference, held: &[Held]) -> Res
     let requests = held.iter().map(request).collect::<Result<Vec<_>, _>>()?;
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Write)?;
+    retiring(&client);
     let signed = client.sign(&requests).await;
     signed.map_err(|error| failed(error, &subject(reference, held), reference, &client))
 }
@@ -60,13 +62,13 @@ fn subject(reference: &Reference, held: &[Held]) -> String {
 pub(crate) fn conclude(
     context: &Context,
     reference: &Reference,
-    held: &[Held],
+    tags: &[&str],
     signed: Result<Signed, CliError>,
 ) -> Result<(), CliError> {
     let gun = reference.gun().as_str();
     let signed = signed.map_err(|mut error| {
-        for held in held {
-            error = context.audit.refused(Action::Sign, gun, held.tag.as_str(), error);
+        for tag in tags {
+            error = context.audit.refused(Action::Sign, gun, tag, error);
         }
         error
     })?;
