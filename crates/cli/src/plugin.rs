@@ -66,7 +66,7 @@ fn execute(call: &Call) -> ExitCode {
 async fn dispatch(call: &Call) -> Result<(), CliError> {
     match call.command.as_str() {
         "inspect" => inspect::run(call).await,
-        "sign" => sign::run(call).await,
+        "sign" => Box::pin(sign::run(call)).await,
         "revoke" => revoke::run(call).await,
         "push" => push_pull::push(call).await,
         "pull" => push_pull::pull(call).await,

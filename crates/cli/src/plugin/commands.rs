@@ -21,13 +21,11 @@ static HELP: [Flag; 1] = [Flag::switch("help", "Print usage").short('h').hidden(
 static LOCAL: [Flag; 1] = [Flag::switch("local", "Sign a locally tagged image")];
 static PRETTY: [Flag; 1] = [Flag::switch("pretty", "Print the information in a human friendly format")];
 static YES: [Flag; 1] = [Flag::switch("yes", "Do not prompt for confirmation").short('y')];
-static DIR: [Flag; 1] =
-    [Flag::value("dir", "string", "Directory to generate key in, defaults to current\ndirectory")];
+static DIR: [Flag; 1] = [Flag::value("dir", "string", "Directory to generate key in, defaults to current\ndirectory")];
 static NAME: [Flag; 1] = [Flag::value("name", "string", "Name for the loaded key").default("\"signer\"")];
 static KEY: [Flag; 1] = [Flag::each("key", "list", "Path to the signer's public key file")];
-static FORCE: [Flag; 1] = [
-    Flag::switch("force", "Do not prompt for confirmation before removing the most\nrecent signer").short('f'),
-];
+static FORCE: [Flag; 1] =
+    [Flag::switch("force", "Do not prompt for confirmation before removing the most\nrecent signer").short('f')];
 static PUSH: [Flag; 2] = [
     Flag::switch("all-tags", "Push and sign all tags of an image").short('a'),
     Flag::switch("quiet", "Suppress verbose output").short('q'),

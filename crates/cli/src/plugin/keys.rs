@@ -38,7 +38,10 @@ pub(super) fn generate(call: &Call) -> Result<(), CliError> {
         return Err(exists(&path));
     }
     data(format_args!("Generating key for {name}..."))?;
-    let failed = |error: CliError| CliError { message: format!("failed to generate key for {name}: {}", error.message), ..error };
+    let failed = |error: CliError| CliError {
+        message: format!("failed to generate key for {name}: {}", error.message),
+        ..error
+    };
     make(call, &name, &path).map_err(failed)?;
     data(format_args!(
         "Successfully generated and loaded private key. Corresponding public key available: {}",
@@ -50,9 +53,7 @@ fn directory(call: &Call) -> Result<PathBuf, CliError> {
     let given = call.own.value("dir").filter(|directory| !directory.is_empty()).map(PathBuf::from);
     match given {
         Some(directory) if directory.is_dir() => Ok(directory),
-        Some(directory) => {
-            Err(user(format!("public key path does not exist: {:?}", directory.display().to_string())))
-        }
+        Some(directory) => Err(user(format!("public key path does not exist: {:?}", directory.display().to_string()))),
         None => std::env::current_dir().map_err(|error| CliError::new(Kind::Local, error)),
     }
 }

@@ -187,12 +187,17 @@ mod tests {
     fn global_flags_behind_the_name_are_unknown_as_to_docker() {
         let (text, code) = wrong(&["trust", "sign", "-D", "x"]);
         assert_eq!(code, 125);
-        assert!(text.starts_with("unknown shorthand flag: 'D' in -D\n\nUsage:  docker trust sign IMAGE:TAG\n"), "{text}");
+        assert!(
+            text.starts_with("unknown shorthand flag: 'D' in -D\n\nUsage:  docker trust sign IMAGE:TAG\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn help_is_where_docker_has_it() {
-        for words in [&["help", "trust", "sign"][..], &["help", "sign"], &["trust", "sign", "--help"], &["sign", "x", "-h"]] {
+        for words in
+            [&["help", "trust", "sign"][..], &["help", "sign"], &["trust", "sign", "--help"], &["sign", "x", "-h"]]
+        {
             let Line::Help(text) = read(words) else { panic!("{words:?}") };
             assert!(text.starts_with("Usage:  docker trust sign IMAGE:TAG\n\nSign an image\n\nOptions:\n"), "{text}");
         }
@@ -212,6 +217,10 @@ mod tests {
     #[test]
     fn arguments_are_counted() {
         assert_eq!(wrong(&["trust", "revoke", "a", "b"]).1, 1);
-        assert!(wrong(&["signer", "add", "x"]).0.starts_with("docker: 'docker trust signer add' requires at least 2 arguments\n"));
+        assert!(
+            wrong(&["signer", "add", "x"])
+                .0
+                .starts_with("docker: 'docker trust signer add' requires at least 2 arguments\n")
+        );
     }
 }

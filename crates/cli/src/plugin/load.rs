@@ -46,7 +46,11 @@ pub(super) fn run(call: &Call) -> Result<(), CliError> {
         }
         (_, skipped) => {
             for skipped in skipped {
-                message(format_args!("  hint: key {} was left out: {}", skipped.index + 1, harmless(&skipped.reason.to_string())));
+                message(format_args!(
+                    "  hint: key {} was left out: {}",
+                    skipped.index + 1,
+                    harmless(&skipped.reason.to_string())
+                ));
             }
             return Err(failed("failed to import all keys: invalid key pem block"));
         }

@@ -4,10 +4,10 @@ use super::line::Call;
 use super::session::{context, engines};
 use crate::error::CliError;
 use crate::output::data;
+use crate::trusted::Lines;
 use crate::trusted::pull::{self, Pulling, Told};
 use crate::trusted::push::{self, Which};
 use crate::trusted::words::user;
-use crate::trusted::Lines;
 use countersign_image::{Platform, Reference};
 
 /// Pushes and signs. As with docker, `-q` changes nothing where signing is to be seen.

@@ -29,7 +29,8 @@ pub(super) async fn run(call: &Call) -> Result<(), CliError> {
         return Err(user(format!("no tag specified for {image}")));
     };
     let context = context(call)?;
-    let signing = Signing { context: &context, engines: engines(call, &context)?, image: &image, reference: &reference, tag };
+    let signing =
+        Signing { context: &context, engines: engines(call, &context)?, image: &image, reference: &reference, tag };
     signing.run(call.own.is_on("local")).await
 }
 
@@ -48,7 +49,7 @@ enum Source {
     /// The engine pushes it.
     Engine,
     /// The registry has it already, in a form that a push would replace or that the engine does not have.
-    Registry(Descriptor),
+    Registry(Box<Descriptor>),
 }
 
 impl Signing<'_> {
@@ -83,7 +84,7 @@ impl Signing<'_> {
                     "Signing and pushing trust data for {} as the registry holds it, may overwrite remote trust data",
                     self.image
                 ));
-                let held = Held { tag: self.tag.clone(), image };
+                let held = Held { tag: self.tag.clone(), image: *image };
                 sign_all(self.context, self.reference, &[held]).await
             }
         }
@@ -97,9 +98,8 @@ impl Signing<'_> {
         released: &ReleasedTag,
     ) -> Result<(), CliError> {
         data(format_args!("Signing and pushing trust metadata for {}", self.image))?;
-        let signers = signers(collection, &self.tag, &released.sha256).map_err(|error| {
-            decorated(error, about(self.reference.gun(), client))
-        })?;
+        let signers = signers(collection, &self.tag, &released.sha256)
+            .map_err(|error| decorated(error, about(self.reference.gun(), client)))?;
         let hex = released.sha256.hex();
         let subject = format!("{}:{}", self.reference.repository(), self.tag);
         let signed = client.sign_released(self.tag.as_str()).await;
@@ -125,7 +125,7 @@ impl Signing<'_> {
                 if matches!(found.document, Document::Index(_))
                     && facts.has_digest(self.reference.repository(), &found.descriptor.digest) =>
             {
-                Ok(Source::Registry(found.descriptor))
+                Ok(Source::Registry(Box::new(found.descriptor)))
             }
             _ => Ok(Source::Engine),
         }
@@ -136,7 +136,7 @@ impl Signing<'_> {
         let engine = self.engines.connect().await?;
         let client = registry(self.context, &engine, self.reference).await?;
         match client.document(self.reference.repository(), DocumentName::Tag(&self.tag)).await {
-            Ok(found) => Ok(Source::Registry(found.descriptor)),
+            Ok(found) => Ok(Source::Registry(Box::new(found.descriptor))),
             Err(RegistryError::NotFound(_)) => {
                 let name = self.reference.familiar();
                 Err(user(format!("Error response from daemon: no such image: {name}: No such image: {name}"))

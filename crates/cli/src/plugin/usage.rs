@@ -11,7 +11,8 @@ pub(super) fn help(found: &Found) -> String {
     if !flags.is_empty() {
         let _ = write!(text, "\nOptions:\n{}", flag_usages(&flags));
     }
-    let of_kind = |management: bool| command.children.iter().filter(move |child| child.children.is_empty() != management);
+    let of_kind =
+        |management: bool| command.children.iter().filter(move |child| child.children.is_empty() != management);
     if of_kind(true).next().is_some() {
         let _ = write!(text, "\nManagement Commands:\n{}", command_list(of_kind(true)));
     }

@@ -20,10 +20,14 @@ impl Engines {
     }
 
     fn endpoint(&self) -> Result<Endpoint, CliError> {
-        let through = |helper: &Helper| Endpoint { address: Address::Through(helper.clone()), tls: None, program_path: None };
+        let through =
+            |helper: &Helper| Endpoint { address: Address::Through(helper.clone()), tls: None, program_path: None };
         match (self.selection.resolve(), &self.helper) {
-            (Ok(Endpoint { address: Address::Ssh { .. }, .. }), Some(helper)) => Ok(through(helper)),
-            (Err(EndpointError::Host { .. } | EndpointError::NoEndpoint(_)), Some(helper)) => Ok(through(helper)),
+            (
+                Ok(Endpoint { address: Address::Ssh { .. }, .. })
+                | Err(EndpointError::Host { .. } | EndpointError::NoEndpoint(_)),
+                Some(helper),
+            ) => Ok(through(helper)),
             (resolved, _) => Ok(resolved?),
         }
     }

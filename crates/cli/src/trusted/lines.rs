@@ -114,13 +114,23 @@ mod tests {
 
     #[test]
     fn without_a_terminal_steps_are_lines_and_progress_is_left_out() {
-        let events = [("", "The push refers to repository [r]", None), ("a1", "Preparing", None), ("a1", "Pushing", Some(5)), ("a1", "Pushed", None)];
+        let events = [
+            ("", "The push refers to repository [r]", None),
+            ("a1", "Preparing", None),
+            ("a1", "Pushing", Some(5)),
+            ("a1", "Pushed", None),
+        ];
         assert_eq!(written(false, &events), "The push refers to repository [r]\na1: Preparing\na1: Pushed\n");
     }
 
     #[test]
     fn at_a_terminal_each_layer_keeps_its_line() {
-        let events = [("a", "Waiting", None), ("b", "Waiting", None), ("a", "Pushing", Some(1_250_000)), ("", "v1: digest", None)];
+        let events = [
+            ("a", "Waiting", None),
+            ("b", "Waiting", None),
+            ("a", "Pushing", Some(1_250_000)),
+            ("", "v1: digest", None),
+        ];
         assert_eq!(
             written(true, &events),
             "\x1b[2Ka: Waiting\n\x1b[2Kb: Waiting\n\x1b[2A\r\x1b[2Ka: Pushing 1.2MB/2.5MB\r\x1b[2Bv1: digest\n"

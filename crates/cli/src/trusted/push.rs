@@ -29,12 +29,11 @@ pub(crate) fn subject(image: &str, which: Which) -> Result<Reference, CliError> 
     match (which, reference.tag(), reference.digest()) {
         (Which::All, Some(_), _) | (Which::All, _, Some(_)) => Err(user("tag can't be used with --all-tags/-a")),
         (Which::Tag, _, Some(_)) => Err(user("cannot push a digest reference")),
-        (Which::All, None, None) => Ok(reference),
         (Which::Tag, None, None) => {
             output::data("Using default tag: latest")?;
             Ok(reference.or_latest())
         }
-        (Which::Tag, Some(_), None) => Ok(reference),
+        (Which::All, None, None) | (Which::Tag, Some(_), None) => Ok(reference),
     }
 }
 

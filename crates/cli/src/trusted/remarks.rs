@@ -26,7 +26,9 @@ pub(crate) fn remark(collection: &Collection) {
 fn text(collection: &Collection, note: &Note) -> String {
     let gun = collection.gun();
     match note {
-        Note::CachedTimestamp(_) => log("Error while downloading remote metadata, using cached timestamp - this might not be the latest version available remotely"),
+        Note::CachedTimestamp(_) => log(
+            "Error while downloading remote metadata, using cached timestamp - this might not be the latest version available remotely",
+        ),
         Note::NearExpiry(RoleName::Targets, _) => {
             log("targets metadata is nearing expiry, you should re-sign the role metadata")
         }
@@ -34,7 +36,10 @@ fn text(collection: &Collection, note: &Note) -> String {
         Note::Broken(role, reason) => log(&format!("Error getting {role}: {reason}")),
         Note::FirstUse(ids) => {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            hint(&format!("first use of {gun}: its root key {} is trusted from now on; compare it with the owner's", ids.join(", ")))
+            hint(&format!(
+                "first use of {gun}: its root key {} is trusted from now on; compare it with the owner's",
+                ids.join(", ")
+            ))
         }
         Note::FarExpiry(role, at) => hint(&format!("{role} metadata of {gun} expires absurdly late ({at})")),
         Note::WildcardRoot => hint(&format!(

@@ -40,7 +40,12 @@ async fn publish(context: &Context, reference: &Reference, held: &[Held]) -> Res
 }
 
 /// Words an error of signing: docker decorates what goes wrong before there is anything to sign.
-pub(crate) fn failed(error: TrustError, subject: &str, reference: &Reference, client: &CollectionClient<'_>) -> CliError {
+pub(crate) fn failed(
+    error: TrustError,
+    subject: &str,
+    reference: &Reference,
+    client: &CollectionClient<'_>,
+) -> CliError {
     let service = client.service().address().authority().to_owned();
     let about = About { repository: reference.gun().as_str(), service: &service };
     if matches!(error, TrustError::Update(_) | TrustError::Service(_)) {

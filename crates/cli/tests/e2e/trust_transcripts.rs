@@ -336,7 +336,7 @@ fn signing(personality: Personality) -> Transcript {
 fn rolled_back(stage: &Stage, transcript: &mut Transcript) {
     let (docker, person) = pair(stage);
     let app = stage.repository("acme/app");
-    let name = format!("{}-two:v1", app);
+    let name = format!("{app}-two:v1");
     stage.engine.build(&name, "old");
     docker.run(&["push", &name]).succeeded();
     alice_signs(&docker, &format!("{app}-two"));
