@@ -59,6 +59,21 @@ impl AuditLog {
             .map_err(|error| unwritten(done, gun, tag, &error))
     }
 
+    /// Writes down what was done about a name of a collection; `done` says what became of it, should the log fail.
+    pub(crate) fn entry(
+        &self,
+        action: Action,
+        gun: &str,
+        name: &str,
+        digest: Option<String>,
+        keys: &[KeyId],
+        done: &str,
+    ) -> Result<(), CliError> {
+        let keys = keys.iter().map(KeyId::to_string).collect();
+        self.write(&Line { time: now(), action, gun, tag: name, digest, keys, outcome: "ok", reason: None })
+            .map_err(|error| unwritten(done, gun, name, &error))
+    }
+
     /// Writes down that a tag is released no more.
     pub(crate) fn revoked(&self, gun: &str, tag: &str) -> Result<(), CliError> {
         let action = Action::Revoke;

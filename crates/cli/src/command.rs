@@ -2,8 +2,8 @@
 
 mod completion;
 mod demo;
-pub(crate) mod inspect;
-pub(crate) mod key;
+mod inspect;
+mod key;
 mod man;
 mod pin;
 mod pull;

@@ -168,8 +168,19 @@ impl Context {
         pinning: &'a Pinning,
         access: Access,
     ) -> Result<CollectionClient<'a>, CliError> {
+        self.collection_through(&self.connection, gun, pinning, access)
+    }
+
+    /// Opens a collection with another connection than the one configured, whose caller has said who they are.
+    pub(crate) fn collection_through<'a>(
+        &'a self,
+        connection: &Connection,
+        gun: &Gun,
+        pinning: &'a Pinning,
+        access: Access,
+    ) -> Result<CollectionClient<'a>, CliError> {
         let (destination, _) = self.destination(gun)?;
-        let service = self.connection.open(&destination, gun, access)?;
+        let service = connection.open(&destination, gun, access)?;
         let client = CollectionClient::new(&self.directory, service, pinning, &self.passphrases, self.now)?;
         let client = client.lost_root(self.lost_root);
         match self.first_use(gun).0 {
@@ -199,7 +210,6 @@ fn passphrases(voice: Voice) -> Box<dyn PassphraseSource> {
         Voice::Native | Voice::Docker => EnvironmentPassphrases::docker(lookup),
         Voice::Notary => EnvironmentPassphrases::notary(lookup),
     };
-    let environment = environment.remarking(|remark| warn(remark));
     Box::new(Remembered::new(Sequence(environment, PersonPassphrases { voice })))
 }
 

@@ -30,7 +30,7 @@ impl PassphraseSource for PersonPassphrases {
         if let (Some(origin), Purpose::Existing) = (&request.refused, request.purpose) {
             match origin {
                 Origin::Environment(variable) => {
-                    self.voice.line(format_args!("The passphrase in {variable} does not open this key."));
+                    output::message(format_args!("The passphrase in {variable} does not open this key."));
                 }
                 _ => self.voice.line("Passphrase incorrect. Please retry."),
             }
@@ -121,6 +121,22 @@ impl Voice {
     /// Asks as [`Self::confirms`] does, but only a person at the terminal.
     pub(crate) fn person_confirms(self, question: impl Display) -> bool {
         input::has_person() && self.confirms(question)
+    }
+
+    /// Asks for a line of text; none if nobody answers.
+    pub(crate) fn hears(self, question: impl Display) -> Option<Zeroizing<String>> {
+        self.ask(question);
+        let line = input::next_line()?;
+        Some(Zeroizing::new(std::str::from_utf8(&line).ok()?.to_owned()))
+    }
+
+    /// Asks for a line that is not shown while it is typed; none if nobody answers.
+    pub(crate) fn hears_secret(self, question: impl Display) -> Option<Zeroizing<String>> {
+        if !input::has_person() {
+            return self.hears(question);
+        }
+        self.ask(question);
+        rpassword::read_password().ok().map(Zeroizing::new)
     }
 
     fn ask(self, question: impl Display) {

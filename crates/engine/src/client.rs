@@ -17,7 +17,6 @@ pub use transfer::PushTarget;
 
 mod archive;
 mod images;
-mod info;
 mod progress;
 mod transfer;
 

@@ -1,6 +1,7 @@
 //! One collection, seen from this machine.
 
 use crate::error::TrustError;
+use crate::rotation::Holder;
 use bytes::Bytes;
 use countersign_crypto::KeyId;
 use countersign_notary::TrustService;
@@ -30,6 +31,8 @@ pub struct CollectionClient<'a> {
     pub(crate) lost_root: LostRoot,
     consent: Option<&'a dyn FirstUseConsent>,
     consented: OnceLock<bool>,
+    /// Who gets the snapshot key of a collection that is made by publishing.
+    pub(crate) new_snapshot: Holder,
 }
 
 /// Decides whether the root of a collection that nothing is known about is taken.
@@ -53,7 +56,8 @@ impl<'a> CollectionClient<'a> {
         let local = directory.collection(service.gun())?;
         let lost_root = LostRoot::Refuse;
         let (keys, consented) = (directory.keys(), OnceLock::new());
-        Ok(Self { local, keys, service, pinning, passphrases, now, lost_root, consent: None, consented })
+        let (consent, new_snapshot) = (None, Holder::Service);
+        Ok(Self { local, keys, service, pinning, passphrases, now, lost_root, consent, consented, new_snapshot })
     }
 
     /// Chooses what happens when the cached root is gone although the collection was known before, or has not the root key
@@ -68,6 +72,14 @@ impl<'a> CollectionClient<'a> {
     #[must_use]
     pub fn asking(mut self, consent: &'a dyn FirstUseConsent) -> Self {
         self.consent = Some(consent);
+        self
+    }
+
+    /// Chooses who holds the snapshot key of a collection that publishing makes: with docker the service, with notary the
+    /// client.
+    #[must_use]
+    pub fn new_snapshot_key(mut self, holder: Holder) -> Self {
+        self.new_snapshot = holder;
         self
     }
 

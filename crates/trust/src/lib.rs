@@ -12,7 +12,6 @@ mod docker_signers;
 mod error;
 mod initial;
 mod publish;
-mod recovery;
 pub mod report;
 mod request_error;
 mod revoke;
@@ -32,7 +31,6 @@ pub use docker_signers::{
 pub use error::TrustError;
 pub use initial::{Beginning, read_root_certificate};
 pub use publish::{Changes, Published};
-pub use recovery::GivenUp;
 pub use request_error::RequestError;
 pub use revoke::Revoked;
 pub use rotation::{Holder, LegacyRoots, NewKeys, PinsAfter, Rotated, Rotation};

@@ -2,7 +2,6 @@
 
 mod environment;
 mod remembered;
-mod source_file;
 
 use std::fmt;
 
@@ -11,7 +10,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::limits::{MAX_PASSPHRASE_BYTES, MIN_NEW_PASSPHRASE_BYTES};
 
-pub use environment::{EnvironmentPassphrases, PassphraseRemark};
+pub use environment::EnvironmentPassphrases;
 pub use remembered::{Remembered, Sequence};
 
 /// A passphrase: any bytes, wiped from memory when dropped and never printed.
@@ -81,7 +80,7 @@ pub enum Purpose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// From the environment variable of this name, or from what it names.
+    /// From the environment variable of this name.
     Environment(&'static str),
     /// From earlier in this process, given for the same alias.
     Remembered,

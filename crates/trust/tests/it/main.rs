@@ -6,8 +6,3 @@ mod house;
 mod person;
 mod publisher;
 mod reader;
-mod reference;
-mod rotations;
-mod signers;
-mod staging;
-mod witness;
