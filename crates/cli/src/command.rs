@@ -2,8 +2,8 @@
 
 mod completion;
 mod demo;
-mod inspect;
-mod key;
+pub(crate) mod inspect;
+pub(crate) mod key;
 mod man;
 mod pin;
 mod pull;

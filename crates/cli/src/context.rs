@@ -210,6 +210,7 @@ fn passphrases(voice: Voice) -> Box<dyn PassphraseSource> {
         Voice::Native | Voice::Docker => EnvironmentPassphrases::docker(lookup),
         Voice::Notary => EnvironmentPassphrases::notary(lookup),
     };
+    let environment = environment.remarking(|remark| warn(remark));
     Box::new(Remembered::new(Sequence(environment, PersonPassphrases { voice })))
 }
 

@@ -121,7 +121,8 @@ fn of_signing(error: &SigningError) -> CliError {
 }
 
 const PASSPHRASE_HINT: &str = "passphrases come from DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE (root keys) and \
-     DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE (all others), or are asked for at a terminal";
+     DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE (all others), for notary from NOTARY_…_PASSPHRASE, from a file or descriptor \
+     named by the same with _FILE or _FD, or are asked for: at a terminal, else as lines on standard input";
 
 fn of_update(error: &UpdateError) -> CliError {
     let message = error.to_string();

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Options about registries.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct RegistryFlags {
     /// Speak plain http with this registry, or do not verify its certificate (repeatable); signatures are verified anyway
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Registry options")]
@@ -34,6 +34,11 @@ pub(crate) struct EngineFlags {
 const CERTIFICATES: &str = "/etc/docker/certs.d";
 
 impl RegistryFlags {
+    /// Speaks plain http with one registry, as the engine does.
+    pub(crate) fn insecure(registry: &RegistryHost) -> Self {
+        Self { insecure_registry: vec![registry.as_str().to_owned()] }
+    }
+
     /// Connects to a registry with docker's credentials and certificates.
     pub(crate) async fn connect(&self, context: &Context, registry: &RegistryHost) -> Result<RegistryClient, CliError> {
         let mut options = RegistryOptions::new(registry.clone());

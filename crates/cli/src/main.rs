@@ -24,6 +24,7 @@ mod runtime;
 mod settings;
 mod shim;
 mod trust_switch;
+mod trusted;
 
 use called_as::{CalledAs, Name};
 use std::process::ExitCode;

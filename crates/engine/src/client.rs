@@ -17,6 +17,7 @@ pub use transfer::PushTarget;
 
 mod archive;
 mod images;
+mod info;
 mod progress;
 mod transfer;
 

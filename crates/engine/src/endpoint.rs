@@ -3,7 +3,7 @@
 //! Source: docker's command line client, "Engine endpoint": `--context`, else `--host`, else `DOCKER_HOST`, else
 //! `DOCKER_CONTEXT`, else `currentContext` in `config.json`, else the platform's socket.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -119,6 +119,36 @@ pub enum Address {
         /// The engine's socket there, if not the default.
         socket: Option<String>,
     },
+    /// Wherever a program leads that passes bytes on between its standard input and output and an engine.
+    Through(Helper),
+}
+
+/// A program that leads to an engine: docker's client with `system dial-stdio`, for what only it can reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helper {
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl Helper {
+    /// Names docker's client and the global flags that say which engine is meant.
+    #[must_use]
+    pub fn dial_stdio(docker: OsString, mut global_flags: Vec<OsString>) -> Self {
+        global_flags.extend(["system".into(), "dial-stdio".into()]);
+        Self { program: docker, arguments: global_flags }
+    }
+
+    /// Returns the program.
+    #[must_use]
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// Returns its arguments.
+    #[must_use]
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
 }
 
 /// How to use TLS.

@@ -22,7 +22,7 @@ pub use api_version::ApiVersion;
 pub use auth::RegistryAuth;
 pub use client::{Bytestream, Engine, EngineFacts, ImageFacts, Progress, PushTarget, pushed_manifest};
 pub use endpoint::{
-    Address, Endpoint, EndpointError, EngineSelection, Environment, TlsFlags, TlsSettings, Verification,
+    Address, Endpoint, EndpointError, EngineSelection, Environment, Helper, TlsFlags, TlsSettings, Verification,
 };
 pub use error::EngineError;
 pub use image_name::ImageName;

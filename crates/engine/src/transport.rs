@@ -98,7 +98,7 @@ impl Transport {
         match &self.endpoint.address {
             Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Address::Tcp { host, port } => format!("{host}:{port}"),
-            Address::Unix(_) | Address::Ssh { .. } => "api.moby.localhost".to_owned(),
+            Address::Unix(_) | Address::Ssh { .. } | Address::Through(_) => "api.moby.localhost".to_owned(),
         }
     }
 
@@ -145,6 +145,7 @@ impl Transport {
                 let program_path = self.endpoint.program_path.as_deref();
                 Ok(Box::new(ssh::dial(&self.endpoint.address, program_path).map_err(unreachable)?))
             }
+            Address::Through(helper) => Ok(Box::new(ssh::through(helper).map_err(unreachable)?)),
         }
     }
 

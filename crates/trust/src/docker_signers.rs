@@ -9,6 +9,7 @@ use crate::signing::{is_releasing, releases_role};
 use countersign_crypto::{KeyId, PublicKey};
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{Change, Collection, DelegationEdit, RoleName};
+use countersign_vault::KeyLabel;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -136,6 +137,27 @@ impl CollectionClient<'_> {
     pub async fn signers(&self) -> Result<(Vec<DockerSigner>, Collection), TrustError> {
         let collection = self.update(Purpose::Read).await?;
         Ok((signers(&collection), collection))
+    }
+
+    /// Returns this machine's key for a signer, the one with the smallest id as docker does; makes one if there is none.
+    ///
+    /// # Errors
+    /// The key cannot be opened or made.
+    pub fn signer_key(&self, name: &SignerName) -> Result<PublicKey, TrustError> {
+        let label = KeyLabel::new(name.as_str(), None).map_err(|error| TrustError::Making(error.to_string()))?;
+        Ok(self.own_key(&label)?.public_key().clone())
+    }
+
+    /// Looks at the collection before something is published; none if the service does not know it.
+    ///
+    /// # Errors
+    /// The collection cannot be verified.
+    pub async fn published(&self) -> Result<Option<Collection>, TrustError> {
+        match self.update(Purpose::Publish).await {
+            Ok(collection) => Ok(Some(collection)),
+            Err(TrustError::Update(UpdateError::NoTrustData(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds a signer, or keys to one: the role `targets/NAME` and the keys to `targets/releases`, each for every tag. A

@@ -130,7 +130,7 @@ impl CollectionClient<'_> {
     }
 
     /// Begins a collection that the service does not know: with what a client left in the cache, else anew.
-    pub(crate) async fn first_editor(&self) -> Result<Editor, TrustError> {
+    pub(crate) async fn first_editor(&self, beginning: &Beginning) -> Result<Editor, TrustError> {
         let gun = self.gun();
         let read = |role: &RoleName| self.local.read(role);
         if let Some(root) = read(&RoleName::Root)? {
@@ -141,7 +141,10 @@ impl CollectionClient<'_> {
             let snapshot = read(&RoleName::Snapshot)?.map(Into::into);
             return Ok(Editor::unpublished(gun, self.now, root.into(), targets, snapshot)?);
         }
-        let beginning = Beginning { snapshot: self.new_snapshot, ..Beginning::docker() };
+        let mut beginning = beginning.clone();
+        if self.new_snapshot == Holder::Client {
+            beginning.snapshot = Holder::Client;
+        }
         let (Initial { root, targets, snapshot }, _) = self.initialise(&beginning).await?;
         Ok(Editor::unpublished(gun, self.now, root, Some(targets), snapshot)?)
     }
@@ -211,7 +214,7 @@ impl CollectionClient<'_> {
     }
 
     /// Opens this machine's key for a purpose, the one with the smallest id as docker does; makes one if there is none.
-    fn own_key(&self, label: &KeyLabel) -> Result<Arc<PrivateKey>, TrustError> {
+    pub(crate) fn own_key(&self, label: &KeyLabel) -> Result<Arc<PrivateKey>, TrustError> {
         match self.known_key(label)? {
             Some(id) => Ok(self.keys.load(&id, self.passphrases)?),
             None => self.make_key(label),

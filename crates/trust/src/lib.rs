@@ -12,6 +12,7 @@ mod docker_signers;
 mod error;
 mod initial;
 mod publish;
+mod recovery;
 pub mod report;
 mod request_error;
 mod revoke;
@@ -31,6 +32,7 @@ pub use docker_signers::{
 pub use error::TrustError;
 pub use initial::{Beginning, read_root_certificate};
 pub use publish::{Changes, Published};
+pub use recovery::GivenUp;
 pub use request_error::RequestError;
 pub use revoke::Revoked;
 pub use rotation::{Holder, LegacyRoots, NewKeys, PinsAfter, Rotated, Rotation};

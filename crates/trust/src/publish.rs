@@ -2,6 +2,8 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
+use crate::initial::Beginning;
+use crate::recovery::{GivenUp, Recovery};
 use crate::request_error::RequestError;
 use crate::rotation::LegacyRoots;
 use crate::signers::StoredSigners;
@@ -15,7 +17,7 @@ use countersign_tuf::update::{Answer, Fetch, LostRoot, MAX_ROOT, Purpose, Reques
 use countersign_tuf::{
     Change, Collection, Gun, Pin, Pinning, RoleName, RootError, Seen, SigningError, TrustedKeys, Unverified, Version,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often a publication is re-based on what others published.
@@ -38,6 +40,8 @@ pub enum Published {
         roles: Vec<RoleName>,
         /// Roles that still list keys that were to be purged: nobody here can sign them, or they cannot be verified.
         unpurged: BTreeSet<RoleName>,
+        /// Names that are signed no more because only removed signers had signed them.
+        given_up: Vec<GivenUp>,
     },
     /// Everything was as wanted already: nothing was signed.
     Unchanged(Box<Collection>),
@@ -63,11 +67,31 @@ pub(crate) struct Publishing<'a> {
     pub(crate) legacy: LegacyRoots,
     /// Asked before unverified content is signed; without, none is.
     pub(crate) review: Option<&'a Review<'a>>,
+    /// What a new collection begins with, unless a beginning is here.
+    pub(crate) beginning: Beginning,
+    /// What becomes of files whose signers were removed.
+    pub(crate) recovery: Recovery,
+    /// Whether what nears its expiry is renewed although nothing else changes.
+    pub(crate) renewal: Renewal,
+}
+
+/// Whether a publication without changes renews what nears its expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    WithChangesOnly,
+    AlsoAlone,
 }
 
 impl<'a> Publishing<'a> {
     pub(crate) fn of(changes: &'a Changes<'a>) -> Self {
-        Self { changes, legacy: LegacyRoots::None, review: None }
+        Self {
+            changes,
+            legacy: LegacyRoots::None,
+            review: None,
+            beginning: Beginning::docker(),
+            recovery: Recovery::Refuse,
+            renewal: Renewal::WithChangesOnly,
+        }
     }
 }
 
@@ -85,7 +109,7 @@ impl CollectionClient<'_> {
     /// As [`Self::publish`]; returns the changes that were applied in the end as well.
     pub(crate) async fn publish_as(&self, how: &Publishing<'_>) -> Result<(Published, Vec<Change>), TrustError> {
         let mut taken_over = false;
-        let mut refused = Refused::default();
+        let (mut refused, mut floors) = (Refused::default(), BTreeMap::new());
         for attempt in 0..ATTEMPTS {
             let base = match self.update(Purpose::Publish).await {
                 Ok(collection) => Some(collection),
@@ -94,21 +118,33 @@ impl CollectionClient<'_> {
             };
             refused.check(self.gun(), base.as_ref())?;
             let changes = (how.changes)(base.as_ref()).map_err(|error| self.explained(error, taken_over))?;
-            let editor = self.edited(how, base.as_ref(), &changes).await?;
+            let (editor, given_up) = self.edited(how, base.as_ref(), &changes, &floors).await?;
+            let renews = how.renewal == Renewal::AlsoAlone && editor.nears_expiry();
+            let idle = !editor.has_changes();
             let base = match base {
-                Some(collection) if !editor.has_changes() => {
+                Some(collection) if idle && !renews => {
                     return Ok((Published::Unchanged(Box::new(collection)), changes));
                 }
                 base => base,
             };
             let legacy = self.legacy_keys(base.as_ref(), how.legacy).await?;
             let publication = self.signed(editor, &legacy).map_err(|error| self.explained(error, taken_over))?;
+            if publication.parts.is_empty() && !publication.skipped.is_empty() {
+                return Err(RequestError::NothingPurged { roles: publication.skipped }.into());
+            }
+            let base = match base {
+                Some(collection) if publication.parts.is_empty() => {
+                    return Ok((Published::Unchanged(Box::new(collection)), changes));
+                }
+                base => base,
+            };
             if let Some(collection) = self.upload(&publication, base.as_ref()).await? {
                 let roles = publication.parts.into_keys().collect();
                 let (collection, base, unpurged) = (Box::new(collection), base.map(Box::new), publication.skipped);
-                return Ok((Published::Stored { collection, base, roles, unpurged }, changes));
+                return Ok((Published::Stored { collection, base, roles, unpurged, given_up }, changes));
             }
             refused.note(base.as_ref());
+            floors = self.floors(&publication).await;
             taken_over |= base.is_none();
             tokio::time::sleep(pause(attempt)).await;
         }
@@ -121,18 +157,25 @@ impl CollectionClient<'_> {
         how: &Publishing<'_>,
         base: Option<&Collection>,
         changes: &[Change],
-    ) -> Result<Editor, TrustError> {
-        let mut editor = match base {
+        floors: &BTreeMap<RoleName, Version>,
+    ) -> Result<(Editor, Vec<GivenUp>), TrustError> {
+        let (mut editor, mut given_up) = match base {
             Some(collection) => {
                 self.reviewed(how.review, collection, changes).await?;
-                Editor::of(collection, self.now)
+                (Editor::of(collection, self.now), Vec::new())
             }
-            None => self.first_editor().await?,
+            None => (self.first_editor(&how.beginning).await?, Vec::new()),
         };
+        if let Some(collection) = base.filter(|_| how.recovery == Recovery::FormerSigners) {
+            given_up = self.recover(&mut editor, collection, changes).await;
+        }
+        for (role, version) in floors {
+            editor.continue_after(role, *version);
+        }
         for change in changes {
             editor.apply(change)?;
         }
-        Ok(editor)
+        Ok((editor, given_up))
     }
 
     /// Has the content of files that cannot be verified confirmed before it is signed.
@@ -365,7 +408,7 @@ mod tests {
         let pauses: Vec<Duration> = (0..ATTEMPTS).map(pause).collect();
         assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
         assert!((0..100).all(|_| pause(0) <= FIRST_PAUSE));
-        let late: std::collections::BTreeSet<Duration> = (0..100).map(|_| pause(u32::MAX)).collect();
+        let late: BTreeSet<Duration> = (0..100).map(|_| pause(u32::MAX)).collect();
         assert!(late.len() > 10 && late.iter().any(|pause| *pause > FIRST_PAUSE), "{late:?}");
     }
 }

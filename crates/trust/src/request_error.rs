@@ -4,6 +4,7 @@ use countersign_crypto::KeyId;
 use countersign_crypto::certificate::CertificateError;
 use countersign_tuf::json::JsonError;
 use countersign_tuf::{ChangeError, Gun, RoleName};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Says why something cannot be done as it was asked for. Nothing was changed, here or at the service.
@@ -45,6 +46,12 @@ pub enum RequestError {
     WitnessDeclined {
         /// The roles.
         roles: Vec<RoleName>,
+    },
+    /// No key could be purged from any delegation.
+    #[error("no key was purged: {} cannot be signed here", roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    NothingPurged {
+        /// The roles that list the keys.
+        roles: BTreeSet<RoleName>,
     },
     /// The collection is there already.
     #[error("{0} is initialised already")]

@@ -2,7 +2,8 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
-use crate::publish::Published;
+use crate::publish::{Published, Publishing};
+use crate::recovery::{GivenUp, Recovery};
 use countersign_crypto::KeyId;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::metadata::FileMeta;
@@ -110,6 +111,8 @@ pub struct Signed {
     pub base: Option<Box<Collection>>,
     /// The verified view that proves it.
     pub collection: Collection,
+    /// Names that are released no more because only signers who were removed since had signed them.
+    pub given_up: Vec<GivenUp>,
 }
 
 /// Whether signing made a difference.
@@ -138,17 +141,23 @@ impl CollectionClient<'_> {
     /// Without delegations the repository key signs. With delegations those signers sign whose keys are here, and never
     /// the repository key (docker's convention), so that everybody signs for what is theirs.
     ///
+    /// Where the last release was signed by somebody who was removed since, it is made anew: of its names those stay that a
+    /// remaining signer has signed.
+    ///
     /// # Errors
     /// Nothing was signed, or it is not certain that it was.
     pub async fn sign(&self, requests: &[SignRequest]) -> Result<Signed, TrustError> {
-        let published = self.publish(&|base| self.changes(base, requests)).await?;
-        let (collection, base, news) = match published {
-            Published::Unchanged(collection) => (*collection, None, News::AlreadySigned),
-            Published::Stored { collection, base: None, .. } => (*collection, None, News::NewCollection),
-            Published::Stored { collection, base, .. } => (*collection, base, News::Published),
+        let changes = |base: Option<&Collection>| self.changes(base, requests);
+        let how = Publishing { recovery: Recovery::FormerSigners, ..Publishing::of(&changes) };
+        let (collection, base, news, given_up) = match self.publish_as(&how).await?.0 {
+            Published::Unchanged(collection) => (*collection, None, News::AlreadySigned, Vec::new()),
+            Published::Stored { collection, base, given_up, .. } => {
+                let news = if base.is_some() { News::Published } else { News::NewCollection };
+                (*collection, base, news, given_up)
+            }
         };
         let tags = requests.iter().map(|request| released_as(&collection, request)).collect::<Result<_, _>>()?;
-        Ok(Signed { tags, news, base, collection })
+        Ok(Signed { tags, news, base, collection, given_up })
     }
 
     /// Signs a tag anew with the digest that it is released with, by `targets/releases` before `targets`: for signing

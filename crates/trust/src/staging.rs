@@ -4,7 +4,8 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
-use crate::publish::{Published, Publishing};
+use crate::initial::Beginning;
+use crate::publish::{Published, Publishing, Renewal};
 use crate::request_error::RequestError;
 use crate::witness::Review;
 use countersign_tuf::{Change, ChangeError};
@@ -93,10 +94,12 @@ impl CollectionClient<'_> {
     }
 
     /// Publishes everything that is staged, in one publication. A collection that does not exist yet is made, from what
-    /// [`Self::init`] or another client has left here, else anew.
+    /// [`Self::init`] or another client has left here, else anew as notary does, with a snapshot key of one's own.
     ///
     /// When others have published meanwhile, the list is read and applied again on top of that. A change leaves the list
     /// only when the service has accepted it; what another process stages meanwhile stays for the next time.
+    ///
+    /// With nothing staged, root and snapshot are signed anew where they near their expiry and their keys are here.
     ///
     /// `review` is asked before the content of a file that cannot be verified is signed (witnessed).
     ///
@@ -109,8 +112,14 @@ impl CollectionClient<'_> {
             *applied.borrow_mut() = ids;
             Ok(changes)
         };
-        let (published, changes) =
-            self.publish_as(&Publishing { review: Some(review), ..Publishing::of(&changes) }).await?;
+        let (published, changes) = self
+            .publish_as(&Publishing {
+                review: Some(review),
+                beginning: Beginning::notary(),
+                renewal: Renewal::AlsoAlone,
+                ..Publishing::of(&changes)
+            })
+            .await?;
         let applied: BTreeSet<ChangeId> = applied.into_inner().into_iter().collect();
         self.local.lock()?.remove_changes(&applied)?;
         Ok(PublishedStaged { changes, published })

@@ -105,6 +105,55 @@ pub enum ChangeError {
 }
 
 impl Change {
+    /// Returns what is done, as a change file says it: `create`, `update` or `delete`.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::AddTarget { .. } | Self::CreateDelegation { .. } | Self::ReplaceKeys { .. } => "create",
+            Self::UpdateDelegation { .. } | Self::PurgeKeys { .. } | Self::Witness { .. } => "update",
+            Self::RemoveTarget { .. } | Self::DeleteDelegation { .. } => "delete",
+        }
+    }
+
+    /// Returns where it is done, as a change file says it: a role, or all below one.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        match self {
+            Self::AddTarget { role, .. }
+            | Self::RemoveTarget { role, .. }
+            | Self::CreateDelegation { role, .. }
+            | Self::UpdateDelegation { role, .. }
+            | Self::DeleteDelegation { role }
+            | Self::Witness { role } => role.to_string(),
+            Self::PurgeKeys { below, .. } => format!("{below}/*"),
+            Self::ReplaceKeys { .. } => RoleName::Root.to_string(),
+        }
+    }
+
+    /// Returns to what it is done, as a change file says it: `target`, `delegation`, `witness` or `role`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AddTarget { .. } | Self::RemoveTarget { .. } => "target",
+            Self::CreateDelegation { .. }
+            | Self::UpdateDelegation { .. }
+            | Self::PurgeKeys { .. }
+            | Self::DeleteDelegation { .. } => "delegation",
+            Self::Witness { .. } => "witness",
+            Self::ReplaceKeys { .. } => "role",
+        }
+    }
+
+    /// Returns the name or base role that it is done to; empty where there is none.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::AddTarget { name, .. } | Self::RemoveTarget { name, .. } => name,
+            Self::ReplaceKeys { role, .. } => role.as_str(),
+            _ => "",
+        }
+    }
+
     /// Reads a change file.
     ///
     /// # Errors
@@ -134,27 +183,23 @@ impl Change {
     /// Writes the change as the reference does.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
-        let (action, role, kind, path, data) = match self {
-            Self::AddTarget { role, name, meta } => {
+        let data = match self {
+            Self::AddTarget { meta, .. } => {
                 let mut data = Vec::new();
                 meta.write(&mut data);
-                ("create", role.to_string(), "target", name.as_str(), Some(data))
+                Some(data)
             }
-            Self::RemoveTarget { role, name } => ("delete", role.to_string(), "target", name.as_str(), None),
-            Self::CreateDelegation { role, edit } => ("create", role.to_string(), "delegation", "", Some(edit.write())),
-            Self::UpdateDelegation { role, edit } => ("update", role.to_string(), "delegation", "", Some(edit.write())),
-            Self::PurgeKeys { below, keys } => {
-                let edit = DelegationEdit { remove_keys: keys.clone(), ..DelegationEdit::default() };
-                ("update", format!("{below}/*"), "delegation", "", Some(edit.write()))
+            Self::CreateDelegation { edit, .. } | Self::UpdateDelegation { edit, .. } => Some(edit.write()),
+            Self::PurgeKeys { keys, .. } => {
+                Some(DelegationEdit { remove_keys: keys.clone(), ..DelegationEdit::default() }.write())
             }
-            Self::DeleteDelegation { role } => ("delete", role.to_string(), "delegation", "", None),
-            Self::Witness { role } => ("update", role.to_string(), "witness", "", None),
             Self::ReplaceKeys { role, keys } => {
                 let keys: Vec<String> = keys.iter().map(PublicKey::to_json).collect();
-                let data = format!("{{\"keys\":[{}],\"role\":\"{role}\"}}", keys.join(","));
-                ("create", "root".to_owned(), "role", role.as_str(), Some(data.into_bytes()))
+                Some(format!("{{\"keys\":[{}],\"role\":\"{role}\"}}", keys.join(",")).into_bytes())
             }
+            Self::RemoveTarget { .. } | Self::DeleteDelegation { .. } | Self::Witness { .. } => None,
         };
+        let (action, role, kind, path) = (self.action(), self.scope(), self.kind(), self.path());
         let mut output =
             format!("{{\"action\":\"{action}\",\"role\":\"{role}\",\"type\":\"{kind}\",\"path\":").into_bytes();
         let mut name = Vec::new();

@@ -150,6 +150,30 @@ impl Editor {
         }
     }
 
+    /// Makes a file that cannot be verified anew, with the next version: of its names those stay that `keep` speaks for, and
+    /// who may sign below is forgotten. Returns the names that did not stay; none if the role's file can be verified.
+    pub fn begin_anew(&mut self, role: &RoleName, keep: impl Fn(&str, &FileMeta) -> bool) -> Vec<String> {
+        let Some(broken) = self.broken.remove(role) else { return Vec::new() };
+        let mut payload = Targets::empty(Expires::at(self.now));
+        payload.version = broken.content.version;
+        let mut dropped = Vec::new();
+        for (name, meta) in broken.content.entries.iter() {
+            if keep(&name, &meta) {
+                payload.entries.insert(&name, meta);
+            } else {
+                dropped.push(name.into_owned());
+            }
+        }
+        let published = Some(payload.version);
+        self.targets.insert(role.clone(), Edited { payload, published, file: None, dirty: true, purged: false });
+        dropped
+    }
+
+    /// Has the file of a role that is made for the first time go on after a version that the service had of that name.
+    pub fn continue_after(&mut self, role: &RoleName, version: Version) {
+        self.former.insert(role.clone(), version);
+    }
+
     /// Makes one change; tells whether it changed anything.
     ///
     /// # Errors

@@ -40,6 +40,6 @@ pub use keys::{
     SkippedBlockReason, SkippedKey, SkippedKeyReason,
 };
 pub use passphrase::{
-    EnvironmentPassphrases, NoPassphrases, Origin, Passphrase, PassphraseRefused, PassphraseRequest, PassphraseSource,
-    Purpose, Remembered, Reply, Sequence,
+    EnvironmentPassphrases, NoPassphrases, Origin, Passphrase, PassphraseRefused, PassphraseRemark, PassphraseRequest,
+    PassphraseSource, Purpose, Remembered, Reply, Sequence,
 };

@@ -24,6 +24,8 @@ pub const MAX_DEPTH: usize = 130;
 pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(30);
 /// Longest passphrase in bytes.
 pub const MAX_PASSPHRASE_BYTES: usize = 64 * 1024;
+/// Longest wait for a passphrase from a file or descriptor that an environment variable names.
+pub const PASSPHRASE_PATIENCE: Duration = Duration::from_secs(30);
 /// Shortest passphrase for a new key in bytes when a person types it (Notary protocol, constants).
 pub const MIN_NEW_PASSPHRASE_BYTES: usize = 8;
 /// Times a passphrase for an existing key is asked for (Notary protocol, passphrases).

@@ -2,6 +2,7 @@
 
 mod environment;
 mod remembered;
+mod source_file;
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::limits::{MAX_PASSPHRASE_BYTES, MIN_NEW_PASSPHRASE_BYTES};
 
-pub use environment::EnvironmentPassphrases;
+pub use environment::{EnvironmentPassphrases, PassphraseRemark};
 pub use remembered::{Remembered, Sequence};
 
 /// A passphrase: any bytes, wiped from memory when dropped and never printed.
@@ -80,7 +81,7 @@ pub enum Purpose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// From the environment variable of this name.
+    /// From the environment variable of this name, or from what it names.
     Environment(&'static str),
     /// From earlier in this process, given for the same alias.
     Remembered,

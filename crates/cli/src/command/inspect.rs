@@ -63,7 +63,7 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
 }
 
 /// Writes the reports as docker does: four spaces, and everything escaped that Go and terminals mind.
-fn json(reports: &[Report]) -> Result<String, CliError> {
+pub(crate) fn json(reports: &[Report]) -> Result<String, CliError> {
     let mut output = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut output, formatter);

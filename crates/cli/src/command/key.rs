@@ -114,7 +114,7 @@ impl Generate {
 }
 
 /// Writes a public key as `docker trust signer add` reads it, the signer's name in a header.
-fn public_pem(key: &PrivateKey, name: &str) -> Result<String, CliError> {
+pub(crate) fn public_pem(key: &PrivateKey, name: &str) -> Result<String, CliError> {
     let mut block = pem::Pem::new("PUBLIC KEY", key.public_key().bytes());
     block.headers_mut().add("role", name).map_err(|error| CliError::internal(&error))?;
     Ok(pem::encode_config(&block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF)))
@@ -150,7 +150,7 @@ impl Load {
 /// Largest key file in bytes.
 const MAX_KEY_FILE: u64 = 1 << 20;
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     fs_err::File::open(path)?.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes)?;

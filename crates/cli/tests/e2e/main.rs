@@ -10,6 +10,7 @@ mod hostile_registry;
 mod indexes;
 mod keys;
 mod notary;
+mod passphrases;
 mod pin_files;
 mod pins;
 mod races;

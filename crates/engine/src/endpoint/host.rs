@@ -116,6 +116,7 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Through(helper) => write!(f, "the other end of {}", helper.program().to_string_lossy()),
             Self::Ssh { user, host, port, socket } => {
                 let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
                 let port = port.map(|port| format!(":{port}")).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Engines on machines that `ssh` reaches: `docker system dial-stdio` there speaks to the engine's socket.
+//! Engines on machines that `ssh` reaches: `docker system dial-stdio` there speaks to the engine's socket. Docker's client on
+//! this machine does the same for whatever it can reach.
 //!
 //! Source: docker's command line client, connection helpers.
 
@@ -11,13 +12,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::Address;
+use crate::{Address, Helper};
 
-/// The conversation with a running `ssh`, which is killed when this is dropped.
+/// The conversation with a running program, which is killed when this is dropped.
 pub(super) struct Dialled {
     input: ChildStdin,
     output: ChildStdout,
-    _ssh: Child,
+    _program: Child,
 }
 
 /// Starts `ssh`; what it says of itself goes to this process's standard error, where it also asks for passwords.
@@ -26,11 +27,24 @@ pub(super) fn dial(address: &Address, program_path: Option<&OsStr>) -> io::Resul
     if let Some(path) = program_path {
         command.env("PATH", path);
     }
-    command.args(arguments(address)).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut ssh = command.spawn().map_err(|error| io::Error::new(error.kind(), format!("cannot run ssh: {error}")))?;
-    match (ssh.stdin.take(), ssh.stdout.take()) {
-        (Some(input), Some(output)) => Ok(Dialled { input, output, _ssh: ssh }),
-        _ => Err(io::Error::other("ssh has no pipes")),
+    command.args(arguments(address));
+    start(command, "ssh")
+}
+
+/// Starts a program that leads to an engine.
+pub(super) fn through(helper: &Helper) -> io::Result<Dialled> {
+    let mut command = Command::new(helper.program());
+    command.args(helper.arguments());
+    start(command, &helper.program().to_string_lossy())
+}
+
+fn start(mut command: Command, name: &str) -> io::Result<Dialled> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let spawned = command.spawn();
+    let mut child = spawned.map_err(|error| io::Error::new(error.kind(), format!("cannot run {name}: {error}")))?;
+    match (child.stdin.take(), child.stdout.take()) {
+        (Some(input), Some(output)) => Ok(Dialled { input, output, _program: child }),
+        _ => Err(io::Error::other(format!("{name} has no pipes"))),
     }
 }
 

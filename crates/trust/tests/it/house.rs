@@ -1,11 +1,16 @@
 //! A trust service in this process, honest by itself and a liar where a test says so.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use countersign_crypto::digest::sha256;
 use countersign_crypto::{Algorithm, KeyId, PrivateKey, Signer};
 use countersign_testkit::fake_server::Request;
 use countersign_testkit::{FakeServer, Reply, TestCa};
 use countersign_tuf::accept::{Files, Refusal, Submission, accept};
+use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::{Gun, RoleName, SignerSet, SignerUnavailable, Version};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -30,15 +35,23 @@ pub(crate) struct Archive {
     current: Files,
     versions: BTreeMap<RoleName, Version>,
     keys: BTreeMap<String, Arc<PrivateKey>>,
+    /// Keys that were rotated, which a root may list until the next one comes.
+    former: Vec<Arc<PrivateKey>>,
+    now: Timestamp,
     /// How many publications were stored.
     pub(crate) stored: u32,
 }
 
 impl House {
     pub(crate) fn open() -> Self {
+        Self::open_at(NOW.parse().unwrap())
+    }
+
+    /// A service whose clock shows another time, the real one for a real client.
+    pub(crate) fn open_at(now: Timestamp) -> Self {
         let ca = TestCa::new();
         let server = FakeServer::tls(ca.loopback_server().server_config());
-        let house = Self { server, ca, archive: Arc::new(Mutex::new(Archive::new())), lie: Arc::default() };
+        let house = Self { server, ca, archive: Arc::new(Mutex::new(Archive::new(now))), lie: Arc::default() };
         let (archive, lie) = (Arc::clone(&house.archive), Arc::clone(&house.lie));
         house.server.handle(move |request| {
             let lie = lie.lock().unwrap().clone();
@@ -73,6 +86,11 @@ impl House {
         *self.lie.lock().unwrap() = None;
     }
 
+    /// The service's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.archive().now
+    }
+
     /// What the service has now.
     pub(crate) fn archive(&self) -> Archive {
         self.archive.lock().unwrap().clone()
@@ -90,24 +108,43 @@ impl House {
 }
 
 impl Archive {
-    fn new() -> Self {
+    fn new(now: Timestamp) -> Self {
         let key = |role: &str| (role.to_owned(), Arc::new(PrivateKey::generate(Algorithm::EcdsaP256).unwrap()));
         Self {
             files: BTreeMap::new(),
             current: BTreeMap::new(),
             versions: BTreeMap::new(),
             keys: BTreeMap::from([key("timestamp"), key("snapshot")]),
+            former: Vec::new(),
+            now,
             stored: 0,
         }
     }
 
     /// Does what an honest service does.
     pub(crate) fn answer(&mut self, request: &Request) -> Reply {
+        if request.path == "/v2/" {
+            return Reply::json("{}");
+        }
         let Some(name) = request.path.strip_prefix(&format!("/v2/{GUN}/_trust/tuf/")) else {
             return Reply::status(404);
         };
         match (request.method.as_str(), name) {
             ("POST", "") => self.publish(&request.body),
+            ("DELETE", "") => {
+                self.files.clear();
+                self.current.clear();
+                self.versions.clear();
+                Reply::status(200)
+            }
+            ("POST", name) => match name.strip_suffix(".key").and_then(|role| self.keys.get_mut(role)) {
+                Some(key) => {
+                    let new = Arc::new(PrivateKey::generate(Algorithm::EcdsaP256).unwrap());
+                    self.former.push(std::mem::replace(key, Arc::clone(&new)));
+                    Reply::json(new.public_key().to_json())
+                }
+                None => Reply::status(404),
+            },
             ("GET", name) => {
                 let key = name.strip_suffix(".key").and_then(|role| self.keys.get(role));
                 let file = name.strip_suffix(".json").and_then(|name| self.files.get(name));
@@ -121,10 +158,38 @@ impl Archive {
         }
     }
 
+    /// Puts any file in a delegation's place, as a service can that holds the snapshot key.
+    pub(crate) fn replace(&mut self, role: &str, file: Bytes) {
+        let list = |listing: &str, name: &str, file: &Bytes, archive: &mut Self| {
+            let current = &archive.current[&RoleName::parse(listing).unwrap()];
+            let mut signed = serde_json::from_slice::<Value>(current).unwrap()["signed"].take();
+            signed["version"] = (signed["version"].as_u64().unwrap() + 1).into();
+            let (pair, base64) = (FileMeta::of(file), |bytes: &[u8]| STANDARD.encode(bytes));
+            let hashes = json!({"sha256": base64(pair.sha256.unwrap().as_bytes()), "sha512": base64(pair.sha512.unwrap().as_bytes())});
+            signed["meta"][name] = json!({"hashes": hashes, "length": file.len()});
+            let key = &archive.keys[listing];
+            let sig = base64(&key.sign(signed.to_string().as_bytes()).unwrap());
+            let id = key.public_key().id().to_string();
+            json!({"signed": signed, "signatures": [{"keyid": id, "method": "ecdsa", "sig": sig}]}).to_string().into()
+        };
+        let snapshot: Bytes = list("snapshot", role, &file, self);
+        self.keep(role, &file);
+        self.keep("snapshot", &snapshot);
+        let timestamp = list("timestamp", "snapshot", &snapshot, self);
+        self.keep("timestamp", &timestamp);
+    }
+
+    fn keep(&mut self, role: &str, file: &Bytes) {
+        for name in [role.to_owned(), format!("{role}.{}", sha256(file).hex())] {
+            self.files.insert(name, file.clone());
+        }
+        self.current.insert(RoleName::parse(role).unwrap(), file.clone());
+    }
+
     fn publish(&mut self, body: &[u8]) -> Reply {
         let gun = Gun::parse(GUN).unwrap();
-        let submission = Submission { gun: &gun, now: NOW.parse().unwrap(), stored: &self.current, parts: parts(body) };
-        match accept(submission, &Keys(self.keys.values().cloned().collect())) {
+        let submission = Submission { gun: &gun, now: self.now, stored: &self.current, parts: parts(body) };
+        match accept(submission, &Keys(self.keys.values().chain(&self.former).cloned().collect())) {
             Err(Refusal::Stale) => conflict(),
             Err(refusal) => rejection(&refusal.to_string()),
             Ok(files)

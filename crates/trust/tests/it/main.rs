@@ -6,3 +6,8 @@ mod house;
 mod person;
 mod publisher;
 mod reader;
+mod reference;
+mod rotations;
+mod signers;
+mod staging;
+mod witness;

@@ -2,13 +2,17 @@
 
 use crate::house::{GUN, House, NOW};
 use countersign_crypto::digest::{Sha256Digest, sha256};
+use countersign_crypto::{Algorithm, PrivateKey, PublicKey};
 use countersign_notary::{Access, ServiceAddress, TrustService};
 use countersign_registry::auth::Session;
 use countersign_registry::credentials::Credential;
 use countersign_registry::http::{HttpClient, HttpOptions, Origin, Patience, TlsOptions};
 use countersign_trust::{CollectionClient, ReleasedTag, SignRequest, Signed, TrustError};
 use countersign_tuf::{Gun, Pinning};
-use countersign_vault::{Origin as From, Passphrase, PassphraseRequest, PassphraseSource, Reply, TrustDirectory};
+use countersign_vault::{
+    KeyLabel, Origin as From, Passphrase, PassphraseRequest, PassphraseSource, Reply, TrustDirectory,
+};
+use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -21,7 +25,7 @@ const QUICK: Patience = Patience {
     trickle: Duration::from_secs(2),
 };
 
-struct OnePassphrase;
+pub(crate) struct OnePassphrase;
 
 impl PassphraseSource for OnePassphrase {
     fn passphrase(&self, request: &PassphraseRequest<'_>) -> Reply {
@@ -36,12 +40,24 @@ pub(crate) struct Person {
     folder: TempDir,
     pub(crate) pinning: Pinning,
     credential: Option<(&'static str, &'static str)>,
-    now: &'static str,
+    now: Timestamp,
+    shared: Option<PathBuf>,
 }
 
 impl Person {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), pinning: Pinning::default(), credential: None, now: NOW }
+        let (folder, now) = (tempfile::tempdir().unwrap(), NOW.parse().unwrap());
+        Self { folder, pinning: Pinning::default(), credential: None, now, shared: None }
+    }
+
+    /// Somebody in the real present.
+    pub(crate) fn today() -> Self {
+        Self { now: Timestamp::now(), ..Self::new() }
+    }
+
+    /// The same with the trust directory of another program.
+    pub(crate) fn sharing(self, trust_dir: PathBuf) -> Self {
+        Self { shared: Some(trust_dir), ..self }
     }
 
     pub(crate) fn logged_in(mut self, name: &'static str, password: &'static str) -> Self {
@@ -50,12 +66,12 @@ impl Person {
     }
 
     pub(crate) fn at(mut self, now: &'static str) -> Self {
-        self.now = now;
+        self.now = now.parse().unwrap();
         self
     }
 
     pub(crate) fn trust_dir(&self) -> PathBuf {
-        self.folder.path().join("trust")
+        self.shared.clone().unwrap_or_else(|| self.folder.path().join("trust"))
     }
 
     /// The collection at a service, opened anew as every command does.
@@ -69,11 +85,19 @@ impl Person {
         let session = Session::new(HttpClient::new(options), credential.unwrap_or_default());
         let service = TrustService::new(address, Gun::parse(gun).unwrap(), session, Access::Write).with_patience(QUICK);
         let directory = TrustDirectory::create(self.trust_dir()).unwrap();
-        CollectionClient::new(&directory, service, &self.pinning, &OnePassphrase, self.now.parse().unwrap()).unwrap()
+        CollectionClient::new(&directory, service, &self.pinning, &OnePassphrase, self.now).unwrap()
     }
 
     pub(crate) fn client(&self, house: &House) -> CollectionClient<'_> {
         self.collection(&house.server.url(), &house.ca.pem(), GUN)
+    }
+
+    /// Makes a private key of this person and returns its public half.
+    pub(crate) fn make_key(&self, role: &str) -> PublicKey {
+        let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
+        let directory = TrustDirectory::create(self.trust_dir()).unwrap();
+        directory.keys().add(&key, &KeyLabel::new(role, None).unwrap(), &OnePassphrase).unwrap();
+        key.public_key().clone()
     }
 
     pub(crate) async fn sign(&self, house: &House, tag: &str) -> Result<Signed, TrustError> {

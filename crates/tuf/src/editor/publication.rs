@@ -119,13 +119,20 @@ impl Editor {
         }
     }
 
-    /// Signs a new root if it changed, nears its expiry, or earlier keys are to sign too.
+    /// Signs a new root if it changed, nears its expiry, or earlier keys are to sign too. One that merely nears its expiry
+    /// stays as it is where its keys are not: signers need not be owners.
     fn root_part(&self, signers: &dyn SignerSet, legacy: &TrustedKeys) -> Result<Option<Bytes>, PublicationError> {
-        let soon = self.now.to_zoned(TimeZone::UTC).checked_add(6.months()).map_or(self.now, |later| later.timestamp());
-        let extra = legacy.iter().next().is_some();
-        if !self.root_dirty && !extra && !self.root.expires.is_before(soon) {
+        let needed = self.root_dirty || legacy.iter().next().is_some();
+        if !needed && !self.is_soon(&self.root.expires) {
             return Ok(None);
         }
+        match self.new_root(signers, legacy) {
+            Err(PublicationError::Signing(SigningError::MissingKeys { .. })) if !needed => Ok(None),
+            root => root.map(Some),
+        }
+    }
+
+    fn new_root(&self, signers: &dyn SignerSet, legacy: &TrustedKeys) -> Result<Bytes, PublicationError> {
         let role = RoleName::Root;
         let mut payload: Root = self.root.clone();
         payload.version = Self::following(&role, Some(payload.version))?;
@@ -147,7 +154,21 @@ impl Editor {
         }
         let file = Envelope::compose(canonical, signatures).file().clone();
         self.check_root(file.clone()).map_err(|reason| SigningError::unacceptable(&role, &reason))?;
-        Ok(Some(file))
+        Ok(file)
+    }
+
+    /// Tells whether a time is within the next six months.
+    fn is_soon(&self, expires: &Expires) -> bool {
+        let soon = self.now.to_zoned(TimeZone::UTC).checked_add(6.months()).map_or(self.now, |later| later.timestamp());
+        expires.is_before(soon)
+    }
+
+    /// Tells whether the root or the snapshot expires within six months: where their keys are, a publication without any
+    /// change renews them.
+    #[must_use]
+    pub fn nears_expiry(&self) -> bool {
+        self.is_soon(&self.root.expires)
+            || self.snapshot.as_ref().is_some_and(|snapshot| self.is_soon(&snapshot.expires))
     }
 
     /// Checks a new root as those will who trust the present one.

@@ -108,9 +108,15 @@ fn a_root_near_its_expiry_is_renewed_and_former_keys_sign_where_they_are_wanted(
     near["expires"] = "2027-05-22T11:59:59Z".into();
     near["version"] = 2.into();
     house.upload(BTreeMap::from([(RoleName::Root, seal(&near, std::slice::from_ref(&owner.root)))])).unwrap();
+    // Whoever has no root key is not stopped by it.
+    let signers = owner.signers.clone().without(&owner.root);
+    let publication = change(&mut house, &signers, &[add("targets", "v0", "x")]).unwrap();
+    assert_eq!(publication.parts.keys().collect::<Vec<_>>(), [&RoleName::Targets]);
+    assert!(Editor::of(&house.read(), now()).nears_expiry());
     let publication = change(&mut house, &owner.signers, &[add("targets", "v1", "x")]).unwrap();
     assert_eq!(publication.parts.keys().collect::<Vec<_>>(), [&RoleName::Root, &RoleName::Targets]);
     assert_eq!(house.payload("root")["version"], 3);
+    assert!(!Editor::of(&house.read(), now()).nears_expiry());
 
     let new = Key::root();
     let signers = owner.signers.clone().with(&new);

@@ -1,0 +1,169 @@
+//! Rotating keys: what is refused, what is interrupted, and who can still verify.
+
+use crate::house::House;
+use crate::person::{Person, content};
+use countersign_testkit::Reply;
+use countersign_trust::{
+    Beginning, Decision, Holder, LegacyRoots, NewKeys, PinsAfter, RequestError, Rotation, TrustError, WitnessSubject,
+};
+use countersign_tuf::update::{Purpose, UpdateError};
+use countersign_tuf::{FirstUse, Pinning, RoleName, RootError, SigningError};
+use countersign_vault::KeyEntry;
+
+fn rotation(role: RoleName, keys: NewKeys) -> Rotation {
+    Rotation { role, keys, legacy: LegacyRoots::None }
+}
+
+fn refuse(_: &[WitnessSubject]) -> Decision {
+    Decision::Refuse
+}
+
+fn stored(person: &Person, house: &House, role: &str) -> Vec<KeyEntry> {
+    let keys = person.client(house).keys().list().unwrap().keys;
+    keys.into_iter().filter(|key| key.role == role).collect()
+}
+
+#[test]
+fn only_what_may_be_rotated_is() {
+    let delegation = RoleName::parse("targets/a").unwrap();
+    for holder in [Holder::Client, Holder::Service] {
+        assert!(matches!(Rotation::check(&delegation, holder), Err(RequestError::NotRotated(_))));
+    }
+    for role in [RoleName::Root, RoleName::Targets] {
+        assert!(matches!(Rotation::check(&role, Holder::Service), Err(RequestError::NotByService(_))));
+        Rotation::check(&role, Holder::Client).unwrap();
+    }
+    assert!(matches!(Rotation::check(&RoleName::Timestamp, Holder::Client), Err(RequestError::NotByClient(_))));
+    Rotation::check(&RoleName::Timestamp, Holder::Service).unwrap();
+    Rotation::check(&RoleName::Snapshot, Holder::Client).unwrap();
+    Rotation::check(&RoleName::Snapshot, Holder::Service).unwrap();
+}
+
+#[tokio::test]
+async fn replaced_private_keys_go_and_root_keys_stay() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.client(&house).init(&Beginning::notary()).await.unwrap();
+    owner.client(&house).publish_staged(&refuse).await.unwrap();
+    for (role, kept) in [(RoleName::Root, 2), (RoleName::Targets, 1), (RoleName::Snapshot, 1)] {
+        let before = stored(&owner, &house, role.as_str());
+        let rotated = owner.client(&house).rotate(&rotation(role.clone(), NewKeys::Generate)).await.unwrap();
+        let after = stored(&owner, &house, role.as_str());
+        assert_eq!(after.len(), kept, "{role}");
+        assert_eq!(rotated.removed.len(), 2 - kept, "{role}");
+        assert!(after.iter().any(|key| key.id == rotated.keys[0].canonical_id()));
+        assert_eq!(after.contains(&before[0]), role == RoleName::Root);
+        owner.sign(&house, role.as_str()).await.unwrap();
+        Person::new().find(&house, role.as_str()).await.unwrap();
+    }
+    // To the service, and nothing of it is left here.
+    let rotated = owner.client(&house).rotate(&rotation(RoleName::Snapshot, NewKeys::OfService)).await.unwrap();
+    assert_eq!((rotated.removed.len(), stored(&owner, &house, "snapshot").len()), (1, 0));
+    owner.sign(&house, "last").await.unwrap();
+    Person::new().find(&house, "last").await.unwrap();
+}
+
+#[tokio::test]
+async fn given_keys_are_taken_and_unknown_ones_refused() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let unknown = NewKeys::Stored(vec!["0".repeat(64).parse().unwrap()]);
+    let error = owner.client(&house).rotate(&rotation(RoleName::Targets, unknown)).await.unwrap_err();
+    assert!(matches!(error, TrustError::Request(RequestError::NoKey(_))), "{error:?}");
+    let targets = stored(&owner, &house, "targets")[0].id;
+    let wrong = NewKeys::Stored(vec![targets]);
+    let error = owner.client(&house).rotate(&rotation(RoleName::Root, wrong)).await.unwrap_err();
+    assert!(matches!(error, TrustError::Request(RequestError::NoRootKey(_))), "{error:?}");
+    let error = owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Stored(Vec::new()))).await.unwrap_err();
+    assert!(matches!(error, TrustError::Edit(_)), "{error:?}");
+    assert_eq!(house.archive().stored, 1);
+    let pem = countersign_testkit::fixtures::text("key-bundles/inputs/ec-p256.key");
+    let id = owner.client(&house).import_key(&RoleName::Targets, pem.as_bytes()).unwrap();
+    let rotated = owner.client(&house).rotate(&rotation(RoleName::Targets, NewKeys::Stored(vec![id]))).await.unwrap();
+    assert_eq!(rotated.removed, [targets]);
+    // The present root key with a new certificate.
+    let root = stored(&owner, &house, "root")[0].id;
+    owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Stored(vec![root]))).await.unwrap();
+    owner.sign(&house, "v2").await.unwrap();
+    Person::new().find(&house, "v2").await.unwrap();
+}
+
+/// Attack catalogue A15-274.
+#[tokio::test]
+async fn an_interrupted_rotation_can_be_made_again_and_everybody_can_read_meanwhile() {
+    for role in [RoleName::Timestamp, RoleName::Snapshot, RoleName::Root, RoleName::Targets] {
+        let (house, owner, reader) = (House::open(), Person::new(), Person::new());
+        owner.sign(&house, "v1").await.unwrap();
+        reader.find(&house, "v1").await.unwrap();
+        let server = matches!(role, RoleName::Timestamp | RoleName::Snapshot);
+        let keys = if server { NewKeys::OfService } else { NewKeys::Generate };
+        house.lie(|request, _| {
+            let publishing = request.method == "POST" && !request.path.ends_with(".key");
+            publishing.then(|| Reply::status(503))
+        });
+        owner.client(&house).rotate(&rotation(role.clone(), keys.clone())).await.unwrap_err();
+        house.repent();
+        reader.find(&house, "v1").await.unwrap();
+        owner.sign(&house, "v2").await.unwrap();
+        owner.client(&house).rotate(&rotation(role.clone(), keys)).await.unwrap();
+        for person in [&reader, &Person::new()] {
+            assert_eq!(person.find(&house, "v2").await.unwrap().sha256, content("v2"), "{role}");
+        }
+        owner.sign(&house, "v3").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_without_the_root_key_is_not_published() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let root = stored(&owner, &house, "root")[0].id;
+    owner.client(&house).keys().remove(&root).unwrap();
+    for role in [RoleName::Root, RoleName::Targets] {
+        let error = owner.client(&house).rotate(&rotation(role, NewKeys::Generate)).await.unwrap_err();
+        assert!(matches!(error, TrustError::Signing(SigningError::MissingKeys { .. })), "{error:?}");
+    }
+    assert_eq!(house.archive().stored, 1);
+    assert!(stored(&owner, &house, "targets").len() > 1, "the present key was not removed");
+    owner.sign(&house, "v2").await.unwrap();
+}
+
+#[tokio::test]
+async fn earlier_root_keys_sign_for_those_who_know_no_newer() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let first = owner.client(&house).update(Purpose::Read).await.unwrap();
+    let first = first.root().trusted(&RoleName::Root).unwrap().key_ids[0];
+    for _ in 0..3 {
+        owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Generate)).await.unwrap();
+    }
+    for (legacy, signatures, has_first) in
+        [(LegacyRoots::None, 2, false), (LegacyRoots::Last(2), 4, false), (LegacyRoots::All, 7, true)]
+    {
+        let how = Rotation { legacy, ..rotation(RoleName::Root, NewKeys::Generate) };
+        owner.client(&house).rotate(&how).await.unwrap();
+        let root: serde_json::Value = serde_json::from_slice(&house.archive().files["root"]).unwrap();
+        let found = root["signatures"].as_array().unwrap();
+        assert_eq!(found.len(), signatures, "{legacy:?}");
+        assert_eq!(found.iter().any(|signature| signature["keyid"] == first.to_string()), has_first);
+    }
+    Person::new().find(&house, "v1").await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_pins_a_root_key_hears_that_it_was_replaced() {
+    let (house, mut owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let root = owner.client(&house).update(Purpose::Read).await.unwrap();
+    let old = root.root().trusted(&RoleName::Root).unwrap().key_ids.clone();
+    owner.pinning = Pinning::new(FirstUse::Deny);
+    owner.pinning.pin_certificates(crate::house::GUN, old);
+    let rotated = owner.client(&house).rotate(&rotation(RoleName::Targets, NewKeys::Generate)).await.unwrap();
+    assert_eq!(rotated.pins, PinsAfter::Fit);
+    let rotated = owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Generate)).await.unwrap();
+    assert_eq!(rotated.pins, PinsAfter::MustChange);
+    let error = owner.find(&house, "v1").await.unwrap_err();
+    assert!(matches!(error, TrustError::Update(UpdateError::Root(RootError::Pin(_)))), "{error:?}");
+    owner.pinning = Pinning::new(FirstUse::Deny);
+    owner.pinning.pin_certificates(crate::house::GUN, rotated.keys.iter().map(countersign_crypto::PublicKey::id));
+    owner.sign(&house, "v2").await.unwrap();
+}
