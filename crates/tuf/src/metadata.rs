@@ -64,6 +64,54 @@ pub trait Payload: Sized {
     fn expires(&self) -> &Expires;
 }
 
+/// The names of all members that files of metadata have.
+const MEMBERS: [&str; 24] = [
+    "_type",
+    "consistent_snapshot",
+    "custom",
+    "delegations",
+    "expires",
+    "hashes",
+    "keyid",
+    "keyids",
+    "keys",
+    "keytype",
+    "keyval",
+    "length",
+    "meta",
+    "method",
+    "name",
+    "paths",
+    "private",
+    "public",
+    "roles",
+    "sig",
+    "signatures",
+    "targets",
+    "threshold",
+    "version",
+];
+
+/// Passes over a member that is not known. One whose name is a known one in capitals is refused: the reference takes the
+/// one for the other, and two readers of one file would see two things.
+fn skip_unknown(name: &str, value: &mut Cursor<'_>) -> Result<(), Shape> {
+    let looks_like = |known: &&str| name != *known && folded(name).eq(known.chars());
+    if MEMBERS.iter().any(looks_like) {
+        return Err(Shape::new(format!("member {name:?}"), "no other spelling of a known name"));
+    }
+    value.skip();
+    Ok(())
+}
+
+/// Spells a name as Go's reader of JSON compares it: without regard to case, for which two letters beyond ASCII count, too.
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    })
+}
+
 /// The members that every payload has.
 #[derive(Default)]
 struct Header {

@@ -13,6 +13,7 @@ use futures_util::future::join;
 use jiff::SignedDuration;
 use serde_json::Value;
 
+use crate::dice::Dice;
 use crate::owner::{Key, Owner};
 use crate::reader::{Reader, names};
 use crate::service::TestService;
@@ -24,29 +25,11 @@ const STEPS: usize = 40;
 const READERS: usize = 3;
 const TAGS: u64 = 8;
 
-/// Numbers that follow from a seed (`SplitMix64`).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
-    }
-
-    /// Some of the tags, with a word of their own so that two sets are hardly ever the same.
-    fn tags(&mut self) -> BTreeSet<String> {
-        let word = self.roll();
-        let picked: BTreeSet<String> =
-            (0..TAGS).filter(|_| word.is_multiple_of(3) || self.below(2) == 0).map(|tag| format!("t{tag}")).collect();
-        picked.into_iter().chain([format!("w{word:x}")]).collect()
-    }
+/// Some of the tags, with a word of their own so that two sets are hardly ever the same.
+fn tags(dice: &mut Dice) -> BTreeSet<String> {
+    let word = dice.roll();
+    let picked = (0..TAGS).filter(|_| word.is_multiple_of(3) || dice.below(2) == 0).map(|tag| format!("t{tag}"));
+    picked.collect::<BTreeSet<_>>().into_iter().chain([format!("w{word:x}")]).collect()
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -200,7 +183,7 @@ impl World {
     }
 
     async fn publish(&mut self) -> String {
-        let (version, tags) = (self.model.targets + 1, self.dice.tags());
+        let (version, tags) = (self.model.targets + 1, tags(&mut self.dice));
         let file = self.model.file(version, &tags);
         self.service.upload(GUN, &[("targets", file)]).await.ok();
         (self.model.targets, self.model.tags) = (version, tags);
@@ -208,7 +191,7 @@ impl World {
     }
 
     async fn publish_old(&mut self) -> String {
-        let tags = self.dice.tags();
+        let tags = tags(&mut self.dice);
         let version = 1 + self.dice.below(self.model.targets);
         let file = self.model.file(version, &tags);
         let refused = self.service.upload(GUN, &[("targets", file)]).await;
@@ -218,7 +201,7 @@ impl World {
 
     async fn publish_twice(&mut self) -> String {
         let version = self.model.targets + 1;
-        let choices = [self.dice.tags(), self.dice.tags()];
+        let choices = [tags(&mut self.dice), tags(&mut self.dice)];
         let [one, other] = [self.model.file(version, &choices[0]), self.model.file(version, &choices[1])];
         let (one, other) = ([("targets", one)], [("targets", other)]);
         let (one, other) = join(self.service.upload(GUN, &one), self.service.upload(GUN, &other)).await;
@@ -232,7 +215,7 @@ impl World {
     }
 
     async fn forge(&mut self) -> String {
-        let tags = self.dice.tags();
+        let tags = tags(&mut self.dice);
         let honest = std::mem::replace(&mut self.model.owner.targets_key, Key::bare());
         let forged = self.model.file(self.model.targets + 1, &tags);
         self.model.owner.targets_key = honest;
@@ -246,7 +229,7 @@ impl World {
     }
 
     async fn alice(&mut self) -> String {
-        let (version, tags) = (self.model.alice_version + 1, self.dice.tags());
+        let (version, tags) = (self.model.alice_version + 1, tags(&mut self.dice));
         self.model.with_alice();
         let file = self.model.owner.delegation(ALICE, version, &tags.iter().map(String::as_str).collect::<Vec<_>>());
         let answer = self.service.upload(GUN, &[(ALICE, file)]).await;
@@ -314,7 +297,7 @@ async fn run(seed: u64, trace: Trace) {
     let service = TestService::start().await;
     let model = Model::begin(&service).await;
     let readers = std::array::from_fn(|_| Reader::default());
-    let mut world = World { service, model, readers, strangers: [false; READERS], dice: Dice(seed), trace };
+    let mut world = World { service, model, readers, strangers: [false; READERS], dice: Dice::of(seed), trace };
     for _ in 0..STEPS {
         let act = act(&mut world.dice);
         world = world.step(act).await;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 mod connections;
+mod dice;
 mod faults;
 mod golden;
 mod histories;
@@ -16,6 +17,7 @@ mod races;
 mod read_back;
 mod reader;
 mod reference;
+mod reference_reader;
 mod renewal;
 mod routes;
 mod service;

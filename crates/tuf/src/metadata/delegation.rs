@@ -1,6 +1,6 @@
 //! Delegations: who else may sign targets, and which.
 
-use super::{KeyMap, MetadataError, RoleKeys, write_joined};
+use super::{KeyMap, MetadataError, RoleKeys, skip_unknown, write_joined};
 use crate::json::{Cursor, Shape, write_string};
 use crate::name::RoleName;
 
@@ -65,9 +65,7 @@ impl Delegations {
                     })?;
                     delegations.roles = Some(roles);
                 }
-                _ => {
-                    value.skip();
-                }
+                _ => skip_unknown(name, value)?,
             }
             Ok::<_, Shape>(())
         })?;
@@ -126,9 +124,7 @@ fn read_role(cursor: &mut Cursor<'_>) -> Result<DelegatedRole, Shape> {
                 paths.push(item.string("paths")?.into());
                 if paths.len() > MAX_PATHS { Err(Shape::new("paths", "at most 65536 paths")) } else { Ok(()) }
             })?,
-            _ => {
-                value.skip();
-            }
+            _ => skip_unknown(name, value)?,
         }
         Ok::<_, Shape>(())
     })?;

@@ -120,9 +120,7 @@ fn read_signatures(mut cursor: Cursor<'_>) -> Result<Vec<Signature>, MetadataErr
                     let text = value.string("sig")?;
                     bytes = Some(STANDARD.decode(text.as_bytes()).map_err(|_| Shape::new("sig", "standard base64"))?);
                 }
-                _ => {
-                    value.skip();
-                }
+                _ => super::skip_unknown(name, value)?,
             }
             Ok::<_, Shape>(())
         })?;

@@ -51,9 +51,7 @@ impl FileMeta {
                 }
                 "custom" if !value.take_null() => meta.custom = Some(Bytes::copy_from_slice(value.skip())),
                 "hashes" | "custom" => {}
-                _ => {
-                    value.skip();
-                }
+                _ => super::skip_unknown(name, value)?,
             }
             Ok::<_, Shape>(())
         })?;

@@ -1,6 +1,6 @@
 //! Keys inside metadata, and which of them a role trusts.
 
-use super::write_joined;
+use super::{skip_unknown, write_joined};
 use crate::json::{Cursor, Shape};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign_crypto::{KeyId, KeyType, PublicKey};
@@ -86,15 +86,11 @@ pub(crate) fn read_key(cursor: &mut Cursor<'_>, carries_private: &mut bool) -> R
                         public = Some(bytes.map_err(|_| Shape::new("public", "standard base64"))?);
                     }
                     "private" => *carries_private |= value.skip() != b"null",
-                    _ => {
-                        value.skip();
-                    }
+                    _ => skip_unknown(name, value)?,
                 }
                 Ok::<_, Shape>(())
             })?,
-            _ => {
-                value.skip();
-            }
+            _ => skip_unknown(name, value)?,
         }
         Ok::<_, Shape>(())
     })?;

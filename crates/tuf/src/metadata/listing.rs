@@ -1,6 +1,8 @@
 //! The payloads that list other files: snapshot and timestamp.
 
-use super::{Envelope, FileMeta, Header, MetadataError, Payload, write_expires, write_joined, write_version};
+use super::{
+    Envelope, FileMeta, Header, MetadataError, Payload, skip_unknown, write_expires, write_joined, write_version,
+};
 use crate::expires::Expires;
 use crate::json::{Cursor, Shape, write_string};
 use crate::name::{RoleName, Version};
@@ -44,9 +46,7 @@ fn read_listing(kind: &'static str, role: &RoleName, envelope: &Envelope) -> Res
         match name {
             _ if header.member(kind, name, value)? => {}
             "meta" => meta = Some(read_meta(value)?),
-            _ => {
-                value.skip();
-            }
+            _ => skip_unknown(name, value)?,
         }
         Ok::<_, MetadataError>(())
     })?;

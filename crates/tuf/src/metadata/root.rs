@@ -1,6 +1,9 @@
 //! The root payload: who may sign what.
 
-use super::{Envelope, Header, KeyMap, MetadataError, Payload, RoleKeys, write_expires, write_joined, write_version};
+use super::{
+    Envelope, Header, KeyMap, MetadataError, Payload, RoleKeys, skip_unknown, write_expires, write_joined,
+    write_version,
+};
 use crate::expires::Expires;
 use crate::json::{Cursor, Shape, write_string};
 use crate::name::{RoleName, Version};
@@ -52,7 +55,7 @@ fn read_roles(cursor: &mut Cursor<'_>) -> Result<BTreeMap<Box<str>, RoleKeys>, S
         let mut role = RoleKeys::default();
         value.object("roles", |member, value| {
             if !role.member(member, value)? {
-                value.skip();
+                skip_unknown(member, value)?;
             }
             Ok::<_, Shape>(())
         })?;
@@ -72,9 +75,7 @@ impl Payload for Root {
                 "consistent_snapshot" => consistent_snapshot = value.boolean("consistent_snapshot")?,
                 "keys" => keys = Some(KeyMap::read(value)?),
                 "roles" => roles = Some(read_roles(value)?),
-                _ => {
-                    value.skip();
-                }
+                _ => skip_unknown(name, value)?,
             }
             Ok::<_, MetadataError>(())
         })?;

@@ -1,6 +1,8 @@
 //! The targets payload, of `targets` and of every delegation: names and what they stand for.
 
-use super::{Delegations, Envelope, FileMeta, Header, MetadataError, Payload, write_expires, write_version};
+use super::{
+    Delegations, Envelope, FileMeta, Header, MetadataError, Payload, skip_unknown, write_expires, write_version,
+};
 use crate::expires::Expires;
 use crate::json::{Cursor, Shape, unquote, write_string};
 use crate::name::{RoleName, Version};
@@ -210,9 +212,7 @@ impl Payload for Targets {
                 _ if header.member("Targets", name, value)? => {}
                 "delegations" => delegations = Some(Delegations::read(role, value)?),
                 "targets" => entries = Some(Entries::read(&text, value)?),
-                _ => {
-                    value.skip();
-                }
+                _ => skip_unknown(name, value)?,
             }
             Ok::<_, MetadataError>(())
         })?;

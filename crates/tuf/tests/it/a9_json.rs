@@ -90,7 +90,7 @@ fn a_repeated_listing_is_refused() {
 
 /// Attack catalogue A9-96.
 #[test]
-fn repeated_members_anywhere_are_refused_and_names_are_case_sensitive() {
+fn repeated_members_and_names_that_look_alike_are_refused_anywhere() {
     let repository = tagged();
     for name in ROLES {
         let honest = signed(&repository, name);
@@ -114,13 +114,25 @@ fn repeated_members_anywhere_are_refused_and_names_are_case_sensitive() {
             assert!(malformed(&refused(&repository, name, beside)));
         }
     }
-    // A signed member that only looks like a known one is another member.
-    let mut odd = tagged();
-    odd.edit("targets", |targets| targets["Targets"] = json!({ "evil": image("evil") }));
-    odd.edit("root", |root| root["\u{212a}eys"] = json!({}));
-    odd.link();
-    let collection = odd.client().update(&odd.service()).unwrap();
-    assert!(!holds(&collection, "evil", "evil") && holds(&collection, "v1", "x"));
+    // A signed member that only looks like a known one is the known one for the reference: nobody is to see two things.
+    for (role, name) in [
+        ("targets", "Targets"),
+        ("targets", "DELEGATIONS"),
+        ("targets", "target\u{17f}"),
+        ("root", "\u{212a}eys"),
+        ("snapshot", "Meta"),
+        ("timestamp", "eXpires"),
+    ] {
+        let mut odd = tagged();
+        odd.edit(role, |payload| payload[name] = json!({ "evil": image("evil") }));
+        odd.link();
+        assert!(malformed(&odd.client().refuses(&odd.service())), "{name} in {role}");
+    }
+    let mut inside = tagged();
+    inside.edit("targets", |targets| targets["targets"]["v1"]["Length"] = json!(7));
+    inside.edit("root", |root| root["roles"]["targets"]["Threshold"] = json!(7));
+    inside.link();
+    assert!(malformed(&inside.client().refuses(&inside.service())));
     let mut renamed = tagged();
     renamed.edit("targets", |targets| {
         let entries = targets.as_object_mut().unwrap().remove("targets").unwrap();
