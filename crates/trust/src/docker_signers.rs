@@ -229,12 +229,12 @@ impl CollectionClient<'_> {
                 changes.push(Change::UpdateDelegation { role: role.clone(), edit });
             }
             if let Some(file) = base.targets(&role) {
-                let signed: BTreeSet<KeyId> = file.signers().filter_map(|id| canonical(&id)).collect();
-                let remain = signed.iter().filter(|id| left.contains(id)).count() as u64;
-                if signed.iter().all(|id| signer.keys.contains(id)) {
+                let by: BTreeSet<KeyId> = file.signers().filter_map(|id| canonical(&id)).collect();
+                let remaining = by.iter().filter(|id| left.contains(id)).count() as u64;
+                if by.iter().all(|id| signer.keys.contains(id)) {
                     last_release = LastRelease::ByThisSigner;
                 }
-                consequence = if remain >= described.keys.threshold.max(1) {
+                consequence = if remaining >= described.keys.threshold.max(1) {
                     Consequence::StaysReleased
                 } else if self.has_any_key(&left)? {
                     changes.push(Change::Witness { role });

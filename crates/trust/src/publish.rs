@@ -1,5 +1,6 @@
 //! Publishing: apply, sign, upload, read back; re-base when others were faster.
 
+use crate::attempts::{ATTEMPTS, Refused, pause};
 use crate::client::CollectionClient;
 use crate::error::TrustError;
 use crate::initial::Beginning;
@@ -8,24 +9,14 @@ use crate::request_error::RequestError;
 use crate::rotation::LegacyRoots;
 use crate::signers::StoredSigners;
 use crate::witness::{Decision, Review};
-use countersign_crypto::digest::{Sha256Digest, sha256};
-use countersign_crypto::{Random, SystemRandom};
 use countersign_notary::ServiceError;
 use countersign_tuf::editor::{Editor, Publication};
 use countersign_tuf::metadata::Root;
 use countersign_tuf::update::{Answer, Fetch, LostRoot, MAX_ROOT, Purpose, Request, Update, UpdateError, Which};
 use countersign_tuf::{
-    Change, Collection, Gun, Pin, Pinning, RoleName, RootError, Seen, SigningError, TrustedKeys, Unverified, Version,
+    Change, Collection, Pin, Pinning, RoleName, RootError, Seen, SigningError, TrustedKeys, Unverified, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-/// How often a publication is re-based on what others published.
-const ATTEMPTS: u32 = 12;
-/// The longest that the first pause between two attempts may be; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// No pause is longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// What became of a publication.
 #[derive(Debug)]
@@ -328,45 +319,6 @@ impl CollectionClient<'_> {
     }
 }
 
-/// How often the service may speak of something newer without serving it.
-const REFUSALS: u32 = 3;
-
-/// What was served while uploads were refused because of something newer.
-#[derive(Default)]
-struct Refused {
-    /// The snapshot's hash, none for a collection that does not exist.
-    served: Option<Option<Sha256Digest>>,
-    times: u32,
-}
-
-impl Refused {
-    fn note(&mut self, base: Option<&Collection>) {
-        let served = Some(state(base));
-        self.times = if self.served == served { self.times + 1 } else { 1 };
-        self.served = served;
-    }
-
-    /// Ends the attempts if the service has served nothing else after several refusals.
-    fn check(&self, gun: &Gun, base: Option<&Collection>) -> Result<(), TrustError> {
-        let same = self.served == Some(state(base));
-        if same && self.times >= REFUSALS { Err(TrustError::ConflictWithNothing(gun.clone())) } else { Ok(()) }
-    }
-}
-
-/// Names a served state, whatever its timestamp is: that one is made anew without anything else being new.
-fn state(base: Option<&Collection>) -> Option<Sha256Digest> {
-    base.map(|collection| sha256(collection.snapshot().file()))
-}
-
-/// Returns how long to wait after a lost race: at random, so that many publishers do not meet again and again.
-fn pause(attempt: u32) -> Duration {
-    let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_PAUSE);
-    let mut byte = [u8::MAX];
-    // Without randomness everybody waits equally long.
-    let _ = SystemRandom.fill(&mut byte);
-    longest.mul_f64(f64::from(byte[0]) / f64::from(u8::MAX))
-}
-
 /// How newer files than the uploaded ones are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Newer {
@@ -397,18 +349,4 @@ fn own_root(publication: &Publication) -> Option<Pinning> {
     let certificates = root.keys.iter().filter(|(_, key)| key.key_type().is_certificate());
     pinning.pin_certificates(publication.gun.as_str(), certificates.map(|(id, _)| *id));
     Some(pinning)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_differ_and_end() {
-        let pauses: Vec<Duration> = (0..ATTEMPTS).map(pause).collect();
-        assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
-        assert!((0..100).all(|_| pause(0) <= FIRST_PAUSE));
-        let late: BTreeSet<Duration> = (0..100).map(|_| pause(u32::MAX)).collect();
-        assert!(late.len() > 10 && late.iter().any(|pause| *pause > FIRST_PAUSE), "{late:?}");
-    }
 }

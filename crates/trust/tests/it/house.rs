@@ -159,7 +159,7 @@ impl Archive {
     }
 
     /// Puts any file in a delegation's place, as a service can that holds the snapshot key.
-    pub(crate) fn replace(&mut self, role: &str, file: Bytes) {
+    pub(crate) fn replace(&mut self, role: &str, file: &Bytes) {
         let list = |listing: &str, name: &str, file: &Bytes, archive: &mut Self| {
             let current = &archive.current[&RoleName::parse(listing).unwrap()];
             let mut signed = serde_json::from_slice::<Value>(current).unwrap()["signed"].take();
@@ -172,8 +172,8 @@ impl Archive {
             let id = key.public_key().id().to_string();
             json!({"signed": signed, "signatures": [{"keyid": id, "method": "ecdsa", "sig": sig}]}).to_string().into()
         };
-        let snapshot: Bytes = list("snapshot", role, &file, self);
-        self.keep(role, &file);
+        let snapshot: Bytes = list("snapshot", role, file, self);
+        self.keep(role, file);
         self.keep("snapshot", &snapshot);
         let timestamp = list("timestamp", "snapshot", &snapshot, self);
         self.keep("timestamp", &timestamp);

@@ -5,8 +5,8 @@ use crate::person::{OnePassphrase, Person, content};
 use countersign_crypto::digest::sha256;
 use countersign_testkit::{Finished, NotaryClient, Passphrases, fixtures};
 use countersign_trust::{
-    Beginning, Decision, DelegationRemoval, LegacyRoots, NewKeys, PathEdit, RequestError, Rotation, TrustError,
-    Unstage, WitnessSubject, read_public_key,
+    Beginning, Consequence, Decision, DelegationRemoval, LegacyRoots, NewKeys, PathEdit, RequestError, Rotation,
+    SignerName, TrustError, Unstage, WitnessSubject, read_public_key,
 };
 use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::update::Purpose;
@@ -301,19 +301,19 @@ async fn a_witness_staged_by_one_is_published_by_the_other() {
     both.notary(&["init", GUN, "-p"]);
     let (alice, bob) = (delegate(&both, "alice"), delegate(&both, "bob"));
     let releases = role("targets/releases");
-    both.client().stage_delegation(&releases, &[alice.clone()], &PathEdit::All).unwrap();
-    both.client().stage_target("v1", &meta("v1"), &[releases.clone()]).unwrap();
+    both.client().stage_delegation(&releases, std::slice::from_ref(&alice), &PathEdit::All).unwrap();
+    both.client().stage_target("v1", &meta("v1"), std::slice::from_ref(&releases)).unwrap();
     both.client().publish_staged(&refuse).await.unwrap();
     for (round, (gone, next)) in [(&alice, &bob), (&bob, &alice)].into_iter().enumerate() {
         // The signer's key is replaced, and what it signed cannot be verified any more.
-        both.client().stage_delegation(&releases, &[next.clone()], &PathEdit::None).unwrap();
+        both.client().stage_delegation(&releases, std::slice::from_ref(next), &PathEdit::None).unwrap();
         let removal = DelegationRemoval::Parts { keys: vec![gone.canonical_id()], paths: PathEdit::None };
         both.client().stage_delegation_removal(&releases, &removal).unwrap();
         both.client().publish_staged(&refuse).await.unwrap();
         let broken = both.client().update(Purpose::Read).await.unwrap();
         assert!(broken.broken().contains_key(&releases), "{round}");
         if round == 0 {
-            both.client().stage_witness(&[releases.clone()]).unwrap();
+            both.client().stage_witness(std::slice::from_ref(&releases)).unwrap();
             both.notary(&["publish", GUN]);
         } else {
             both.notary(&["witness", GUN, "targets/releases"]);
@@ -325,6 +325,62 @@ async fn a_witness_staged_by_one_is_published_by_the_other() {
         assert_eq!(both.listed_by_a_fresh_notary(), pairs(&[("v1", "targets/releases")]));
         assert_eq!(both.client().lookup("v1", &[]).await.unwrap().0.meta, meta("v1"));
     }
+}
+
+#[tokio::test]
+async fn docker_s_signers_come_and_go_and_notary_verifies_and_signs_at_every_step() {
+    let both = Both::new();
+    let name = |name: &str| SignerName::parse(name).unwrap();
+    let (alice, bob) = (delegate(&both, "alice"), Person::today());
+    let of_bob = bob.make_key("bob");
+    both.client().add_signer(&name("alice"), std::slice::from_ref(&alice)).await.unwrap();
+    both.client().add_signer(&name("bob"), std::slice::from_ref(&of_bob)).await.unwrap();
+    bob.sign(&both.house, "v1").await.unwrap();
+    let add = |tag: &str| {
+        let digest = sha256(tag.as_bytes()).hex();
+        let roles = ["targets/alice", "targets/releases"];
+        both.notary(&["addhash", GUN, tag, "524", "--sha256", &digest, "-r", roles[0], "-r", roles[1], "-p"]);
+    };
+    add("v2");
+    assert_eq!(Person::today().find(&both.house, "v2").await.unwrap().key_ids, [alice.id()]);
+    // Alice signed last and goes; Bob, who is elsewhere, goes on.
+    let removed = both.client().remove_signer(&name("alice")).await.unwrap();
+    assert_eq!(removed.consequence, Consequence::Unpullable);
+    let signed = bob.sign(&both.house, "v3").await.unwrap();
+    assert_eq!(signed.given_up.iter().map(|gone| gone.name.as_str()).collect::<Vec<_>>(), ["v2"]);
+    let released = |tags: &[&str]| {
+        let of_releases = notary(&both.house).run(&["list", GUN, "-r", "targets/releases"]).succeeded().stdout;
+        for tag in tags {
+            assert!(of_releases.contains(&format!("{tag} ")), "{tag}: {of_releases}");
+        }
+        assert_eq!(of_releases.matches("targets/releases").count(), tags.len(), "{of_releases}");
+    };
+    released(&["v1", "v3"]);
+    // The last one goes too, and Alice comes back to roles that are made again.
+    both.client().remove_signer(&name("bob")).await.unwrap();
+    assert!(both.notary(&["delegation", "list", GUN]).contains("No delegations present"));
+    both.client().add_signer(&name("alice"), std::slice::from_ref(&alice)).await.unwrap();
+    both.ours.sign(&both.house, "v4").await.unwrap();
+    add("v5");
+    released(&["v4", "v5"]);
+    assert_eq!(Person::today().find(&both.house, "v5").await.unwrap().sha256, content("v5"));
+}
+
+#[tokio::test]
+async fn a_root_that_earlier_keys_sign_too_is_verified_by_all_notaries() {
+    let both = Both::new();
+    both.notary(&["init", GUN, "-p"]);
+    both.notary(&["addhash", GUN, "v1", "2", "--sha256", &sha256(b"v1").hex(), "-p"]);
+    let old = notary(&both.house);
+    listed(&old);
+    for legacy in [LegacyRoots::None, LegacyRoots::Last(1), LegacyRoots::All] {
+        both.client().rotate(&Rotation { role: RoleName::Root, keys: NewKeys::Generate, legacy }).await.unwrap();
+        assert_eq!(both.listed_by_a_fresh_notary(), pairs(&[("v1", "targets")]), "{legacy:?}");
+    }
+    succeed(&both.notary.run_with_input(&["key", "rotate", GUN, "root", "-l", "2"], "yes\n"), &["rotate"]);
+    assert_eq!(listed(&old), pairs(&[("v1", "targets")]));
+    both.client().lookup("v1", &[]).await.unwrap();
+    Person::today().find(&both.house, "v1").await.unwrap();
 }
 
 #[tokio::test]

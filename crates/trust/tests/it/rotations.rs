@@ -97,7 +97,7 @@ async fn an_interrupted_rotation_can_be_made_again_and_everybody_can_read_meanwh
         let server = matches!(role, RoleName::Timestamp | RoleName::Snapshot);
         let keys = if server { NewKeys::OfService } else { NewKeys::Generate };
         house.lie(|request, _| {
-            let publishing = request.method == "POST" && !request.path.ends_with(".key");
+            let publishing = request.method == "POST" && request.path.ends_with("/tuf/");
             publishing.then(|| Reply::status(503))
         });
         owner.client(&house).rotate(&rotation(role.clone(), keys.clone())).await.unwrap_err();

@@ -34,9 +34,9 @@ impl Team {
             (person, key)
         };
         let (alice, bob) = (signer("alice"), signer("bob"));
-        let added = owner.client(&house).add_signer(&name("alice"), &[alice.1.clone()]).await.unwrap();
+        let added = owner.client(&house).add_signer(&name("alice"), std::slice::from_ref(&alice.1)).await.unwrap();
         assert!(matches!(added.published, Published::Stored { base: None, .. }), "the collection is made by it");
-        owner.client(&house).add_signer(&name("bob"), &[bob.1.clone()]).await.unwrap();
+        owner.client(&house).add_signer(&name("bob"), std::slice::from_ref(&bob.1)).await.unwrap();
         Self { house, owner, alice, bob }
     }
 }
@@ -66,7 +66,8 @@ async fn signers_are_added_as_docker_does() {
     let error = team.owner.client(&team.house).add_signer(&name("carol"), &[]).await.unwrap_err();
     assert!(matches!(error, TrustError::Request(RequestError::SignerWithoutKey)), "{error:?}");
     // The same again is nothing new.
-    let again = team.owner.client(&team.house).add_signer(&name("bob"), &[team.bob.1.clone()]).await.unwrap();
+    let again =
+        team.owner.client(&team.house).add_signer(&name("bob"), std::slice::from_ref(&team.bob.1)).await.unwrap();
     assert!(matches!(again.published, Published::Unchanged(_)));
 }
 
@@ -130,7 +131,7 @@ async fn a_remaining_key_that_is_here_keeps_everything_pullable() {
     let (alice, bob) = (Person::new(), owner.make_key("bob"));
     let of_alice = alice.make_key("alice");
     owner.client(&house).add_signer(&name("alice"), &[of_alice]).await.unwrap();
-    owner.client(&house).add_signer(&name("bob"), &[bob.clone()]).await.unwrap();
+    owner.client(&house).add_signer(&name("bob"), std::slice::from_ref(&bob)).await.unwrap();
     alice.sign(&house, "v1").await.unwrap();
     let removed = owner.client(&house).remove_signer(&name("alice")).await.unwrap();
     assert_eq!(removed.consequence, Consequence::SignedAnew);
@@ -143,7 +144,7 @@ async fn a_remaining_key_that_is_here_keeps_everything_pullable() {
 async fn after_the_last_signer_the_repository_key_signs_and_signers_may_come_back() {
     let (house, owner) = (House::open(), Person::new());
     let alice = owner.make_key("alice");
-    owner.client(&house).add_signer(&name("alice"), &[alice.clone()]).await.unwrap();
+    owner.client(&house).add_signer(&name("alice"), std::slice::from_ref(&alice)).await.unwrap();
     for tag in ["v1", "v2", "v3"] {
         owner.sign(&house, tag).await.unwrap();
     }
@@ -163,7 +164,7 @@ async fn a_key_that_another_signer_has_too_stays() {
     let (house, owner) = (House::open(), Person::new());
     let (one, shared) = (owner.make_key("one"), owner.make_key("shared"));
     owner.client(&house).add_signer(&name("alice"), &[one.clone(), shared.clone()]).await.unwrap();
-    owner.client(&house).add_signer(&name("bob"), &[shared.clone()]).await.unwrap();
+    owner.client(&house).add_signer(&name("bob"), std::slice::from_ref(&shared)).await.unwrap();
     owner.client(&house).remove_signer(&name("alice")).await.unwrap();
     let collection = owner.client(&house).update(Purpose::Read).await.unwrap();
     let targets = collection.targets(&RoleName::Targets).unwrap();

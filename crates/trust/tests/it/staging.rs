@@ -152,7 +152,7 @@ async fn a_collection_that_exists_is_not_initialised_again() {
 #[tokio::test]
 async fn a_service_that_is_away_costs_no_key_and_leaves_nothing_half_made() {
     let (house, owner) = (House::open(), Person::new());
-    house.lie(|request, _| request.path.ends_with(".key").then(|| Reply::status(503)));
+    house.lie(|request, _| request.path.ends_with("/timestamp.key").then(|| Reply::status(503)));
     owner.client(&house).init(&Beginning::notary()).await.unwrap_err();
     assert!(owner.cache().is_empty());
     assert_eq!(owner.keys(), 0);

@@ -18,7 +18,7 @@ async fn orphaned(house: &House) -> Person {
     let owner = Person::new();
     let (first, second) = (owner.make_key("first"), owner.make_key("second"));
     let client = owner.client(house);
-    client.stage_delegation(&role("targets/team"), &[first.clone()], &PathEdit::All).unwrap();
+    client.stage_delegation(&role("targets/team"), std::slice::from_ref(&first), &PathEdit::All).unwrap();
     client.stage_target("a", &FileMeta::of(b"a"), &[role("targets/team")]).unwrap();
     client.publish_staged(&|_| Decision::Refuse).await.unwrap();
     client.stage_delegation(&role("targets/team"), &[second], &PathEdit::None).unwrap();
@@ -40,13 +40,13 @@ async fn what_is_signed_anew_is_shown_first_with_what_was_verified_last() {
 
     // A stranger verifies nothing of it: everything is new to them.
     let stranger = Person::new();
-    let subjects = stranger.client(&house).witness_subjects(&[team.clone()]).await.unwrap();
+    let subjects = stranger.client(&house).witness_subjects(std::slice::from_ref(&team)).await.unwrap();
     assert!(subjects[0].last_verified.is_none());
     let differences = subjects[0].differences();
     assert_eq!((differences.len(), differences[0].before.as_ref()), (1, None));
 
     // Refused, nothing happens and the change stays; confirmed, it is signed with the next version.
-    owner.client(&house).stage_witness(&[team.clone()]).unwrap();
+    owner.client(&house).stage_witness(std::slice::from_ref(&team)).unwrap();
     let posts = house.count("POST");
     let error = owner.client(&house).publish_staged(&|_| Decision::Refuse).await.unwrap_err();
     assert!(matches!(error, TrustError::Request(RequestError::WitnessDeclined { .. })), "{error:?}");
@@ -83,12 +83,12 @@ async fn staged_targets_are_not_built_on_what_cannot_be_verified() {
     let house = House::open();
     let owner = orphaned(&house).await;
     let team = role("targets/team");
-    owner.client(&house).stage_target("b", &FileMeta::of(b"b"), &[team.clone()]).unwrap();
+    owner.client(&house).stage_target("b", &FileMeta::of(b"b"), std::slice::from_ref(&team)).unwrap();
     let error = owner.client(&house).publish_staged(&|_| Decision::Sign).await.unwrap_err();
     assert!(matches!(error, TrustError::Edit(EditError::Broken { .. })), "{error:?}");
     assert_eq!(owner.client(&house).staged().unwrap().entries.len(), 1);
     owner.client(&house).unstage(countersign_trust::Unstage::All).unwrap();
-    owner.client(&house).stage_witness(&[team.clone()]).unwrap();
+    owner.client(&house).stage_witness(std::slice::from_ref(&team)).unwrap();
     owner.client(&house).stage_target("b", &FileMeta::of(b"b"), &[team]).unwrap();
     owner.client(&house).publish_staged(&|_| Decision::Sign).await.unwrap();
     assert_eq!(owner.client(&house).list(&[]).await.unwrap().0.len(), 2);
@@ -106,7 +106,7 @@ async fn what_was_never_valid_is_not_gone_on_from() {
     let file = String::from_utf8(archive.files["targets/releases"].to_vec()).unwrap();
     let (signed, sig) = file.split_once("\"sig\":\"").unwrap();
     let other = sig.replacen(|c: char| c.is_ascii_lowercase(), "A", 3);
-    archive.replace("targets/releases", format!("{signed}\"sig\":\"{other}").into());
+    archive.replace("targets/releases", &format!("{signed}\"sig\":\"{other}").into());
     house.restore(archive);
     let collection = owner.client(&house).update(Purpose::Read).await.unwrap();
     assert!(collection.broken().contains_key(&role("targets/releases")));
