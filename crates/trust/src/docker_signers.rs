@@ -6,7 +6,7 @@ use crate::error::TrustError;
 use crate::publish::Published;
 use crate::request_error::RequestError;
 use crate::signing::{is_releasing, releases_role};
-use countersign_crypto::{KeyId, PublicKey};
+use countersign_crypto::{KeyId, PublicKey, Signer};
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{Change, Collection, DelegationEdit, RoleName};
 use countersign_vault::KeyLabel;
@@ -172,6 +172,16 @@ impl CollectionClient<'_> {
         let mut changes = delegation_changes(name.role(), keys, &PathEdit::All)?;
         changes.extend(delegation_changes(&releases_role(), keys, &PathEdit::All)?);
         Ok(SignerAdded { published: self.publish(&|_| Ok(changes.clone())).await? })
+    }
+
+    /// Returns the public key with which this machine signs under a name: of the keys of that role the one with the smallest
+    /// id, a new one if there is none. For the signer that docker makes with a new collection.
+    ///
+    /// # Errors
+    /// The key store cannot be used.
+    pub fn own_signer_key(&self, name: &SignerName) -> Result<PublicKey, TrustError> {
+        let label = KeyLabel::new(name.as_str(), None).map_err(|error| TrustError::Making(error.to_string()))?;
+        Ok(self.own_key(&label)?.public_key().clone())
     }
 
     /// Says what the removal of a signer would do, for the question to the person.

@@ -7,6 +7,7 @@ use crate::publish::{Published, Publishing};
 use crate::request_error::RequestError;
 use countersign_crypto::certificate::{Certificate, CertificateBundle};
 use countersign_crypto::{KeyId, PublicKey};
+use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{Change, Collection, Pin, RoleName};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -108,6 +109,7 @@ impl CollectionClient<'_> {
     pub async fn rotate(&self, rotation: &Rotation) -> Result<Rotated, TrustError> {
         let role = &rotation.role;
         Rotation::check(role, rotation.holder())?;
+        self.check_there().await?;
         let keys = self.keys_for(rotation).await?;
         let replaced = RefCell::new(BTreeSet::new());
         let changes = |base: Option<&Collection>| {
@@ -125,13 +127,22 @@ impl CollectionClient<'_> {
         Ok(Rotated { collection, base, keys, removed, pins })
     }
 
+    /// Makes sure that there is a collection, published or waiting here: none is made by a slip in its name, nor keys for
+    /// one, nor where the service is away.
+    async fn check_there(&self) -> Result<(), TrustError> {
+        match self.update(Purpose::Publish).await {
+            Err(TrustError::Update(UpdateError::NoTrustData(_))) if self.local.read(&RoleName::Root)?.is_some() => {
+                Ok(())
+            }
+            there => there.map(drop),
+        }
+    }
+
     async fn keys_for(&self, rotation: &Rotation) -> Result<Vec<PublicKey>, TrustError> {
         let role = &rotation.role;
         match &rotation.keys {
             NewKeys::OfService => Ok(vec![self.service.rotate_key(role).await?]),
             NewKeys::Generate => {
-                // A service that is away costs no key.
-                self.service.key(&RoleName::Timestamp).await?;
                 let key = self.make_key(&self.label(role)?)?;
                 Ok(vec![if *role == RoleName::Root { self.certified(&key)? } else { key.public_key().clone() }])
             }

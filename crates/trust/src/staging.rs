@@ -82,7 +82,12 @@ impl CollectionClient<'_> {
     /// The list cannot be read or written.
     pub fn unstage(&self, which: Unstage<'_>) -> Result<Vec<StagedEntry>, TrustError> {
         let locked = self.local.lock()?;
-        let mut entries = self.staged()?.entries;
+        let listed = self.staged().map(|staged| staged.entries);
+        let mut entries = match which {
+            // Also a list that is beyond reading can be emptied.
+            Unstage::All => listed.unwrap_or_default(),
+            Unstage::Numbers(_) => listed?,
+        };
         match which {
             Unstage::All => locked.clear_changes()?,
             Unstage::Numbers(numbers) => {

@@ -167,3 +167,13 @@ async fn whoever_pins_a_root_key_hears_that_it_was_replaced() {
     owner.pinning.pin_certificates(crate::house::GUN, rotated.keys.iter().map(countersign_crypto::PublicKey::id));
     owner.sign(&house, "v2").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_slip_in_the_name_makes_no_collection_and_no_keys() {
+    let (house, owner) = (House::open(), Person::new());
+    for (role, keys) in [(RoleName::Targets, NewKeys::Generate), (RoleName::Timestamp, NewKeys::OfService)] {
+        let error = owner.client(&house).rotate(&rotation(role, keys)).await.unwrap_err();
+        assert!(matches!(error, TrustError::Update(UpdateError::NoTrustData(_))), "{error:?}");
+    }
+    assert_eq!((owner.keys(), house.count("POST")), (0, 0));
+}

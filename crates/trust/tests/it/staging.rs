@@ -239,3 +239,32 @@ fn public_keys_come_from_harmless_files_only() {
     let later = "2126-11-22T12:00:00Z".parse().unwrap();
     read_public_key(input("ec-p256.crt").as_bytes(), later).unwrap_err();
 }
+
+#[tokio::test]
+async fn a_list_beyond_reading_can_be_emptied() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.client(&house).stage_target("a", &meta("a"), &[]).unwrap();
+    let huge = std::fs::File::create(change_list(&owner).join("huge.change")).unwrap();
+    huge.set_len(1 << 30).unwrap();
+    owner.client(&house).staged().unwrap_err();
+    owner.client(&house).publish_staged(&refuse).await.unwrap_err();
+    owner.client(&house).unstage(Unstage::All).unwrap();
+    assert!(owner.client(&house).staged().unwrap().entries.is_empty());
+}
+
+#[tokio::test]
+async fn two_who_publish_one_list_at_once_publish_it_once() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    for name in ["a", "b", "c"] {
+        owner.client(&house).stage_target(name, &meta(name), &[]).unwrap();
+    }
+    let (one, other) = (owner.client(&house), owner.client(&house));
+    let (one, other) = tokio::join!(one.publish_staged(&refuse), other.publish_staged(&refuse));
+    let stored = [one.unwrap(), other.unwrap()]
+        .into_iter()
+        .filter(|published| matches!(published.published, Published::Stored { .. }));
+    assert_eq!((stored.count(), house.archive().stored), (1, 2));
+    assert_eq!(owner.client(&house).list(&[]).await.unwrap().0.len(), 4);
+    assert!(owner.client(&house).staged().unwrap().entries.is_empty());
+}
