@@ -174,16 +174,6 @@ impl CollectionClient<'_> {
         Ok(SignerAdded { published: self.publish(&|_| Ok(changes.clone())).await? })
     }
 
-    /// Returns the public key with which this machine signs under a name: of the keys of that role the one with the smallest
-    /// id, a new one if there is none. For the signer that docker makes with a new collection.
-    ///
-    /// # Errors
-    /// The key store cannot be used.
-    pub fn own_signer_key(&self, name: &SignerName) -> Result<PublicKey, TrustError> {
-        let label = KeyLabel::new(name.as_str(), None).map_err(|error| TrustError::Making(error.to_string()))?;
-        Ok(self.own_key(&label)?.public_key().clone())
-    }
-
     /// Says what the removal of a signer would do, for the question to the person.
     ///
     /// # Errors

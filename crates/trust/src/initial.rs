@@ -130,7 +130,7 @@ impl CollectionClient<'_> {
     }
 
     /// Begins a collection that the service does not know: with what a client left in the cache, else anew.
-    pub(crate) async fn first_editor(&self, beginning: &Beginning) -> Result<Editor, TrustError> {
+    pub(crate) async fn first_editor(&self) -> Result<Editor, TrustError> {
         let gun = self.gun();
         let read = |role: &RoleName| self.local.read(role);
         if let Some(root) = read(&RoleName::Root)? {
@@ -141,10 +141,7 @@ impl CollectionClient<'_> {
             let snapshot = read(&RoleName::Snapshot)?.map(Into::into);
             return Ok(Editor::unpublished(gun, self.now, root.into(), targets, snapshot)?);
         }
-        let mut beginning = beginning.clone();
-        if self.new_snapshot == Holder::Client {
-            beginning.snapshot = Holder::Client;
-        }
+        let beginning = Beginning { snapshot: self.new_snapshot, ..Beginning::docker() };
         let (Initial { root, targets, snapshot }, _) = self.initialise(&beginning).await?;
         Ok(Editor::unpublished(gun, self.now, root, Some(targets), snapshot)?)
     }

@@ -3,7 +3,6 @@
 use crate::attempts::{ATTEMPTS, Refused, pause};
 use crate::client::CollectionClient;
 use crate::error::TrustError;
-use crate::initial::Beginning;
 use crate::recovery::{GivenUp, Recovery};
 use crate::request_error::RequestError;
 use crate::rotation::LegacyRoots;
@@ -58,8 +57,6 @@ pub(crate) struct Publishing<'a> {
     pub(crate) legacy: LegacyRoots,
     /// Asked before unverified content is signed; without, none is.
     pub(crate) review: Option<&'a Review<'a>>,
-    /// What a new collection begins with, unless a beginning is here.
-    pub(crate) beginning: Beginning,
     /// What becomes of files whose signers were removed.
     pub(crate) recovery: Recovery,
     /// Whether what nears its expiry is renewed although nothing else changes.
@@ -79,7 +76,6 @@ impl<'a> Publishing<'a> {
             changes,
             legacy: LegacyRoots::None,
             review: None,
-            beginning: Beginning::docker(),
             recovery: Recovery::Refuse,
             renewal: Renewal::WithChangesOnly,
         }
@@ -155,7 +151,7 @@ impl CollectionClient<'_> {
                 self.reviewed(how.review, collection, changes).await?;
                 (Editor::of(collection, self.now), Vec::new())
             }
-            None => (self.first_editor(&how.beginning).await?, Vec::new()),
+            None => (self.first_editor().await?, Vec::new()),
         };
         if let Some(collection) = base.filter(|_| how.recovery == Recovery::FormerSigners) {
             given_up = self.recover(&mut editor, collection, changes).await;

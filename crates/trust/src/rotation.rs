@@ -2,7 +2,6 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
-use crate::initial::Beginning;
 use crate::publish::{Published, Publishing};
 use crate::request_error::RequestError;
 use countersign_crypto::certificate::{Certificate, CertificateBundle};
@@ -116,7 +115,7 @@ impl CollectionClient<'_> {
             *replaced.borrow_mut() = base.map(|base| canonical_ids(base, role)).unwrap_or_default();
             Ok(vec![Change::ReplaceKeys { role: role.clone(), keys: keys.clone() }])
         };
-        let how = Publishing { legacy: rotation.legacy, beginning: Beginning::notary(), ..Publishing::of(&changes) };
+        let how = Publishing { legacy: rotation.legacy, ..Publishing::of(&changes) };
         let (collection, base) = match self.publish_as(&how).await?.0 {
             Published::Stored { collection, base, .. } => (*collection, base),
             Published::Unchanged(collection) => (*collection, None),

@@ -4,7 +4,6 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
-use crate::initial::Beginning;
 use crate::publish::{Published, Publishing, Renewal};
 use crate::request_error::RequestError;
 use crate::witness::Review;
@@ -99,7 +98,7 @@ impl CollectionClient<'_> {
     }
 
     /// Publishes everything that is staged, in one publication. A collection that does not exist yet is made, from what
-    /// [`Self::init`] or another client has left here, else anew as notary does, with a snapshot key of one's own.
+    /// [`Self::init`] or another client has left here, else anew; see [`Self::new_snapshot_key`].
     ///
     /// When others have published meanwhile, the list is read and applied again on top of that. A change leaves the list
     /// only when the service has accepted it; what another process stages meanwhile stays for the next time.
@@ -118,12 +117,7 @@ impl CollectionClient<'_> {
             Ok(changes)
         };
         let (published, changes) = self
-            .publish_as(&Publishing {
-                review: Some(review),
-                beginning: Beginning::notary(),
-                renewal: Renewal::AlsoAlone,
-                ..Publishing::of(&changes)
-            })
+            .publish_as(&Publishing { review: Some(review), renewal: Renewal::AlsoAlone, ..Publishing::of(&changes) })
             .await?;
         let applied: BTreeSet<ChangeId> = applied.into_inner().into_iter().collect();
         self.local.lock()?.remove_changes(&applied)?;

@@ -5,8 +5,8 @@ use crate::person::{OnePassphrase, Person, content};
 use countersign_crypto::digest::sha256;
 use countersign_testkit::{Finished, NotaryClient, Passphrases, fixtures};
 use countersign_trust::{
-    Beginning, Consequence, Decision, DelegationRemoval, LegacyRoots, NewKeys, PathEdit, RequestError, Rotation,
-    SignerName, TrustError, Unstage, WitnessSubject, read_public_key,
+    Beginning, Consequence, Decision, DelegationRemoval, Holder, LegacyRoots, NewKeys, PathEdit, RequestError,
+    Rotation, SignerName, TrustError, Unstage, WitnessSubject, read_public_key,
 };
 use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::update::Purpose;
@@ -31,7 +31,7 @@ impl Both {
     }
 
     fn client(&self) -> countersign_trust::CollectionClient<'_> {
-        self.ours.client(&self.house)
+        self.ours.client(&self.house).new_snapshot_key(Holder::Client)
     }
 
     /// Runs notary, which has to succeed.
@@ -333,7 +333,8 @@ async fn docker_s_signers_come_and_go_and_notary_verifies_and_signs_at_every_ste
     let name = |name: &str| SignerName::parse(name).unwrap();
     let (alice, bob) = (delegate(&both, "alice"), Person::today());
     let of_bob = bob.make_key("bob");
-    both.client().add_signer(&name("alice"), std::slice::from_ref(&alice)).await.unwrap();
+    let docker = both.client().new_snapshot_key(Holder::Service);
+    docker.add_signer(&name("alice"), std::slice::from_ref(&alice)).await.unwrap();
     both.client().add_signer(&name("bob"), std::slice::from_ref(&of_bob)).await.unwrap();
     bob.sign(&both.house, "v1").await.unwrap();
     let add = |tag: &str| {

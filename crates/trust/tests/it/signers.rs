@@ -201,8 +201,8 @@ async fn removing_a_signer_from_nothing_is_an_error() {
 async fn the_key_for_a_signer_s_name_is_made_once() {
     let (house, owner) = (House::open(), Person::new());
     let client = owner.client(&house);
-    let key = client.own_signer_key(&name("dave")).unwrap();
-    assert_eq!(client.own_signer_key(&name("dave")).unwrap(), key);
+    let key = client.signer_key(&name("dave")).unwrap();
+    assert_eq!(client.signer_key(&name("dave")).unwrap(), key);
     client.add_signer(&name("dave"), &[key]).await.unwrap();
     let signed = owner.sign(&house, "v1").await.unwrap();
     assert_eq!(signed.tags[0].role, releases());
