@@ -2,7 +2,7 @@
 
 use crate::error::{CliError, Kind};
 use countersign_crypto::KeyId;
-use countersign_trust::ReleasedTag;
+use countersign_trust::{ReleasedTag, Source};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use fs_err::{File, OpenOptions};
 use serde::Serialize;
@@ -33,6 +33,8 @@ struct Line<'a> {
     keys: Vec<String>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
 
@@ -54,8 +56,12 @@ impl AuditLog {
     pub(crate) fn done(&self, action: Action, gun: &str, tag: &ReleasedTag, done: &str) -> Result<(), CliError> {
         let digest = Some(format!("sha256:{}", tag.sha256.hex()));
         let keys = tag.key_ids.iter().map(KeyId::to_string).collect();
+        let source = match tag.source {
+            Source::Service => None,
+            Source::Cache => Some("cache"),
+        };
         let tag = tag.name.as_str();
-        self.write(&Line { time: now(), action, gun, tag, digest, keys, outcome: "ok", reason: None })
+        self.write(&Line { time: now(), action, gun, tag, digest, keys, outcome: "ok", source, reason: None })
             .map_err(|error| unwritten(done, gun, tag, &error))
     }
 
@@ -77,15 +83,35 @@ impl AuditLog {
     /// Writes down that a tag is released no more.
     pub(crate) fn revoked(&self, gun: &str, tag: &str) -> Result<(), CliError> {
         let action = Action::Revoke;
-        self.write(&Line { time: now(), action, gun, tag, digest: None, keys: Vec::new(), outcome: "ok", reason: None })
-            .map_err(|error| unwritten("was revoked", gun, tag, &error))
+        self.write(&Line {
+            time: now(),
+            action,
+            gun,
+            tag,
+            digest: None,
+            keys: Vec::new(),
+            outcome: "ok",
+            source: None,
+            reason: None,
+        })
+        .map_err(|error| unwritten("was revoked", gun, tag, &error))
     }
 
     /// Writes down why something was refused, and hands the refusal on: that it could not be written down does not
     /// change what it is.
     pub(crate) fn refused(&self, action: Action, gun: &str, tag: &str, error: CliError) -> CliError {
         let reason = Some(error.message.as_str());
-        let line = Line { time: now(), action, gun, tag, digest: None, keys: Vec::new(), outcome: "refused", reason };
+        let line = Line {
+            time: now(),
+            action,
+            gun,
+            tag,
+            digest: None,
+            keys: Vec::new(),
+            outcome: "refused",
+            source: None,
+            reason,
+        };
         match self.write(&line) {
             Ok(()) => error,
             Err(failure) => {

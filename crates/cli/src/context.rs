@@ -65,6 +65,7 @@ impl Context {
             },
         };
         let settings = Settings::load()?;
+        crate::error::tls_files_are(&connection.tls);
         let audit = AuditLog::open(options.audit_log.as_deref().or(settings.audit_log()))?;
         let directory = TrustDirectory::at(&options.trust_dir)?;
         warn_about(&directory);

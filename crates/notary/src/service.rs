@@ -104,7 +104,7 @@ impl TrustService {
             StatusCode::NOT_FOUND => Ok(None),
             // Nothing was uploaded that could be refused.
             status @ StatusCode::BAD_REQUEST => Err(ServiceError::Hostile(status.to_string())),
-            _ => Err(response.into_status_error().await.into()),
+            _ => Err(self.explained(response.into_status_error().await.into())),
         }
     }
 
@@ -163,7 +163,8 @@ impl TrustService {
     }
 
     async fn send(&self, request: Request) -> Result<Response, ServiceError> {
-        Ok(self.session.send_without_redirects(request, std::slice::from_ref(&self.scope)).await?)
+        let sent = self.session.send_without_redirects(request, std::slice::from_ref(&self.scope)).await;
+        sent.map_err(|error| self.explained(error.into()))
     }
 
     async fn refused(&self, response: Response) -> ServiceError {
@@ -173,7 +174,15 @@ impl TrustService {
                 gun: self.gun.to_string(),
             };
         }
-        response.into_status_error().await.into()
+        self.explained(response.into_status_error().await.into())
+    }
+
+    /// Adds to a refusal which access was asked for and what was granted.
+    fn explained(&self, error: ServiceError) -> ServiceError {
+        match (error, self.session.access(std::slice::from_ref(&self.scope))) {
+            (ServiceError::Unauthorised(text), Some(access)) => ServiceError::Unauthorised(format!("{text}; {access}")),
+            (error, _) => error,
+        }
     }
 }
 

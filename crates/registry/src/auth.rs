@@ -2,6 +2,7 @@
 
 mod cache;
 mod challenge;
+mod grant;
 mod scope;
 mod session;
 mod token;

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 
 /// Says why something could not be done with a collection.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TrustError {
     /// The collection could not be verified.
     #[error(transparent)]
@@ -43,6 +42,16 @@ pub enum TrustError {
         /// The collection.
         gun: Gun,
         /// The delegations that could sign.
+        roles: Vec<RoleName>,
+    },
+    /// Delegations' keys are here, but none of these delegations may sign the name.
+    #[error("{name} may not be signed by {}: the name is outside of what {gun} lets them sign", roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    OutsidePaths {
+        /// The collection.
+        gun: Gun,
+        /// The name.
+        name: String,
+        /// The delegations whose keys are here.
         roles: Vec<RoleName>,
     },
     /// A name would stay released by roles whose keys are not here.

@@ -37,7 +37,7 @@ pub use recovery::GivenUp;
 pub use request_error::RequestError;
 pub use revoke::Revoked;
 pub use rotation::{Holder, LegacyRoots, NewKeys, PinsAfter, Rotated, Rotation};
-pub use signing::{News, ReleasedTag, SignRequest, Signed, check_releasing, is_releasing, releases};
+pub use signing::{News, ReleasedTag, SignRequest, Signed, Source, check_releasing, is_releasing, releases};
 pub use staging::{PublishedStaged, Staged, StagedEntry, Unstage};
 pub use targets::canonical_custom;
 pub use witness::{Decision, Difference, Review, WitnessSubject};

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 /// Says why something cannot be done as it was asked for. Nothing was changed, here or at the service.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum RequestError {
     /// The role holds no targets.
     #[error("tuf: invalid role {0}. cannot add targets to this role")]

@@ -8,7 +8,7 @@ use countersign_crypto::KeyId;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::update::Purpose;
-use countersign_tuf::{Change, Collection, LookupError, RoleName};
+use countersign_tuf::{Change, Collection, LookupError, Note, RoleName};
 
 /// Returns the roles that release a tag, in the order in which they are asked: `targets/releases`, then `targets`.
 #[must_use]
@@ -34,6 +34,26 @@ pub struct ReleasedTag {
     pub role: RoleName,
     /// The keys (TUF ids) that signed the role's file.
     pub key_ids: Vec<KeyId>,
+    /// Who says that this is the present state.
+    pub source: Source,
+}
+
+/// Who says what the present state of a collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The trust service, just now.
+    Service,
+    /// This machine's cache, whose timestamp has not expired: the service is away.
+    Cache,
+}
+
+impl Source {
+    /// Tells where a verified view comes from.
+    #[must_use]
+    pub fn of(collection: &Collection) -> Self {
+        let cached = collection.notes().iter().any(|note| matches!(note, Note::CachedTimestamp(_)));
+        if cached { Self::Cache } else { Self::Service }
+    }
 }
 
 impl ReleasedTag {
@@ -47,7 +67,8 @@ impl ReleasedTag {
         let found = released(collection, name)?;
         let sha256 = found.1.sha256.ok_or_else(|| TrustError::NoDigest { name: name.to_owned() })?;
         let key_ids = collection.targets(&found.0).map(|file| file.signers().collect()).unwrap_or_default();
-        Ok(Self { name: name.to_owned(), sha256, length: found.1.length, role: found.0, key_ids })
+        let source = Source::of(collection);
+        Ok(Self { name: name.to_owned(), sha256, length: found.1.length, role: found.0, key_ids, source })
     }
 }
 
@@ -191,14 +212,18 @@ impl CollectionClient<'_> {
         if delegated.is_empty() {
             return Ok(vec![RoleName::Targets]);
         }
-        let mut roles = Vec::new();
+        let (mut roles, mut outside) = (Vec::new(), Vec::new());
         for role in &delegated {
             let allowed = collection.effective_paths(&role.name).is_some_and(|paths| paths.allow(name));
             let keys = role.keys.key_ids.iter().filter_map(|id| targets.delegations.keys.get(id));
             let ids: Vec<KeyId> = keys.map(countersign_crypto::PublicKey::canonical_id).collect();
-            if allowed && self.has_any_key(&ids)? {
-                roles.push(role.name.clone());
+            if self.has_any_key(&ids)? {
+                if allowed { &mut roles } else { &mut outside }.push(role.name.clone());
             }
+        }
+        if roles.is_empty() && !outside.is_empty() {
+            let (gun, name) = (self.gun().clone(), name.to_owned());
+            return Err(TrustError::OutsidePaths { gun, name, roles: outside });
         }
         if roles.is_empty() {
             let roles = delegated.iter().map(|role| role.name.clone()).collect();

@@ -42,7 +42,6 @@ const SEEN: &str = "seen.json";
 
 /// Says why a collection's files could not be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum CollectionError {
     /// The name is legal, but its files could be those of another collection.
     #[error(

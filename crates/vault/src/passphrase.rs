@@ -79,7 +79,6 @@ pub enum Purpose {
 
 /// Where a passphrase came from, so that a wrong one can be told by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Origin {
     /// From the environment variable of this name, or from what it names.
     Environment(&'static str),

@@ -52,6 +52,22 @@ fn every_signing_verification_and_refusal_is_one_line() {
 }
 
 #[test]
+fn a_verification_that_rests_on_the_cache_is_told_apart() {
+    let mut shop = Shop::open();
+    shop.signed_by(&shop.client(), "v1", "one");
+    let reader = shop.client();
+    let log = reader.folder().join("audit.jsonl");
+    let reader = reader.env("COUNTERSIGN_AUDIT_LOG", log.to_str().unwrap());
+    reader.run(&["verify", &shop.name("v1")]).succeeded();
+    shop.service.kill();
+    reader.run(&["verify", &shop.name("v1")]).succeeded();
+    let written = lines(&log);
+    assert_eq!(written.len(), 2);
+    assert!(written[0].get("source").is_none(), "{written:?}");
+    assert_eq!(written[1]["source"], "cache", "{written:?}");
+}
+
+#[test]
 fn without_its_log_nothing_is_done() {
     let shop = Shop::open();
     shop.put("v1", "one");

@@ -1,6 +1,6 @@
 //! Who releases a tag: `targets/releases` and `targets`, and while one of them cannot be verified nobody.
 
-use crate::client::{Ending, TRUST};
+use crate::client::{Ending, LOCAL, TRUST, USER};
 use crate::stage::Shop;
 use countersign_testkit::{Finished, NotaryClient, fixtures};
 
@@ -29,6 +29,27 @@ fn sign(shop: &Shop, owner: &NotaryClient, roles: &[&str], tag: &str, digest: &s
         arguments.extend(["--roles", *role]);
     }
     owner.run(&arguments).succeeded()
+}
+
+#[test]
+fn a_signer_whose_paths_do_not_cover_a_tag_is_not_sent_after_keys() {
+    let shop = Shop::open();
+    let owner = owned(&shop);
+    let (gun, certificate) = (shop.gun(), input("rel1.crt"));
+    owner.run(&["delegation", "add", "-p", &gun, "targets/releases", &certificate, "--paths", "v"]).succeeded();
+    owner.run(&["key", "rotate", &gun, "snapshot", "-r"]).succeeded();
+    let signer = shop.client();
+    let key = signer.folder().join("rel1.key");
+    std::fs::copy(input("rel1.key"), &key).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    signer.run(&["key", "load", key.to_str().unwrap()]).succeeded();
+    shop.signed_by(&signer, "v1", "one");
+    shop.put("x1", "two");
+    let refused = signer.run(&["sign", &shop.name("x1")]);
+    let refused = refused.refused(USER, "x1 may not be signed by targets/releases");
+    assert!(refused.stderr.contains("keys are not what is missing"), "{refused}");
+    let stranger = shop.client().run(&["sign", &shop.name("x1")]);
+    stranger.refused(LOCAL, "no valid signing keys for delegation roles");
 }
 
 #[test]

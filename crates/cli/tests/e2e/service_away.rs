@@ -87,6 +87,41 @@ fn a_refusal_of_the_service_is_no_absence() {
 }
 
 #[test]
+fn a_refusal_says_which_access_was_asked_for_and_which_was_granted() {
+    let shop = Shop::open();
+    shop.put("v1", "one");
+    let ca = TestCa::new();
+    let server = FakeServer::tls(ca.loopback_server().server_config());
+    // A token that allows pulling, whatever was asked for.
+    let token =
+        "e30.eyJhY2Nlc3MiOlt7InR5cGUiOiJyZXBvc2l0b3J5IiwibmFtZSI6ImFjbWUvYXBwIiwiYWN0aW9ucyI6WyJwdWxsIl19XX0.c2ln";
+    server.on("/token", Reply::json(json!({"token": token}).to_string()));
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"trust\"", server.url());
+    server.otherwise(Reply::status(401).header("WWW-Authenticate", &challenge));
+    let client = Client::new().of_fake(&server, &ca);
+    for (command, actions) in [("sign", "push,pull"), ("verify", "pull")] {
+        let refused = client.run(&[command, &shop.name("v1")]).refused(NETWORK, "401 Unauthorized");
+        let asked = format!("repository:{}:{actions} was asked for, repository:acme/app:pull was granted", shop.gun());
+        assert!(refused.stderr.contains(&asked) && refused.stderr.contains("docker login"), "{refused}");
+        assert!(!refused.stderr.contains("e30."), "{refused}");
+    }
+}
+
+#[test]
+fn an_unknown_authority_is_told_the_exact_file_and_a_wrong_clock_is_not() {
+    let shop = Shop::open();
+    shop.put("v1", "one");
+    let client = Client::new().env("DOCKER_CONTENT_TRUST_SERVER", &shop.service.url());
+    let refused = client.run(&["verify", &shop.name("v1")]).refused(NETWORK, "signed by an unknown authority");
+    let host = shop.service.url().trim_start_matches("https://").to_owned();
+    let file = client.config_dir().join("tls").join(host).join("ca.crt");
+    assert!(refused.stderr.contains(file.to_str().unwrap()), "{refused}");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, shop.service.authority_pem()).unwrap();
+    client.run(&["verify", &shop.name("v1")]).refused(TRUST, "does not have trust data");
+}
+
+#[test]
 fn what_a_service_says_cannot_drive_the_terminal() {
     let shop = Shop::open();
     shop.put("v1", "one");

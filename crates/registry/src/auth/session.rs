@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::cache::{TokenCache, TokenKey};
 use super::challenge::{Challenge, parse_challenges};
+use super::grant::granted;
 use super::scope::Scope;
 use super::token;
 use crate::credentials::{Credential, CredentialSource};
@@ -118,6 +119,20 @@ impl Session {
                 Err(explained(AuthError::NoCredentials, found.failure.as_ref()))
             }
         }
+    }
+
+    /// Tells which access was asked for, and what the last token says that it grants; none where no token is in use.
+    #[must_use]
+    pub fn access(&self, scopes: &[Scope]) -> Option<String> {
+        let challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let key = token_key(&challenges, scopes)?;
+        let asked = scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
+        let got = match self.tokens.get(&key).map(|token| granted(&token)) {
+            None => "no token was given".to_owned(),
+            Some(None) => "the token does not say what was granted".to_owned(),
+            Some(Some(scope)) => format!("{scope} was granted"),
+        };
+        Some(format!("{asked} was asked for, {got}"))
     }
 
     /// Sends a request with authorisation. If the service challenges it, answers once and repeats the request.

@@ -10,7 +10,6 @@ use crate::passphrase::Origin;
 
 /// Says why a key could not be used or changed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum KeyStoreError {
     /// There is no such key.
     #[error("signing key not found: {id}")]

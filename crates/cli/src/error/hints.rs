@@ -1,0 +1,100 @@
+//! What to do about the usual failures.
+
+use countersign_notary::ServiceAddress;
+use countersign_registry::http::TlsFault;
+use countersign_trust::{Destination, TlsFiles};
+use countersign_tuf::{Expired, RoleName};
+use std::sync::OnceLock;
+
+/// Where passphrases come from.
+pub(super) const PASSPHRASES: &str = "passphrases come from DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE (root keys) and \
+     DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE (all others), for notary from NOTARY_…_PASSPHRASE, from a file or descriptor \
+     named by the same with _FILE or _FD, or are asked for: at a terminal, else as lines on standard input";
+
+/// Where this process looks for certificates; errors come from where nobody knows it any more.
+static TLS_FILES: OnceLock<TlsFiles> = OnceLock::new();
+
+/// Tells hints where this process looks for certificates.
+pub(crate) fn tls_files_are(files: &TlsFiles) {
+    // The first context of a process is the one that commands work with.
+    let _ = TLS_FILES.set(files.clone());
+}
+
+/// Says what mends a TLS failure, whose fault the message names: only an unknown authority is mended by a file.
+pub(super) fn of_tls(message: &str) -> Vec<String> {
+    let is = |fault: TlsFault| message.contains(&fault.to_string());
+    if is(TlsFault::Expired) {
+        let renew = "if it is right, the operator of the trust service has to renew the service's certificate";
+        return vec![clock(), renew.to_owned()];
+    }
+    if is(TlsFault::WrongName) {
+        let show =
+            "is this the address that the certificate is for? countersign trust show says what named the address";
+        return vec![show.to_owned()];
+    }
+    if is(TlsFault::NotTls) {
+        return vec!["trust services are asked over https only: is this the right port?".to_owned()];
+    }
+    if is(TlsFault::CutOff) {
+        return Vec::new();
+    }
+    let unknown = || "tls/<host:port>/ca.crt in docker's configuration folder".to_owned();
+    let place = authority_file(message).unwrap_or_else(unknown);
+    vec![format!(
+        "put the service's CA into {place}; for a service started with countersign serve: countersign serve --trust-ca"
+    )]
+}
+
+/// Finds the file into which the authority of the service in a message belongs.
+fn authority_file(message: &str) -> Option<String> {
+    let (before, _) = message.split_once(" cannot be trusted")?;
+    let address = ServiceAddress::parse(before.rsplit(' ').next()?).ok()?;
+    let file = TLS_FILES.get()?.authority_file(&Destination::from(address));
+    if file.as_os_str().is_empty() {
+        return Some("a file that root_ca of remote_server in the configuration names".to_owned());
+    }
+    Some(file.display().to_string())
+}
+
+/// Says who can renew what has expired, and what this machine takes for now.
+pub(super) fn of_expired(expired: &Expired) -> Vec<String> {
+    let who = match &expired.role {
+        RoleName::Root => "the owner of the root key has to publish a new root (notary key rotate)".to_owned(),
+        RoleName::Targets => "whoever holds the repository key (targets) has to sign something again".to_owned(),
+        RoleName::Snapshot => "the operator of the trust service can renew it if the service holds the snapshot key, \
+             otherwise whoever holds it, by publishing"
+            .to_owned(),
+        RoleName::Timestamp => {
+            "the operator of the trust service can renew it: the service signs timestamps by itself, \
+             unless it is down or somebody plays back old ones"
+                .to_owned()
+        }
+        role @ RoleName::Delegation(_) => format!("whoever signs for {role} has to sign something again"),
+    };
+    vec![who, clock()]
+}
+
+/// Says what this machine takes for now.
+pub(super) fn clock() -> String {
+    format!("this machine's clock says {}: if that is wrong, set it", now())
+}
+
+/// Says what a service means that refuses an upload, where its words alone do not help; they are every trust service's.
+pub(super) fn of_rejection(reason: &str) -> Option<String> {
+    if reason.contains("leaf certificates") {
+        return Some(format!(
+            "the service finds no root certificate that is valid now: this machine's clock says {}, and a certificate made \
+             by a clock that is ahead is not valid yet",
+            now()
+        ));
+    }
+    reason.contains("no snapshot was included").then(|| {
+        "only who holds the snapshot key can publish; for others to sign too its owner hands it to the service: \
+         notary key rotate GUN snapshot -r"
+            .to_owned()
+    })
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
