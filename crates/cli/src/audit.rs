@@ -76,8 +76,18 @@ impl AuditLog {
         done: &str,
     ) -> Result<(), CliError> {
         let keys = keys.iter().map(KeyId::to_string).collect();
-        self.write(&Line { time: now(), action, gun, tag: name, digest, keys, outcome: "ok", reason: None })
-            .map_err(|error| unwritten(done, gun, name, &error))
+        self.write(&Line {
+            time: now(),
+            action,
+            gun,
+            tag: name,
+            digest,
+            keys,
+            outcome: "ok",
+            source: None,
+            reason: None,
+        })
+        .map_err(|error| unwritten(done, gun, name, &error))
     }
 
     /// Writes down that a tag is released no more.
