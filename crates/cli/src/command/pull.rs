@@ -12,7 +12,7 @@ use crate::trust_switch::TrustSwitch;
 use clap::Args;
 use countersign_engine::ImageName;
 use countersign_image::{
-    Descriptor, Digest, Document, ImageSink, Platform, PlatformWalk, Reference, Repository, WalkStep,
+    Descriptor, Digest, Document, ImageManifest, ImageSink, Platform, PlatformWalk, Reference, Repository, WalkStep,
 };
 use countersign_registry::distribution::{DocumentName, RegistryClient};
 use countersign_registry::pull_image;
@@ -93,6 +93,9 @@ impl Pull {
             let message = format!("{digest} has {} bytes, signed are {signed}: refused", document.descriptor.size);
             return Err(CliError::new(Kind::Trust, message));
         }
+        if let (Some(wanted), Document::Manifest(manifest)) = (&self.platform, &document.document) {
+            check_platform(&client, repository, manifest, wanted).await?;
+        }
         let mut root = document.descriptor;
         if self.platform.is_some() || target.is_single_platform() {
             let platform = self.platform.clone().unwrap_or_else(Platform::host);
@@ -121,6 +124,23 @@ impl Pull {
         output::message(format_args!("Tagging {} as {}", by_digest.familiar(), reference.familiar()));
         Ok(engine.tag(&ImageName::from(&by_digest), repository, tag).await?)
     }
+}
+
+/// Refuses an image that says itself that it runs elsewhere than wanted: without an index there is no other to choose.
+async fn check_platform(
+    client: &RegistryClient,
+    repository: &Repository,
+    manifest: &ImageManifest,
+    wanted: &Platform,
+) -> Result<(), CliError> {
+    let config = client.small_blob(repository, &manifest.config).await?;
+    // What has no configuration of an image, a chart for example, runs nowhere in particular.
+    let Ok(offered) = serde_json::from_slice::<Platform>(&config) else { return Ok(()) };
+    let says_nothing = offered.os.is_empty() && offered.architecture.is_empty();
+    if says_nothing || wanted.rank(&offered).is_some() {
+        return Ok(());
+    }
+    Err(CliError::user(format!("the image is for {offered} alone, wanted is {wanted}")))
 }
 
 /// Walks from an index to the manifest of one platform; each step is named by a digest in the document before.

@@ -1,7 +1,7 @@
 //! Multi-platform images: what is signed is the index.
 
 use crate::client::Ending;
-use crate::stage::Stage;
+use crate::stage::{Shop, Stage};
 use countersign_testkit::Image;
 use countersign_testkit::digest::oci_digest;
 use serde_json::json;
@@ -72,6 +72,20 @@ fn sign_takes_the_index_and_everybody_pulls_their_platform_by_it() {
     docker.run(&["rmi", &name]).succeeded();
     let pulled = docker.run(&["pull", &name]).succeeded();
     assert!(pulled.stdout.contains(&format!("Digest: {digest}")), "{pulled}");
+}
+
+#[test]
+fn an_image_for_one_platform_is_not_taken_for_another() {
+    let shop = Shop::open();
+    let (owner, reader) = (shop.client(), shop.client());
+    shop.signed_by(&owner, "v1", "one");
+    let name = shop.name("v1");
+    for other in ["windows/amd64", "linux/s390x"] {
+        let refused = reader.run(&["pull", "--platform", other, "--to", "oci:other", &name]);
+        refused.refused(crate::client::USER, "the image is for linux/amd64 alone");
+    }
+    reader.run(&["pull", "--platform", "linux/amd64", "--to", "oci:ours", &name]).succeeded();
+    reader.run(&["pull", "--to", "oci:any", &name]).succeeded();
 }
 
 #[test]
