@@ -26,3 +26,4 @@ mod switch;
 mod transcript;
 mod trust_directory;
 mod trust_transcripts;
+mod turns;
