@@ -13,6 +13,6 @@ mod usage;
 pub(crate) use complete::{Completions, complete};
 pub(crate) use error::FlagError;
 pub(crate) use flag::{Flag, Takes};
-pub(crate) use parse::{Interspersed, Occurrence, Parsed, Positional, parse};
+pub(crate) use parse::{Interspersed, Occurrence, Parsed, Positional, boolean, parse};
 pub(crate) use tree::{Command, Found, find};
 pub(crate) use usage::{command_list, flag_usages};

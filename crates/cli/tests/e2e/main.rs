@@ -19,6 +19,7 @@ mod releasing;
 mod service_away;
 mod serving;
 mod settings;
+mod shim;
 mod signed_size;
 mod signers;
 mod stage;
