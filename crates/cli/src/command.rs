@@ -3,6 +3,7 @@
 mod completion;
 mod demo;
 pub(crate) mod inspect;
+mod install;
 pub(crate) mod key;
 mod man;
 mod pin;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Pin(pin::Pin),
     #[command(subcommand)]
     Trust(trust::Trust),
+    Install(install::Install),
+    Uninstall(install::Uninstall),
     Completion(completion::Completion),
     Man(man::Man),
     Demo(demo::Demo),
@@ -52,6 +55,8 @@ impl Command {
             Self::Key(key) => key.run(options),
             Self::Pin(pin) => pin.run(options).await,
             Self::Trust(trust) => trust.run(options).await,
+            Self::Install(install) => install.run(options),
+            Self::Uninstall(uninstall) => uninstall.run(options),
             Self::Completion(completion) => completion.run(),
             Self::Man(man) => man.run(),
             Self::Demo(demo) => demo.run().await,
