@@ -66,10 +66,10 @@ fn execute(call: &Call) -> ExitCode {
 async fn dispatch(call: &Call) -> Result<(), CliError> {
     match call.command.as_str() {
         "inspect" => inspect::run(call).await,
-        "sign" => Box::pin(sign::run(call)).await,
-        "revoke" => revoke::run(call).await,
-        "push" => push_pull::push(call).await,
-        "pull" => push_pull::pull(call).await,
+        "sign" => sign::run(call).await,
+        "revoke" => Box::pin(revoke::run(call)).await,
+        "push" => Box::pin(push_pull::push(call)).await,
+        "pull" => Box::pin(push_pull::pull(call)).await,
         "key generate" => keys::generate(call),
         "key load" => load::run(call),
         "signer add" => signers::add(call).await,

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::prompt::Voice;
 use crate::trusted::Engines;
 use crate::trusted::words::{About, user};
-use countersign_engine::{EngineSelection, Environment, Helper, TlsFlags};
+use countersign_engine::{EndpointError, EngineSelection, Environment, Helper, TlsFlags};
 use countersign_trust::CollectionClient;
 use countersign_tuf::Gun;
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ const ORIGINAL: &str = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND";
 
 /// Opens what docker's flags and variables describe.
 pub(super) fn context(call: &Call) -> Result<Context, CliError> {
+    if call.global.was_set("host") && call.global.was_set("context") {
+        return Err(user(EndpointError::HostAndContext));
+    }
     let config = call.global.value("config").filter(|path| !path.is_empty()).map(PathBuf::from);
     Context::open(ContextOptions::docker(Voice::Docker, config.as_deref())?)
 }

@@ -31,7 +31,7 @@ pub(super) async fn run(call: &Call) -> Result<(), CliError> {
     let context = context(call)?;
     let signing =
         Signing { context: &context, engines: engines(call, &context)?, image: &image, reference: &reference, tag };
-    signing.run(call.own.is_on("local")).await
+    Box::pin(signing.run(call.own.is_on("local"))).await
 }
 
 /// The tag that is to be signed.

@@ -108,6 +108,19 @@ impl Client {
         command
     }
 
+    /// Our program under another name, with these arguments, not run yet.
+    pub(crate) fn command_as(&self, name: &str, arguments: &[&str]) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = self.command(arguments);
+        command.arg0(name);
+        command
+    }
+
+    /// Runs our program as docker runs the plugin, with an empty standard input.
+    pub(crate) fn plugin(&self, arguments: &[&str]) -> Finished {
+        Finished::of(&mut self.command_as("docker-trust", arguments), b"")
+    }
+
     /// Gives another program this person's surroundings.
     pub(crate) fn set(&self, command: &mut Command) {
         command.env_clear().current_dir(self.folder()).env("HOME", self.folder()).env("PATH", "/usr/bin:/bin");

@@ -33,7 +33,7 @@ fn put_blob(host: &str, repository: &str, bytes: &[u8]) {
 }
 
 /// Puts an image for this machine and one for another under an index, and returns the index's digest.
-fn put_index(host: &str, repository: &str, tag: &str) -> String {
+pub(crate) fn put_index(host: &str, repository: &str, tag: &str) -> String {
     let mut entries = Vec::new();
     for (architecture, text) in [("s390x", "for others"), ("amd64", "for us")] {
         let image = Image::with_message(text);
