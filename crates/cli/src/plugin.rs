@@ -72,7 +72,7 @@ async fn dispatch(call: &Call) -> Result<(), CliError> {
         "pull" => Box::pin(push_pull::pull(call)).await,
         "key generate" => keys::generate(call),
         "key load" => load::run(call),
-        "signer add" => signers::add(call).await,
+        "signer add" => Box::pin(signers::add(call)).await,
         "signer remove" => signers::remove(call).await,
         other => Err(CliError::internal(&format!("no command {other}"))),
     }
