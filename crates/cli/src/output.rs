@@ -13,6 +13,7 @@ pub(crate) fn data(line: impl Display) -> Result<(), CliError> {
 
 /// Writes a message to stderr; there is nobody to tell if that fails.
 pub(crate) fn message(line: impl Display) {
+    crate::progress::hide();
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
@@ -39,7 +40,7 @@ impl Listing {
     }
 
     /// Adds a row, and the same for programs.
-    pub(crate) fn row(&mut self, cells: Vec<String>, object: serde_json::Value) {
+    pub(crate) fn row(&mut self, cells: &[String], object: serde_json::Value) {
         self.rows.push(cells.iter().map(|cell| harmless(cell)).collect());
         self.objects.push(object);
     }

@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Most bars shown at a time.
 const MAX_BARS: usize = 64;
@@ -110,5 +111,46 @@ impl Progress for Bars {
                 },
             ),
         }
+    }
+}
+/// How long something may take before people are told that it is under way.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often the sign of life moves.
+const TICK: Duration = Duration::from_millis(120);
+
+/// The sign of life that is on the terminal now.
+static WAITING: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Does something, and shows at a terminal what it is if it takes long.
+///
+/// The sign of life moves with the work's own waiting, so that it stands still and is gone while somebody is asked.
+pub(crate) async fn showing<T>(what: &str, work: impl Future<Output = T>) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work.await;
+    }
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(QUIET, &mut work).await {
+        return done;
+    }
+    let done = loop {
+        tick(what);
+        if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
+            break done;
+        }
+    };
+    hide();
+    done
+}
+
+fn tick(what: &str) {
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let new = || ProgressBar::new_spinner().with_message(harmless(what));
+    waiting.get_or_insert_with(new).tick();
+}
+
+/// Takes the sign of life away before something else is written.
+pub(crate) fn hide() {
+    if let Some(bar) = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        bar.finish_and_clear();
     }
 }

@@ -75,6 +75,7 @@ impl PersonPassphrases {
     }
 
     fn ask(&self, question: &str) -> Option<Passphrase> {
+        crate::progress::hide();
         if input::has_person() {
             let typed = Zeroizing::new(rpassword::prompt_password(question).ok()?);
             return Passphrase::new(typed.trim().as_bytes().to_vec()).ok();
@@ -149,6 +150,7 @@ impl Voice {
 
     /// There is nobody to tell if this fails; the question then goes unanswered.
     fn write(self, text: std::fmt::Arguments<'_>) {
+        crate::progress::hide();
         match self {
             Self::Native => {
                 let _ = write!(anstream::stderr().lock(), "{text}");

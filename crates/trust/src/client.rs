@@ -117,7 +117,8 @@ impl<'a> CollectionClient<'a> {
         loop {
             let seen = self.local.read_seen()?;
             attempts = attempts.saturating_sub(1);
-            match self.run_or_ask(purpose, pinning, seen.as_deref()).await {
+            // In a box: every use case holds this future, and it is large.
+            match Box::pin(self.run_or_ask(purpose, pinning, seen.as_deref())).await {
                 Ok(collection) if attempts == 0 || self.keep(&collection, seen.as_deref())? == Kept::Yes => {
                     return Ok(collection);
                 }

@@ -4,6 +4,7 @@ use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
 use crate::notes;
 use crate::output::{data, harmless, message};
+use crate::progress::showing;
 use clap::Args;
 use countersign_image::{Reference, Tag};
 use countersign_notary::Access;
@@ -56,7 +57,7 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
     let reference = Reference::parse(image)?;
     let pinning = context.pinning(&reference);
     let client = context.client(&reference, &pinning, Access::Read)?;
-    let collection = client.update(Purpose::Read).await?;
+    let collection = showing("looking for signatures", client.update(Purpose::Read)).await?;
     notes::show(&collection);
     let tag = reference.tag().filter(|_| reference.digest().is_none()).map(Tag::as_str);
     Ok(Report::new(image, &collection, tag).map_err(TrustError::from)?)

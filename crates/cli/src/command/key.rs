@@ -178,7 +178,7 @@ impl List {
             let object = serde_json::json!({
                 "id": key.id.to_string(), "role": key.role, "gun": gun, "path": key.path.display().to_string(),
             });
-            rows.row(vec![key.role.clone(), key.id.to_string(), gun.unwrap_or_default()], object);
+            rows.row(&[key.role.clone(), key.id.to_string(), gun.unwrap_or_default()], object);
         }
         rows.print(self.format)
     }

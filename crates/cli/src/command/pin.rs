@@ -278,7 +278,7 @@ impl List {
             let images = if prefix.is_empty() { "(all)" } else { prefix };
             let by = pin.named_by();
             listing.row(
-                vec![images.to_owned(), shown(&pin.value), by.to_string()],
+                &[images.to_owned(), shown(&pin.value), by.to_string()],
                 serde_json::json!({ "images": prefix, "pin": json(&pin.value), "written": source(&by) }),
             );
         }

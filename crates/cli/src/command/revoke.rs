@@ -3,6 +3,7 @@
 use crate::audit::Action;
 use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
+use crate::progress::showing;
 use crate::prompt::Voice;
 use crate::{notes, output};
 use clap::Args;
@@ -48,5 +49,5 @@ impl Revoke {
 async fn revoke(context: &Context, reference: &Reference, name: Option<&str>) -> Result<Revoked, CliError> {
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Write)?;
-    Ok(client.revoke(name).await?)
+    Ok(showing("signing and publishing", client.revoke(name)).await?)
 }

@@ -5,6 +5,7 @@ use crate::audit::Action;
 use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
 use crate::images::{RegistryFlags, sha256};
+use crate::progress::showing;
 use crate::{notes, output};
 use clap::Args;
 use countersign_image::{Descriptor, Digest, Reference};
@@ -51,7 +52,7 @@ pub(crate) async fn sign(context: &Context, reference: &Reference, held: &Descri
     let request = SignRequest { name, sha256: sha256(held)?, length: held.size };
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Write)?;
-    Ok(client.sign(&[request]).await?)
+    Ok(showing("signing and publishing", client.sign(&[request])).await?)
 }
 
 /// Ends a command that signs: one line in the audit log, whether it signed or not, and the outcome for the person.

@@ -4,6 +4,7 @@ use super::Format;
 use crate::audit::Action;
 use crate::context::{Context, GlobalOptions};
 use crate::error::CliError;
+use crate::progress::showing;
 use crate::{notes, output};
 use clap::Args;
 use countersign_image::{Reference, Tag};
@@ -67,5 +68,5 @@ pub(crate) async fn resolve(context: &Context, reference: &Reference) -> Result<
 async fn find(context: &Context, reference: &Reference, name: &str) -> Result<(ReleasedTag, Collection), CliError> {
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Read)?;
-    Ok(client.find(name).await?)
+    Ok(showing("looking for signatures", client.find(name)).await?)
 }

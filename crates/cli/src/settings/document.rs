@@ -108,18 +108,18 @@ impl Reader<'_> {
         if images.len() > MAX_RULES {
             return Err(SettingsError::of_file(&self.file, format!("more than {MAX_RULES} rules")));
         }
-        let mut rules = vec![self.rule(String::new(), everything)?];
+        let mut rules = vec![self.rule(String::new(), &everything)?];
         for (prefix, rule) in images {
             let name =
                 check_prefix(prefix.get_ref()).map_err(|reason| self.refuse(&prefix, prefix.get_ref(), reason))?;
-            rules.push(self.rule(name, rule)?);
+            rules.push(self.rule(name, &rule)?);
         }
         Ok(Said { rules, audit_log: audit_log.map(|path| path.value) })
     }
 
-    fn rule(&self, prefix: String, rule: ImageRule) -> Result<Rule, SettingsError> {
+    fn rule(&self, prefix: String, rule: &ImageRule) -> Result<Rule, SettingsError> {
         if self.scope == Scope::Pins {
-            self.check_pin_only(&rule)?;
+            self.check_pin_only(rule)?;
         }
         let service = match &rule.service {
             None => None,
@@ -132,7 +132,7 @@ impl Reader<'_> {
             prefix,
             service,
             authorities: rule.service_ca.as_ref().map(|value| self.path(value, "service-ca")).transpose()?,
-            pin: self.pin(&rule)?,
+            pin: self.pin(rule)?,
             first_use: rule.first_use.as_ref().map(|value| self.sourced(value, *value.get_ref())),
         })
     }

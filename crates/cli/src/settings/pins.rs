@@ -216,8 +216,8 @@ pub(crate) fn text(prefix: &str, rule: &PinRule) -> String {
     );
     match rule {
         PinRule::Keys(ids) => {
-            let ids: String = ids.iter().map(|id| format!("  \"{id}\",\n")).collect();
-            format!("{head}root-keys = [\n{ids}]\n")
+            let ids: Vec<String> = ids.iter().map(|id| format!("  \"{id}\",")).collect();
+            format!("{head}root-keys = [\n{}\n]\n", ids.join("\n"))
         }
         PinRule::Authorities(authorities) => {
             let pem: String = authorities.iter().map(Certificate::to_pem).collect();

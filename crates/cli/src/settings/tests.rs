@@ -81,3 +81,15 @@ fn a_missing_file_is_none_unless_it_is_named() {
     let place = Place::folder(&folder.path().join("countersign"));
     assert!(Settings::of_places(&[place]).unwrap().rules.is_empty());
 }
+
+#[test]
+fn the_guides_example_is_understood() {
+    let guide = include_str!("../../../../docs/guides/several-trust-services.md");
+    let example = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let settings = settings(&[example]);
+    let name = "registry.supplier.example/widgets/cog";
+    let (_, named_by) = settings.service(&gun(name)).unwrap();
+    assert_eq!(named_by.to_string(), "/0.toml line 11", "as the guide shows it");
+    assert_eq!(settings.first_use(&gun(name)).unwrap().named_by().to_string(), "/0.toml line 13");
+    assert_eq!(service(&settings, "docker.io/library/alpine").unwrap(), "https://trust.example.com/hub");
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 fn root_key(client: &Client, shop: &Shop) -> String {
     let root: Value =
         serde_json::from_slice(&std::fs::read(client.metadata(&shop.gun()).join("root.json")).unwrap()).unwrap();
-    root["signed"]["roles"]["root"]["keyids"][0].as_str().unwrap().to_owned()
+    root.pointer("/signed/roles/root/keyids/0").unwrap().as_str().unwrap().to_owned()
 }
 
 fn listed(client: &Client) -> Vec<Value> {

@@ -20,18 +20,13 @@ fn settle(client: &Client, text: &str) -> PathBuf {
 /// Somebody who knows both shops' services only from the settings file, their authorities too.
 fn customer(one: &Shop, other: &Shop) -> Client {
     let client = Client::new();
-    let mut text = String::new();
-    for (name, shop) in [("one", one), ("other", other)] {
+    let rules = [("one", one), ("other", other)].map(|(name, shop)| {
         let ca = client.folder().join(format!("{name}.pem"));
         std::fs::write(&ca, shop.service.authority_pem()).unwrap();
-        text += &format!(
-            "[images.\"{}\"]\nservice = \"{}\"\nservice-ca = \"{}\"\n",
-            shop.registry.host(),
-            shop.service.url(),
-            ca.display()
-        );
-    }
-    settle(&client, &text);
+        let (host, service, ca) = (shop.registry.host(), shop.service.url(), ca.display().to_string());
+        format!("[images.\"{host}\"]\nservice = \"{service}\"\nservice-ca = \"{ca}\"\n")
+    });
+    settle(&client, &rules.concat());
     client
 }
 

@@ -139,14 +139,14 @@ impl Given {
         let found = self.found.get_or_init(|| match &self.place {
             Place::Value => None,
             Place::File(path) => read(path, path.display().to_string()),
-            Place::Descriptor(number) => match number.to_str().and_then(|text| text.parse::<u16>().ok()) {
-                Some(number) => read(Path::new(&format!("/dev/fd/{number}")), format!("descriptor {number}")),
-                None => {
-                    let (named, reason) = (number.to_string_lossy().into_owned(), "it is no number".to_owned());
-                    remark(&PassphraseRemark::Unusable { variable: self.variable(), named, reason });
-                    None
+            Place::Descriptor(number) => {
+                if let Some(number) = number.to_str().and_then(|text| text.parse::<u16>().ok()) {
+                    return read(Path::new(&format!("/dev/fd/{number}")), format!("descriptor {number}"));
                 }
-            },
+                let (named, reason) = (number.to_string_lossy().into_owned(), "it is no number".to_owned());
+                remark(&PassphraseRemark::Unusable { variable: self.variable(), named, reason });
+                None
+            }
         });
         found.as_ref()
     }
@@ -204,7 +204,10 @@ impl PassphraseSource for EnvironmentPassphrases {
 impl fmt::Debug for EnvironmentPassphrases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.given.iter().map(Given::variable).collect();
-        f.debug_struct("EnvironmentPassphrases").field("flavour", &self.flavour).field("set", &names).finish()
+        f.debug_struct("EnvironmentPassphrases")
+            .field("flavour", &self.flavour)
+            .field("set", &names)
+            .finish_non_exhaustive()
     }
 }
 
