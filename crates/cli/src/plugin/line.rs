@@ -42,7 +42,7 @@ impl Call {
         if self.global.is_on("debug") {
             return "debug";
         }
-        match self.global.value("log-level").unwrap_or_default() {
+        match self.global.value("log-level").unwrap_or_default().to_lowercase().as_str() {
             "trace" => "trace",
             "debug" => "debug",
             "error" | "fatal" | "panic" => "error",
@@ -50,6 +50,12 @@ impl Call {
         }
     }
 }
+
+/// What docker says of the short form of `--help`, on stdout.
+const DEPRECATED: &str = "Flag shorthand -h has been deprecated, use --help\n";
+
+/// The names of levels of the log.
+const LEVELS: [&str; 8] = ["panic", "fatal", "error", "warn", "warning", "info", "debug", "trace"];
 
 /// Reads the arguments; without docker's command before them the word `trust` may be missing.
 pub(super) fn read(arguments: Vec<OsString>) -> Line {
@@ -64,6 +70,9 @@ pub(super) fn read(arguments: Vec<OsString>) -> Line {
     let first = global.positional.first().map_or(arguments.len(), |first| first.index);
     let mut words = arguments;
     let mut rest = words.split_off(first);
+    if let Some(level) = global.value("log-level").filter(|level| !LEVELS.contains(&level.to_lowercase().as_str())) {
+        return Line::Wrong { text: format!("Unable to parse logging level: {level}"), code: 1 };
+    }
     if global.is_on("help") {
         return Line::Help(usage::help(&root()));
     }
@@ -119,7 +128,11 @@ fn command(global: Parsed, global_words: Vec<OsString>, rest: Vec<OsString>) -> 
         }
     };
     if own.is_on("help") {
-        return Line::Help(usage::help(&found));
+        let by_letter = |used: &cobra::Occurrence| {
+            !found.rest.get(used.index).is_some_and(|word| word.as_encoded_bytes().starts_with(b"--"))
+        };
+        let note = if own.uses("help").any(by_letter) { DEPRECATED } else { "" };
+        return Line::Help(format!("{note}{}", usage::help(&found)));
     }
     if let Some(word) = found.unknown() {
         return Line::Wrong { text: unknown(&found, &word), code: 1 };
@@ -196,7 +209,7 @@ mod tests {
     #[test]
     fn help_is_where_docker_has_it() {
         for words in
-            [&["help", "trust", "sign"][..], &["help", "sign"], &["trust", "sign", "--help"], &["sign", "x", "-h"]]
+            [&["help", "trust", "sign"][..], &["help", "sign"], &["trust", "sign", "--help"], &["sign", "x", "--help"]]
         {
             let Line::Help(text) = read(words) else { panic!("{words:?}") };
             assert!(text.starts_with("Usage:  docker trust sign IMAGE:TAG\n\nSign an image\n\nOptions:\n"), "{text}");

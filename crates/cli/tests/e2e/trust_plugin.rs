@@ -150,3 +150,58 @@ fn output_that_nobody_reads_is_an_error_and_no_crash() {
     assert!(said.contains("stdout") && !said.contains("panicked"), "{said}");
     let _ = std::io::stdout().flush();
 }
+
+mod docker_28 {
+    use super::*;
+
+    const COMMANDS: [&[&str]; 7] = [
+        &["inspect"],
+        &["sign"],
+        &["revoke"],
+        &["key", "generate"],
+        &["key", "load"],
+        &["signer", "add"],
+        &["signer", "remove"],
+    ];
+
+    fn both(person: &Client, words: &[&str]) -> [Finished; 2] {
+        let words = [&["trust"], words].concat();
+        let mut docker = std::process::Command::new(Tool::DOCKER_28.path());
+        person.set(docker.args(&words));
+        [Finished::of(&mut docker, b""), person.plugin(&words)]
+    }
+
+    #[test]
+    fn help_usage_and_wrong_arguments_are_byte_for_byte_dockers() {
+        let person = Client::new();
+        let endings: [&[&str]; 7] =
+            [&["--help"], &["-h"], &[], &["--bogus"], &["-x", "a"], &["a", "b", "--bogus=1"], &["-D", "a"]];
+        for command in COMMANDS {
+            for ending in endings {
+                let [docker, ours] = both(&person, &[command, ending].concat());
+                assert_eq!((&docker.stdout, &docker.stderr), (&ours.stdout, &ours.stderr), "{docker}\n{ours}");
+                assert_eq!(docker.code, ours.code, "{docker}\n{ours}");
+            }
+        }
+        for words in
+            [&["key"][..], &["signer"], &["key", "bogus"], &["signer", "--help"], &["key", "help"], &["key", "-x"]]
+        {
+            let [docker, ours] = both(&person, words);
+            assert_eq!((&docker.stdout, &docker.stderr), (&ours.stdout, &ours.stderr), "{docker}\n{ours}");
+            assert_eq!(docker.code, ours.code, "{docker}\n{ours}");
+        }
+        for words in [
+            &["revoke", "--", "-x", "b"][..],
+            &["sign", "--local=maybe", "a"],
+            &["key", "load", "--name"],
+            &["inspect", "--pretty=2", "x"],
+        ] {
+            let [docker, ours] = both(&person, words);
+            assert_eq!(
+                (&docker.stdout, &docker.stderr, docker.code),
+                (&ours.stdout, &ours.stderr, ours.code),
+                "{docker}\n{ours}"
+            );
+        }
+    }
+}
