@@ -1,6 +1,7 @@
 //! The settings file's keys, read strictly: what is not understood is an error that names file, line and key.
 
 use super::error::SettingsError;
+use super::place::read_trusted;
 use super::{PinRule, Rule, Sourced};
 use crate::context::FirstUsePolicy;
 use countersign_crypto::KeyId;
@@ -18,8 +19,6 @@ use toml::Spanned;
 const MAX_RULES: usize = 10_000;
 /// Most root keys of one pin.
 const MAX_ROOT_KEYS: usize = 64;
-/// Largest file of authorities in bytes.
-const MAX_AUTHORITIES: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -158,8 +157,10 @@ impl Reader<'_> {
             (None, Some(file), None) => {
                 let path = self.path(file, "root-ca")?.value;
                 let refuse = |reason: &dyn std::fmt::Display| self.refuse(file, "root-ca", reason);
-                let bytes = read_bounded(&path).map_err(|error| refuse(&error))?;
-                let authorities = Certificate::list_from_pem(&bytes)
+                // A pin is no safer than the file that it is in.
+                let pem = read_trusted(&path).map_err(|error| refuse(&error))?;
+                let pem = pem.ok_or_else(|| refuse(&format!("{} is not there", path.display())))?;
+                let authorities = Certificate::list_from_pem(pem.as_bytes())
                     .map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
                 Ok(Some(self.sourced(file, PinRule::Authorities(authorities))))
             }
@@ -205,16 +206,6 @@ impl Reader<'_> {
 }
 
 const TWO_PINS: &str = "root-keys, root-ca and root-ca-pem exclude each other: one rule is one pin";
-
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    fs_err::File::open(path)?.take(MAX_AUTHORITIES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_AUTHORITIES {
-        return Err(std::io::Error::other(format!("{} is larger than {MAX_AUTHORITIES} bytes", path.display())));
-    }
-    Ok(bytes)
-}
 
 /// Checks that a prefix is a registry, or the canonical name of a repository or of a path above repositories.
 fn check_prefix(text: &str) -> Result<String, String> {
@@ -341,6 +332,22 @@ mod tests {
         ] {
             assert!(pins(text).unwrap_err().reason.contains("a file of pins has only"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_authority_that_others_can_change_is_no_pin() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pem = folder.path().join("ca.pem");
+        std::fs::write(&pem, countersign_testkit::TestCa::new().pem()).unwrap();
+        let read = |mode: u32| {
+            std::fs::set_permissions(&pem, std::fs::Permissions::from_mode(mode)).unwrap();
+            let text = "[images.\"a.test\"]\nroot-ca = \"ca.pem\"";
+            read(&folder.path().join("config.toml"), text, Scope::Settings)
+        };
+        assert!(read(0o644).is_ok());
+        let refused = read(0o666).unwrap_err();
+        assert!(refused.line == 2 && refused.reason.contains("chmod go-w"), "{refused}");
     }
 
     #[test]

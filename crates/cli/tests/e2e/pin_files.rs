@@ -63,6 +63,30 @@ fn a_pin_is_handed_over_and_a_swapped_root_is_refused_by_who_never_saw_the_first
 }
 
 #[test]
+fn a_kept_pin_counts_under_every_name() {
+    let shop = Shop::open();
+    shop.signed_by(&shop.client(), "v1", "one");
+    let reader = shop.client();
+    let gun = shop.gun();
+    let authority = reader.folder().join("ca.pem");
+    std::fs::write(&authority, shop.service.authority_pem()).unwrap();
+    let (url, own) = (shop.service.url(), reader.folder().join("notary"));
+    let notary = ["-s", &url, "--tlscacert", authority.to_str().unwrap(), "-d", own.to_str().unwrap(), "list", &gun];
+    let run = |name: &str, arguments: &[&str]| Finished::of(&mut reader.command_as(name, arguments), b"");
+
+    reader.run(&["pin", "--root-key", &"0".repeat(64), &gun]).succeeded();
+    let refused = run("notary", &notary);
+    assert_eq!(refused.code, TRUST, "{refused}");
+    let refused = run("docker-trust", &["trust", "inspect", &gun]);
+    assert_ne!(refused.code, 0, "{refused}");
+    assert!(!reader.metadata(&gun).exists() && !own.join("tuf").exists());
+
+    reader.run(&["pin", "remove", &gun]).succeeded();
+    run("notary", &notary).succeeded();
+    run("docker-trust", &["trust", "inspect", &gun]).succeeded();
+}
+
+#[test]
 fn no_pin_takes_anothers_place_in_silence() {
     let shop = Shop::open();
     let owner = shop.client();

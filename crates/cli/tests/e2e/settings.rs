@@ -2,9 +2,10 @@
 
 use crate::client::{Client, Ending, LOCAL, NETWORK, TRUST, USER};
 use crate::stage::{Shop, first_line_with};
-use countersign_testkit::Finished;
+use countersign_testkit::{FakeServer, Finished, Reply, TestCa};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Writes the person's settings file, which only they can change.
 fn settle(client: &Client, text: &str) -> PathBuf {
@@ -129,6 +130,18 @@ fn first_use_is_denied_asked_or_allowed_as_the_settings_say() {
     settle(&wrong, &format!("[images.\"{}\"]\nroot-keys = [\"{}\"]\n", shop.gun(), "0".repeat(64)));
     wrong.run(&["verify", &shop.name("v1")]).refused(TRUST, "unable to match any certificates to trust_pinning");
     wrong.run(&["verify", "--pin", "zz", &shop.name("v1")]).refused(USER, "--pin");
+}
+
+#[test]
+fn people_at_a_terminal_see_that_a_slow_service_is_waited_for() {
+    let ca = TestCa::new();
+    let server = FakeServer::tls(ca.loopback_server().server_config());
+    server.otherwise(Reply::status(404).after(Duration::from_millis(1500)));
+    let client = Client::new().of_fake(&server, &ca).env("TERM", "xterm");
+    let said = at_terminal(&client, &["verify", "127.0.0.1:1/acme/app"], "");
+    assert!(said.code == TRUST && said.stdout.contains("looking for signatures"), "{said}");
+    let said = client.run(&["verify", "127.0.0.1:1/acme/app"]).refused(TRUST, "does not have trust data");
+    assert!(!said.stderr.contains("looking for signatures"), "{said}");
 }
 
 #[test]
