@@ -20,7 +20,8 @@ pub(super) struct Config {
     pub(super) client_certificate: Option<PathBuf>,
     pub(super) client_key: Option<PathBuf>,
     pub(super) skip_tls_verify: bool,
-    pub(super) pinning: Pins,
+    /// Kept as it came: only who uses pins needs to hear what is wrong with them.
+    pinning: Map<String, Value>,
 }
 
 /// The pins of the file; names keep their case, which the reference's Debian build loses.
@@ -60,13 +61,17 @@ impl Config {
         Self::of(&value, &folder)
     }
 
+    /// Reads the pins.
+    pub(super) fn pins(&self) -> Result<Pins, Failure> {
+        Pins::of(&self.pinning)
+    }
+
     /// Takes the file's content; `folder` is where it lies.
     fn of(value: &Value, folder: &Path) -> Result<Self, Failure> {
         let Value::Object(top) = value else {
             return Err(Failure::local("error opening config file: While parsing config: not an object"));
         };
         let server = section(top, "remote_server")?;
-        let pinning = section(top, "trust_pinning")?;
         let file = |key| Ok::<_, Failure>(text(&server, "remote_server", key)?.map(|name| folder.join(name)));
         Ok(Self {
             trust_dir: text(top, "", "trust_dir")?.map(|name| expanded(&name)).transpose()?,
@@ -75,7 +80,7 @@ impl Config {
             client_certificate: file("tls_client_cert")?,
             client_key: file("tls_client_key")?,
             skip_tls_verify: switch(&server, "remote_server", "skipTLSVerify")?,
-            pinning: Pins::of(&pinning)?,
+            pinning: section(top, "trust_pinning")?,
         })
     }
 }
@@ -183,9 +188,10 @@ mod tests {
             (config.client_certificate, config.client_key),
             (Some("/c.pem".into()), Some("/etc/notary/k.pem".into()))
         );
-        assert!(config.skip_tls_verify && config.pinning.no_first_use);
-        assert_eq!(config.pinning.certificates, [("H/App*".to_owned(), vec!["aa".to_owned(), "bb".to_owned()])]);
-        assert_eq!(config.pinning.authorities, [("h/".to_owned(), "ca.pem".into())]);
+        let pins = Pins::of(&config.pinning).unwrap();
+        assert!(config.skip_tls_verify && pins.no_first_use);
+        assert_eq!(pins.certificates, [("H/App*".to_owned(), vec!["aa".to_owned(), "bb".to_owned()])]);
+        assert_eq!(pins.authorities, [("h/".to_owned(), "ca.pem".into())]);
     }
 
     #[test]
@@ -199,7 +205,8 @@ mod tests {
             (r#"{"trust_pinning":true}"#, "invalid format for trust_pinning"),
             (r#"{"trust_dir":1}"#, "invalid format for trust_dir"),
         ] {
-            assert!(format!("{:?}", of(text).unwrap_err()).contains(wrong), "{text}");
+            let refused = of(text).and_then(|config| config.pins()).unwrap_err();
+            assert!(format!("{refused:?}").contains(wrong), "{text}");
         }
         assert_eq!(of("{}").unwrap(), Config::default());
     }

@@ -1,7 +1,7 @@
 //! What a command of the client needs: flags over configuration over defaults, and a collection's client.
 
 use super::config::{self, Config, Pins};
-use super::failure::{Failure, explain};
+use super::failure::{Failure, explain, of_connection};
 use super::input;
 use super::invocation::Invocation;
 use super::login;
@@ -64,8 +64,7 @@ impl Keys {
 
     /// Returns where the keys are, as the client shows it.
     pub(super) fn location(&self) -> String {
-        let path = std::path::absolute(self.trust_dir.join("private")).unwrap_or_else(|_| self.trust_dir.clone());
-        cleaned(&path).display().to_string()
+        cleaned(&self.trust_dir.join("private")).display().to_string()
     }
 }
 
@@ -83,9 +82,10 @@ impl Session {
         }
         options.default_server = Some(server(DEFAULT_SERVER)?);
         options.credentials = Some(login::from_environment().unwrap_or_default().into());
-        options.pins = pins(&config.pinning, &gun)?;
+        let pinned = config.pins()?;
+        options.pins = pins(&pinned, &gun)?;
         options.pins_named_by = NamedBy::Default(PINS);
-        if config.pinning.no_first_use {
+        if pinned.no_first_use {
             options.first_use = Some(FirstUsePolicy::Deny);
             options.first_use_named_by = NamedBy::Default(PINS);
         }
@@ -115,7 +115,8 @@ impl Session {
         access: Access,
         action: impl AsyncFn(&CollectionClient<'_>) -> Result<T, TrustError>,
     ) -> Result<T, Failure> {
-        let client = self.shared.collection(&self.gun, &self.pinning, access)?.new_snapshot_key(Holder::Client);
+        let client = self.shared.collection(&self.gun, &self.pinning, access).map_err(of_connection)?;
+        let client = client.new_snapshot_key(Holder::Client);
         let failure = match action(&client).await {
             Ok(value) => return Ok(value),
             Err(error) => explain(error, &client),
@@ -160,10 +161,15 @@ fn refused_server(url: &str) -> Failure {
 
 fn trust_dir(invocation: &Invocation, config: &Config) -> Result<PathBuf, Failure> {
     match (invocation.value("trustDir"), &config.trust_dir) {
-        (Some(flag), _) => config::expanded(flag),
+        (Some(flag), _) => Ok(from_here(config::expanded(flag)?)),
         (None, Some(configured)) => Ok(configured.clone()),
         (None, None) => config::default_trust_dir(),
     }
+}
+
+/// Makes a path whole that is relative to the working directory.
+fn from_here(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn no_tls() -> TlsFiles {
@@ -173,7 +179,7 @@ fn no_tls() -> TlsFiles {
 /// Flags are relative to the working directory, the configuration to its own folder.
 fn tls_files(invocation: &Invocation, config: &Config) -> Result<TlsFiles, Failure> {
     let named = |flag: &str, configured: &Option<PathBuf>| {
-        invocation.value(flag).map(PathBuf::from).or_else(|| configured.clone())
+        invocation.value(flag).map(|name| from_here(name.into())).or_else(|| configured.clone())
     };
     let authorities = named("tlscacert", &config.root_ca);
     if let Some(file) = &authorities

@@ -108,6 +108,15 @@ impl From<CliError> for Failure {
     }
 }
 
+/// What docker says of certificate files, in the client's words.
+pub(super) fn of_connection(mut error: CliError) -> Failure {
+    if let Some(reason) = error.message.strip_prefix("error establishing connection to trust repository: ") {
+        error.message = format!("unable to configure TLS: {reason}");
+        error.hints.clear();
+    }
+    error.into()
+}
+
 impl From<crate::cobra::FlagError> for Failure {
     fn from(error: crate::cobra::FlagError) -> Self {
         Self::user(error)
@@ -147,12 +156,21 @@ pub(super) fn explain(error: TrustError, client: &CollectionClient<'_>) -> Failu
 /// Puts an error that has nothing to do with a service into the client's words.
 fn of_trust(error: TrustError) -> Failure {
     match &error {
-        TrustError::Signing(SigningError::MissingKeys { wanted, .. }) => {
-            let ids: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        TrustError::Signing(SigningError::MissingKeys { role, needed, found, wanted }) => {
+            let (possible, ids) = (wanted.len(), wanted.iter().map(ToString::to_string).collect::<Vec<_>>());
             let ids = ids.join(", ");
-            let text =
-                format!("could not find necessary signing keys, at least one of these keys must be available: {ids}");
-            return Failure::local(text).hint(format!("{error}"));
+            return Failure::local(match found {
+                _ if role.lists_targets() => format!(
+                    "could not find necessary signing keys, at least one of these keys must be available: {ids}"
+                ),
+                0 => format!(
+                    "signing keys not available: need {needed} keys from {possible} possible keys ({ids})"
+                ),
+                _ => format!(
+                    "not enough signing keys: found {found} of {needed} needed keys - {possible} other possible keys ({ids})"
+                ),
+            })
+            .hint(error.to_string());
         }
         TrustError::Signing(SigningError::Unavailable(reason)) => {
             return Failure::local(&reason.source).hint(reason.to_string()).hint(PASSPHRASE_HINT);
