@@ -41,6 +41,8 @@ pub struct NotaryClient {
     server: String,
     passphrases: Passphrases,
     auth: Option<String>,
+    program: Vec<String>,
+    environment: Vec<(String, Option<String>)>,
 }
 
 impl NotaryClient {
@@ -52,7 +54,23 @@ impl NotaryClient {
         fs::write(folder.path().join("ca.pem"), ca_pem).expect("a file for the authority's certificate");
         fs::create_dir(folder.path().join("trust")).expect("a trust directory");
         fs::write(folder.path().join("config.json"), "{}").expect("a configuration file");
-        Self { folder, server: server.to_owned(), passphrases: Passphrases::golden(), auth: None }
+        let program = vec![Tool::NOTARY.path().display().to_string()];
+        let (server, passphrases) = (server.to_owned(), Passphrases::golden());
+        Self { folder, server, passphrases, auth: None, program, environment: Vec::new() }
+    }
+
+    /// The same command lines for another program that speaks them, and its first arguments.
+    #[must_use]
+    pub fn spoken_by(mut self, program: &str, first: &[&str]) -> Self {
+        self.program = [program].iter().chain(first).map(ToString::to_string).collect();
+        self
+    }
+
+    /// The same with a variable of the environment, or without it.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: Option<&str>) -> Self {
+        self.environment.push((name.to_owned(), value.map(str::to_owned)));
+        self
     }
 
     /// The same with the contents of a golden trust directory, such as `docker28/owner/trust`.
@@ -115,16 +133,31 @@ impl NotaryClient {
     #[must_use]
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Finished {
         let folder = self.folder.path();
-        let mut command = Command::new(Tool::NOTARY.path());
-        command.env_clear().current_dir(folder).env("HOME", folder).env("PATH", "/usr/bin:/bin");
+        let mut command = self.bare_command();
+        command.arg("--configFile").arg(folder.join("config.json")).arg("--trustDir").arg(self.trust_dir());
+        command.args(["--server", &self.server]).arg("--tlscacert").arg(folder.join("ca.pem"));
+        Finished::of(command.args(arguments), input.as_bytes())
+    }
+
+    /// The program in this person's surroundings, without any argument: also the configuration, the server and the trust
+    /// directory are the defaults.
+    #[must_use]
+    pub fn bare_command(&self) -> Command {
+        let folder = self.folder.path();
+        let mut words = self.program.iter();
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).env_clear().current_dir(folder).env("HOME", folder).env("PATH", "/usr/bin:/bin");
         command.env("NOTARY_ROOT_PASSPHRASE", &self.passphrases.root);
         command.env("NOTARY_TARGETS_PASSPHRASE", &self.passphrases.targets);
         command.env("NOTARY_SNAPSHOT_PASSPHRASE", &self.passphrases.snapshot);
         command.env("NOTARY_DELEGATION_PASSPHRASE", &self.passphrases.delegation);
         command.envs(self.auth.as_ref().map(|auth| ("NOTARY_AUTH", auth)));
-        command.arg("--configFile").arg(folder.join("config.json"));
-        command.arg("--trustDir").arg(self.trust_dir());
-        command.args(["--server", &self.server]).arg("--tlscacert").arg(folder.join("ca.pem"));
-        Finished::of(command.args(arguments), input.as_bytes())
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
     }
 }

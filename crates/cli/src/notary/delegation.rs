@@ -27,7 +27,9 @@ pub(super) async fn list(invocation: &Invocation) -> Result<(), Failure> {
         return Err(invocation.refuse("Please provide a Global Unique Name as an argument to list"));
     };
     let session = Session::open(invocation, parse_gun(gun)?, Reach::Service)?;
-    let collection = session.at_service(Access::Read, async |client| client.update(Purpose::Read).await).await?;
+    let outcome = session.at_service(Access::Read, async |client| client.update(Purpose::Read).await).await;
+    let words = format!("Error retrieving delegation roles for repository {gun}: ");
+    let collection = outcome.map_err(|failure| failure.context(&words))?;
     notes::show(&collection);
     let rows = rows(&collection);
     if rows.is_empty() {

@@ -48,7 +48,7 @@ pub(in crate::notary) fn generate(invocation: &Invocation) -> Result<(), Failure
 
 /// Writes both halves to files; the store has nothing of it.
 fn to_files(keys: &Keys, key: &PrivateKey, role: &str, base: &str) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::local(format!("Failed to create a new {role} key: {error}"));
+    let failed = |error: &dyn std::fmt::Display| Failure::local(error);
     let passphrase =
         new_passphrase(keys, key).ok_or_else(|| failed(&"maximum number of passphrase attempts exceeded"))?;
     let protection = Protection::Compatible(passphrase.bytes());
