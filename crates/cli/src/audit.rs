@@ -23,6 +23,19 @@ pub(crate) enum Action {
     Revoke,
 }
 
+/// What was done about one name of a collection.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) action: Action,
+    /// The name, or the role where a whole role was changed.
+    pub(crate) name: &'a str,
+    /// What the name stands for, with the algorithm.
+    pub(crate) digest: Option<String>,
+    /// The keys that signed.
+    pub(crate) keys: Vec<KeyId>,
+    pub(crate) source: Source,
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
@@ -66,25 +79,22 @@ impl AuditLog {
     }
 
     /// Writes down what was done about a name of a collection; `done` says what became of it, should the log fail.
-    pub(crate) fn entry(
-        &self,
-        action: Action,
-        gun: &str,
-        name: &str,
-        digest: Option<String>,
-        keys: &[KeyId],
-        done: &str,
-    ) -> Result<(), CliError> {
-        let keys = keys.iter().map(KeyId::to_string).collect();
+    pub(crate) fn entry(&self, gun: &str, entry: &Entry<'_>, done: &str) -> Result<(), CliError> {
+        let Entry { action, name, digest, keys, source } = entry;
+        let source = match source {
+            Source::Service => None,
+            Source::Cache => Some("cache"),
+        };
+        let (digest, keys) = (digest.clone(), keys.iter().map(KeyId::to_string).collect());
         self.write(&Line {
             time: now(),
-            action,
+            action: *action,
             gun,
             tag: name,
             digest,
             keys,
             outcome: "ok",
-            source: None,
+            source,
             reason: None,
         })
         .map_err(|error| unwritten(done, gun, name, &error))

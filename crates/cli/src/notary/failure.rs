@@ -6,7 +6,7 @@ use countersign_notary::ServiceError;
 use countersign_trust::{CollectionClient, RequestError, TrustError};
 use countersign_tuf::update::{Absence, UpdateError};
 use countersign_tuf::{RoleName, RootError, SigningError};
-use countersign_vault::SkippedBlockReason;
+use countersign_vault::{KeyStoreError, SkippedBlockReason};
 use std::fmt::{Display, Write};
 use std::process::ExitCode;
 
@@ -27,8 +27,6 @@ pub(super) struct Failure {
     more: String,
     /// Whether logging in could help.
     unauthorised: bool,
-    /// Whether it was a request to the service that failed, rather than an update.
-    of_service: bool,
 }
 
 impl Failure {
@@ -76,9 +74,9 @@ impl Failure {
         self.unauthorised
     }
 
-    /// Tells whether a request to the service failed, rather than an update.
-    pub(super) fn is_of_service(&self) -> bool {
-        self.of_service
+    /// Tells whether the service did not answer or refused access.
+    pub(super) fn is_of_network(&self) -> bool {
+        self.error.kind == Kind::Network
     }
 
     /// Changes the error behind it, as the audit log does, which may add to it.
@@ -104,7 +102,7 @@ impl Failure {
 
 impl From<CliError> for Failure {
     fn from(error: CliError) -> Self {
-        Self { error, usage: None, told: false, more: String::new(), unauthorised: false, of_service: false }
+        Self { error, usage: None, told: false, more: String::new(), unauthorised: false }
     }
 }
 
@@ -125,153 +123,129 @@ impl From<crate::cobra::FlagError> for Failure {
 
 impl From<TrustError> for Failure {
     fn from(error: TrustError) -> Self {
-        of_trust(error)
+        Self::in_words(words(&error), error)
+    }
+}
+
+impl From<KeyStoreError> for Failure {
+    fn from(error: KeyStoreError) -> Self {
+        CliError::from(error).into()
+    }
+}
+
+impl Failure {
+    /// Takes an error with the client's words for it; what it says itself becomes a hint then.
+    fn in_words(words: Option<String>, error: TrustError) -> Self {
+        let unauthorised = words.as_deref() == Some(UNAUTHORISED);
+        let mut error = CliError::from(error);
+        if let Some(words) = words.filter(|words| *words != error.message) {
+            let own = std::mem::replace(&mut error.message, words);
+            error.hints.insert(0, own);
+        }
+        if unauthorised {
+            error = error.hint(LOGIN_HINT);
+        }
+        Self { unauthorised, ..error.into() }
     }
 }
 
 const OFFLINE: &str = "client is offline";
 const UNAUTHORISED: &str = "you are not authorized to perform this operation: server returned 401.";
-const LOGIN_HINT: &str = "NOTARY_AUTH holds user:password in base64; at a terminal notary asks";
-const AWAY_HINT: &str =
-    "is the trust service running and reachable? its address comes from --server or remote_server.url";
-const TLS_HINT: &str = "name the service's authority with --tlscacert or remote_server.root_ca";
-const PASSPHRASE_HINT: &str = "passphrases come from NOTARY_ROOT_PASSPHRASE, NOTARY_TARGETS_PASSPHRASE, \
-     NOTARY_SNAPSHOT_PASSPHRASE and NOTARY_DELEGATION_PASSPHRASE, or are asked for at a terminal";
+const BAD_RESPONSE: &str = "trust server returned a bad response.";
+const REJECTED: &str = "trust server rejected operation.";
+const LOGIN_HINT: &str = "NOTARY_AUTH holds user:password in base64; without it they are asked for";
 
-/// Puts an error into the client's words.
+/// Puts what went wrong at a service into the client's words.
 pub(super) fn explain(error: TrustError, client: &CollectionClient<'_>) -> Failure {
-    let host = client.service().address().authority().to_owned();
-    let gun = client.gun().clone();
-    let absent = || CliError::new(Kind::Trust, format!("{host} does not have trust data for {gun}"));
-    match &error {
+    let words = match &error {
         TrustError::Update(UpdateError::NoTrustData(_)) | TrustError::Service(ServiceError::NoTrustData { .. }) => {
-            absent().into()
+            let host = client.service().address().authority();
+            Some(format!("{host} does not have trust data for {}", client.gun()))
         }
-        TrustError::Update(UpdateError::Away { role, absence }) => away(role, absence),
-        TrustError::Service(service) => Failure { of_service: true, ..of_service(service) },
-        _ => of_trust(error),
-    }
+        other => words(other),
+    };
+    Failure::in_words(words, error)
 }
 
-/// Puts an error that has nothing to do with a service into the client's words.
-fn of_trust(error: TrustError) -> Failure {
-    match &error {
-        TrustError::Signing(SigningError::MissingKeys { role, needed, found, wanted }) => {
-            let (possible, ids) = (wanted.len(), wanted.iter().map(ToString::to_string).collect::<Vec<_>>());
-            let ids = ids.join(", ");
-            return Failure::local(match found {
-                _ if role.lists_targets() => format!(
-                    "could not find necessary signing keys, at least one of these keys must be available: {ids}"
-                ),
-                0 => format!(
-                    "signing keys not available: need {needed} keys from {possible} possible keys ({ids})"
-                ),
-                _ => format!(
-                    "not enough signing keys: found {found} of {needed} needed keys - {possible} other possible keys ({ids})"
-                ),
-            })
-            .hint(error.to_string());
-        }
-        TrustError::Signing(SigningError::Unavailable(reason)) => {
-            return Failure::local(&reason.source).hint(reason.to_string()).hint(PASSPHRASE_HINT);
-        }
-        TrustError::Keys(keys) => return of_keys(keys),
-        TrustError::Update(UpdateError::Root(root)) => return of_root(root),
-        TrustError::Request(request) => return of_request(request),
-        _ => {}
-    }
-    let converted = CliError::from(error);
-    let hints =
-        converted.hints.iter().filter(|hint| !hint.contains("DOCKER_") && !hint.contains("countersign")).cloned();
-    let hints = hints.collect();
-    CliError { hints, ..converted }.into()
-}
-
-/// Puts what is wrong with a key into the client's words.
-pub(super) fn of_keys(error: &countersign_vault::KeyStoreError) -> Failure {
-    use countersign_vault::KeyStoreError as E;
-    let failure = Failure::local(error);
+/// Returns the client's words for an error, none where ours are the same or there are none.
+fn words(error: &TrustError) -> Option<String> {
     match error {
-        E::PassphraseInvalid { .. } | E::NoNewPassphrase { .. } => failure.hint(PASSPHRASE_HINT),
-        _ => failure,
+        TrustError::Update(UpdateError::Away { role, absence }) => Some(of_absence(role, absence)),
+        TrustError::Update(UpdateError::Root(root)) => of_root(root),
+        TrustError::Service(service) => of_service(service),
+        TrustError::Signing(signing) => of_signing(signing),
+        TrustError::Request(request) => of_request(request),
+        _ => None,
     }
 }
 
-fn of_request(error: &RequestError) -> Failure {
-    match error {
+fn of_absence(role: &RoleName, absence: &Absence) -> String {
+    match absence {
+        Absence::NotFound => format!("{role} trust data unavailable.  Has a notary repository been initialized?"),
+        Absence::Unreachable(reason) => of_silence(reason),
+        Absence::Tls(_) => OFFLINE.to_owned(),
+        Absence::Refused(_) => UNAUTHORISED.to_owned(),
+        Absence::Hostile(_) => BAD_RESPONSE.to_owned(),
+    }
+}
+
+fn of_service(error: &ServiceError) -> Option<String> {
+    Some(match error {
+        ServiceError::Away(reason) => of_silence(reason),
+        ServiceError::Tls(_) => OFFLINE.to_owned(),
+        ServiceError::Unauthorised(_) => UNAUTHORISED.to_owned(),
+        ServiceError::Conflict | ServiceError::Rejected(_) => REJECTED.to_owned(),
+        ServiceError::Hostile(_) => BAD_RESPONSE.to_owned(),
+        _ => return None,
+    })
+}
+
+/// A status of the service reads otherwise than silence.
+fn of_silence(reason: &str) -> String {
+    match reason.get(..3).filter(|status| status.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some(status) => format!("unable to reach trust server at this time: {status}."),
+        None => OFFLINE.to_owned(),
+    }
+}
+
+fn of_signing(error: &SigningError) -> Option<String> {
+    let SigningError::MissingKeys { role, needed, found, wanted } = error else {
+        let SigningError::Unavailable(unavailable) = error else { return None };
+        return Some(unavailable.source.to_string());
+    };
+    let (possible, ids) = (wanted.len(), wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    Some(match found {
+        _ if role.lists_targets() => {
+            format!("could not find necessary signing keys, at least one of these keys must be available: {ids}")
+        }
+        0 => format!("signing keys not available: need {needed} keys from {possible} possible keys ({ids})"),
+        _ => format!(
+            "not enough signing keys: found {found} of {needed} needed keys - {possible} other possible keys ({ids})"
+        ),
+    })
+}
+
+fn of_request(error: &RequestError) -> Option<String> {
+    Some(match error {
         RequestError::PrivateKey(reason) if *reason == SkippedBlockReason::NotOpened.to_string() => {
-            Failure::local("password invalid, operation has failed.").hint(PASSPHRASE_HINT)
+            "password invalid, operation has failed.".to_owned()
         }
-        RequestError::PrivateKey(reason) => Failure::user("no valid private key found").hint(reason.clone()),
-        RequestError::RootCertificate(reason) => {
-            Failure::user("the provided file does not contain a valid PEM certificate").hint(reason.to_string())
-        }
+        RequestError::PrivateKey(_) => "no valid private key found".to_owned(),
+        RequestError::RootCertificate(_) => "the provided file does not contain a valid PEM certificate".to_owned(),
         RequestError::CertificateName { .. } | RequestError::CertificateKey(_) | RequestError::NoRootKey(_) => {
-            Failure::user("error initializing repository with certificate: cannot find matching private key id")
-                .hint(error.to_string())
+            "error initializing repository with certificate: cannot find matching private key id".to_owned()
         }
-        _ => Failure::user(error),
-    }
+        _ => return None,
+    })
 }
 
 /// Pins are refused in the client's words, which name no collection.
-fn of_root(error: &RootError) -> Failure {
+fn of_root(error: &RootError) -> Option<String> {
     let why = match error {
         RootError::FirstUse(_) => "invalid trust pinning specified",
         RootError::Pin(_) => "unable to match any certificates to trust_pinning config",
         RootError::NoLeafCertificates(_) => "unable to retrieve valid leaf certificates",
-        _ => return CliError::new(Kind::Trust, error).into(),
+        _ => return None,
     };
-    let text = format!("could not validate the path to a trusted root: {why}");
-    Failure::from(CliError::new(Kind::Trust, text))
-        .hint(error.to_string())
-        .hint("compare the root key's id with its owner's and put it into trust_pinning.certs")
-}
-
-fn away(role: &RoleName, absence: &Absence) -> Failure {
-    let network = |text: &dyn Display| Failure::from(CliError::new(Kind::Network, text));
-    match absence {
-        Absence::NotFound => {
-            network(&format_args!("{role} trust data unavailable.  Has a notary repository been initialized?"))
-        }
-        Absence::Unreachable(reason) => unreachable_service(reason),
-        Absence::Tls(reason) => network(&OFFLINE).hint(reason.clone()).hint(TLS_HINT),
-        Absence::Refused(reason) => unauthorised(reason),
-        Absence::Hostile(reason) => {
-            Failure::from(CliError::new(Kind::Trust, "trust server returned a bad response.")).hint(reason.clone())
-        }
-    }
-}
-
-fn of_service(error: &ServiceError) -> Failure {
-    let network = |text: &dyn Display| Failure::from(CliError::new(Kind::Network, text));
-    match error {
-        ServiceError::Away(reason) => unreachable_service(reason),
-        ServiceError::Tls(reason) => network(&OFFLINE).hint(reason.clone()).hint(TLS_HINT),
-        ServiceError::Unauthorised(reason) => unauthorised(reason),
-        ServiceError::Conflict => network(&"trust server rejected operation.")
-            .hint("somebody else has published in the meantime: do the same again"),
-        ServiceError::Rejected(reason) => {
-            Failure::from(CliError::new(Kind::Trust, "trust server rejected operation.")).hint(reason.clone())
-        }
-        ServiceError::Hostile(reason) => {
-            Failure::from(CliError::new(Kind::Trust, "trust server returned a bad response.")).hint(reason.clone())
-        }
-        _ => Failure::local(error),
-    }
-}
-
-/// A status of the service reads otherwise than silence.
-fn unreachable_service(reason: &str) -> Failure {
-    let status = reason.get(..3).filter(|status| status.bytes().all(|byte| byte.is_ascii_digit()));
-    let text = match status {
-        Some(status) => format!("unable to reach trust server at this time: {status}."),
-        None => OFFLINE.to_owned(),
-    };
-    Failure::from(CliError::new(Kind::Network, text)).hint(reason).hint(AWAY_HINT)
-}
-
-fn unauthorised(reason: &str) -> Failure {
-    let failure = Failure::from(CliError::new(Kind::Network, UNAUTHORISED)).hint(reason).hint(LOGIN_HINT);
-    Failure { unauthorised: true, ..failure }
+    Some(format!("could not validate the path to a trusted root: {why}"))
 }

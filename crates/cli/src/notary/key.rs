@@ -9,7 +9,7 @@ pub(super) use rotate::rotate;
 pub(super) use transfer::{export, import};
 
 use super::context::Keys;
-use super::failure::{Failure, of_keys};
+use super::failure::Failure;
 use super::invocation::Invocation;
 use super::print;
 use super::table::table;
@@ -31,7 +31,7 @@ pub(super) fn list(invocation: &Invocation) -> Result<(), Failure> {
         return Err(invocation.refuse(""));
     }
     let keys = Keys::open(invocation)?;
-    let listing = keys.store().list().map_err(|error| of_keys(&error))?;
+    let listing = keys.store().list()?;
     for skipped in &listing.skipped {
         let (path, reason) = (skipped.path.display().to_string(), skipped.reason.to_string());
         message(format_args!("skipped {}: {}", harmless(&path), harmless(&reason)));
@@ -75,7 +75,7 @@ pub(super) fn remove(invocation: &Invocation) -> Result<(), Failure> {
     let (text, id) = id_of(invocation, "must specify the key ID of the key to remove")?;
     let keys = Keys::open(invocation)?;
     print("\n")?;
-    let found = id.map_or(Ok(None), |id| keys.store().find(&id)).map_err(|error| of_keys(&error))?;
+    let found = id.map_or(Ok(None), |id| keys.store().find(&id))?;
     let Some(entry) = found else {
         print("\n")?;
         return Err(Failure::user(format!("No key with ID {text} found")));
@@ -86,7 +86,7 @@ pub(super) fn remove(invocation: &Invocation) -> Result<(), Failure> {
         print("\nAborting action.\n\n")?;
         return Err(Failure::called_off());
     }
-    keys.store().remove(&entry.id).map_err(|error| of_keys(&error))?;
+    keys.store().remove(&entry.id)?;
     print(format_args!("\nDeleted {text} (role {role}) from {location}.\n\n"))
 }
 
@@ -102,7 +102,7 @@ pub(super) fn passwd(invocation: &Invocation) -> Result<(), Failure> {
     keys.store().change_passphrase(&id, keys.passphrases(), &new).map_err(|error| match &error {
         KeyStoreError::NotFound { .. } => missing(),
         KeyStoreError::PassphraseInvalid { .. } => missing().hint(error.to_string()),
-        _ => of_keys(&error),
+        _ => error.into(),
     })?;
     print(format_args!("\nSuccessfully updated passphrase for key ID: {text}\n"))
 }

@@ -2,16 +2,17 @@
 
 use super::context::Session;
 use super::failure::Failure;
-use crate::audit::Action;
+use crate::audit::{Action, Entry};
 use countersign_crypto::KeyId;
+use countersign_trust::Source;
 use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::{Change, Collection, Found, RoleName};
 
 /// Writes down that a name was verified.
 pub(super) fn verified(session: &Session, collection: &Collection, name: &str, found: &Found) -> Result<(), Failure> {
-    let gun = session.gun().as_str();
     let (digest, keys) = (digest(&found.meta), keys(collection, &found.role));
-    Ok(session.shared().audit.entry(Action::Verify, gun, name, digest, &keys, "was verified")?)
+    let entry = Entry { action: Action::Verify, name, digest, keys, source: Source::of(collection) };
+    Ok(session.shared().audit.entry(session.gun().as_str(), &entry, "was verified")?)
 }
 
 /// Writes down why a name was not verified, and hands the failure on.
@@ -26,31 +27,28 @@ pub(super) fn not_published(session: &Session, failure: Failure) -> Failure {
 
 /// Writes down each change that was published; a change of no name is written down under its role's.
 pub(super) fn published(session: &Session, collection: &Collection, changes: &[Change]) -> Result<(), Failure> {
-    let (audit, gun) = (&session.shared().audit, session.gun().as_str());
+    let write = |action, name, digest, role: &RoleName, done| {
+        let entry = Entry { action, name, digest, keys: keys(collection, role), source: Source::Service };
+        session.shared().audit.entry(session.gun().as_str(), &entry, done)
+    };
     for change in changes {
         match change {
-            Change::AddTarget { role, name, meta } => {
-                audit.entry(Action::Sign, gun, name, digest(meta), &keys(collection, role), "was signed")?;
-            }
-            Change::RemoveTarget { role, name } => {
-                audit.entry(Action::Revoke, gun, name, None, &keys(collection, role), "was removed")?;
-            }
+            Change::AddTarget { role, name, meta } => write(Action::Sign, name, digest(meta), role, "was signed")?,
+            Change::RemoveTarget { role, name } => write(Action::Revoke, name, None, role, "was removed")?,
             Change::CreateDelegation { role, .. }
             | Change::UpdateDelegation { role, .. }
             | Change::PurgeKeys { below: role, .. }
             | Change::DeleteDelegation { role }
             | Change::Witness { role }
-            | Change::ReplaceKeys { role, .. } => rotated(session, collection, role)?,
+            | Change::ReplaceKeys { role, .. } => write(Action::Sign, role.as_str(), None, role, "was changed")?,
         }
     }
     Ok(())
 }
 
-/// Writes down that a role was changed.
+/// Writes down that a role's keys were replaced.
 pub(super) fn rotated(session: &Session, collection: &Collection, role: &RoleName) -> Result<(), Failure> {
-    let gun = session.gun().as_str();
-    let keys = keys(collection, role);
-    Ok(session.shared().audit.entry(Action::Sign, gun, role.as_str(), None, &keys, "was changed")?)
+    published(session, collection, &[Change::ReplaceKeys { role: role.clone(), keys: Vec::new() }])
 }
 
 fn digest(meta: &FileMeta) -> Option<String> {

@@ -1,7 +1,7 @@
 //! `notary key generate`: a new key, in the store or in files.
 
 use crate::notary::context::Keys;
-use crate::notary::failure::{Failure, of_keys};
+use crate::notary::failure::Failure;
 use crate::notary::invocation::Invocation;
 use crate::notary::{input, print};
 use crate::output::harmless;
@@ -41,7 +41,7 @@ pub(in crate::notary) fn generate(invocation: &Invocation) -> Result<(), Failure
     })?;
     let key = key()?;
     let added = keys.store().add(&key, &label, keys.passphrases());
-    added.map_err(|error| of_keys(&error).context(&format!("Failed to create a new {role} key: ")))?;
+    added.map_err(|error| Failure::from(error).context(&format!("Failed to create a new {role} key: ")))?;
     let (role, id) = (harmless(role), key.public_key().canonical_id());
     print(format_args!("Generated new ecdsa {role} key with keyID: {id}\n"))
 }

@@ -29,7 +29,7 @@ pub(in crate::notary) async fn rotate(invocation: &Invocation) -> Result<(), Fai
     let outcome = session.at_service(Access::Administer, async |client| client.rotate(&rotation).await).await;
     let rotated = outcome.map_err(|failure| {
         let failure = record::not_published(&session, failure);
-        if by_service && failure.is_of_service() { failure.context("unable to rotate remote key: ") } else { failure }
+        if by_service && failure.is_of_network() { failure.context("unable to rotate remote key: ") } else { failure }
     })?;
     notes::show_published(rotated.base.as_deref(), &rotated.collection);
     show(&rotation.role, &rotated);

@@ -1,7 +1,7 @@
 //! `notary key export` and `notary key import`: carrying keys from one trust directory to another.
 
 use crate::notary::context::Keys;
-use crate::notary::failure::{Failure, of_keys};
+use crate::notary::failure::Failure;
 use crate::notary::invocation::{Invocation, parse_gun};
 use crate::notary::{input, print_bytes};
 use crate::output::{harmless, message};
@@ -26,7 +26,7 @@ pub(in crate::notary) fn export(invocation: &Invocation) -> Result<(), Failure> 
             return Err(Failure::user("Only the --gun or --key flag may be provided, not a mix of the two flags"));
         }
     };
-    let exported = Keys::open(invocation)?.store().export(&selection).map_err(|error| of_keys(&error))?;
+    let exported = Keys::open(invocation)?.store().export(&selection)?;
     for skipped in &exported.skipped {
         let (path, reason) = (skipped.path.display().to_string(), skipped.reason.to_string());
         message(format_args!("skipped {}: {}", harmless(&path), harmless(&reason)));
@@ -53,7 +53,7 @@ pub(in crate::notary) fn import(invocation: &Invocation) -> Result<(), Failure> 
     let mut refused = Vec::new();
     for file in files {
         let bundle = input::read(file)?;
-        let report = keys.store().import(&bundle, &defaults, keys.passphrases()).map_err(|error| of_keys(&error))?;
+        let report = keys.store().import(&bundle, &defaults, keys.passphrases())?;
         for skipped in &report.skipped {
             let reason = skipped.reason.to_string();
             message(format_args!(
