@@ -120,16 +120,19 @@ async fn as_served(
     Ok(held)
 }
 
-/// Connects to a registry, without TLS where the engine is configured so.
+/// Connects to a registry; if that fails, without TLS where the engine is configured so.
 pub(crate) async fn registry(
     context: &Context,
     engine: &Engine,
     reference: &Reference,
 ) -> Result<RegistryClient, CliError> {
     let host = reference.registry();
-    let insecure = engine.is_insecure(host).await.unwrap_or(false);
-    let flags = if insecure { RegistryFlags::insecure(host) } else { RegistryFlags::default() };
-    flags.connect(context, host).await
+    match RegistryFlags::default().connect(context, host).await {
+        Err(_) if engine.is_insecure(host).await.unwrap_or(false) => {
+            RegistryFlags::insecure(host).connect(context, host).await
+        }
+        connected => connected,
+    }
 }
 
 /// Holds what the engine says of a manifest against the bytes that the registry serves.

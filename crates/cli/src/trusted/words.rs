@@ -8,7 +8,7 @@ use countersign_engine::EngineError;
 use countersign_notary::ServiceError;
 use countersign_trust::TrustError;
 use countersign_tuf::update::{Absence, UpdateError};
-use countersign_tuf::{RootError, SigningError};
+use countersign_tuf::{Expires, RootError};
 use std::fmt::Display;
 
 /// What an error is about.
@@ -65,10 +65,20 @@ fn raw(error: &TrustError, About { repository, service }: About<'_>) -> String {
         TrustError::Update(UpdateError::Away { absence, .. }) => absent(absence, service),
         TrustError::Service(ServiceError::Away(text)) => away(text, service),
         TrustError::Service(ServiceError::Tls(text)) => tls(text),
+        TrustError::Update(UpdateError::Expired(expired) | UpdateError::Root(RootError::Expired(expired))) => {
+            format!("{} expired at {}", expired.role, dated(&expired.at))
+        }
         TrustError::NothingSigned(_) => "no signed tags to remove".to_owned(),
         TrustError::NoDelegationKey { .. } => "no valid signing keys for delegation roles".to_owned(),
-        TrustError::Signing(SigningError::MissingKeys { .. }) | TrustError::Connection(_) => error.to_string(),
         other => other.to_string(),
+    }
+}
+
+/// Writes a time as docker does: `Fri Nov 20 10:14:00 UTC 2026`.
+fn dated(at: &Expires) -> String {
+    match at.as_str().parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%a %b %e %H:%M:%S UTC %Y").to_string(),
+        Err(_) => at.as_str().to_owned(),
     }
 }
 
@@ -123,4 +133,75 @@ pub(crate) fn of_engine(error: EngineError) -> CliError {
     // The way without an engine belongs to the program's own commands.
     hints.retain(|hint| !hint.starts_with("without an engine"));
     CliError { kind, message: text, hints }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_tuf::{Expired, Gun, LookupError, RoleName, Rollback, Version};
+
+    const ABOUT: About<'_> = About { repository: "reg.test/acme/app", service: "trust.test:4443" };
+
+    fn update(error: UpdateError) -> TrustError {
+        TrustError::Update(error)
+    }
+
+    fn gun() -> Gun {
+        Gun::parse(ABOUT.repository).unwrap()
+    }
+
+    fn away(absence: Absence) -> TrustError {
+        update(UpdateError::Away { role: RoleName::Timestamp, absence })
+    }
+
+    #[test]
+    fn what_a_reader_hears_is_dockers() {
+        let version = |number| Version::new(number).unwrap();
+        let expired = Expired { role: RoleName::Targets, at: Expires::parse("2026-11-02T10:14:00.5Z").unwrap() };
+        let rollback = Rollback { role: RoleName::Root, version: version(3), floor: version(5) };
+        for (error, text) in [
+            (
+                update(UpdateError::NoTrustData(gun())),
+                "Error: remote trust data does not exist for reg.test/acme/app: trust.test:4443 does not have trust data for reg.test/acme/app",
+            ),
+            (
+                update(UpdateError::Expired(expired)),
+                "Error: remote repository reg.test/acme/app out-of-date: targets expired at Mon Nov  2 10:14:00 UTC 2026",
+            ),
+            (
+                update(UpdateError::Rollback(rollback)),
+                "Warning: potential malicious behavior - trust data version is lower than expected for remote repository reg.test/acme/app: version 3 of root is lower than current version 5",
+            ),
+            (
+                away(Absence::Unreachable(
+                    "https://trust.test:4443 cannot be reached: Connection refused (os error 111)".into(),
+                )),
+                "Error: error contacting notary server: dial tcp trust.test:4443: connect: connection refused",
+            ),
+            (TrustError::Lookup(LookupError::NotFound("v3".into())), "No valid trust data for v3"),
+        ] {
+            assert_eq!(decorated(error, ABOUT).message, text);
+        }
+    }
+
+    #[test]
+    fn who_signs_or_revokes_hears_the_bare_reason() {
+        assert_eq!(
+            plain(update(UpdateError::NoTrustData(gun())), ABOUT).message,
+            "trust.test:4443 does not have trust data for reg.test/acme/app"
+        );
+        assert_eq!(plain(TrustError::NothingSigned(gun()), ABOUT).message, "no signed tags to remove");
+    }
+
+    #[test]
+    fn an_engine_is_quoted_as_docker_quotes_it() {
+        let missing = EngineError::Api { status: Some(404), message: "no such image: a".to_owned() };
+        assert_eq!(of_engine(missing).message, "Error response from daemon: no such image: a");
+        let told = EngineError::Api { status: None, message: "tag does not exist: a".to_owned() };
+        assert_eq!(of_engine(told).message, "tag does not exist: a");
+        let gone = EngineError::Unreachable { endpoint: "unix:///s".to_owned(), reason: String::new() };
+        let said = of_engine(gone);
+        assert_eq!(said.message, "Cannot connect to the Docker daemon at unix:///s. Is the docker daemon running?");
+        assert_eq!(said.kind, Kind::Network);
+    }
 }
