@@ -88,6 +88,8 @@ fn ended_by_socket(person: &Client, image: &str) -> (std::process::ExitStatus, D
     command.env("DOCKER_CLI_PLUGIN_SOCKET", format!("@{name}"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    // Kept open while it is waited for: the end of the input would be an answer.
+    let _input = child.stdin.take().unwrap();
     let (socket, _) = listener.accept().unwrap();
     let mut question = [0; 7];
     child.stdout.as_mut().unwrap().read_exact(&mut question).unwrap();
