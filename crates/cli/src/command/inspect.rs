@@ -57,7 +57,7 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
     let reference = Reference::parse(image)?;
     let pinning = context.pinning(&reference);
     let client = context.client(&reference, &pinning, Access::Read)?;
-    let collection = showing("looking for signatures", client.update(Purpose::Read)).await?;
+    let collection = showing("looking for signatures", Box::pin(client.update(Purpose::Read))).await?;
     notes::show(&collection);
     let tag = reference.tag().filter(|_| reference.digest().is_none()).map(Tag::as_str);
     Ok(Report::new(image, &collection, tag).map_err(TrustError::from)?)

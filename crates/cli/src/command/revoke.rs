@@ -49,5 +49,5 @@ impl Revoke {
 async fn revoke(context: &Context, reference: &Reference, name: Option<&str>) -> Result<Revoked, CliError> {
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Write)?;
-    Ok(showing("signing and publishing", client.revoke(name)).await?)
+    Ok(showing("signing and publishing", Box::pin(client.revoke(name))).await?)
 }

@@ -52,7 +52,7 @@ pub(crate) async fn sign(context: &Context, reference: &Reference, held: &Descri
     let request = SignRequest { name, sha256: sha256(held)?, length: held.size };
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Write)?;
-    Ok(showing("signing and publishing", client.sign(&[request])).await?)
+    Ok(showing("signing and publishing", Box::pin(client.sign(&[request]))).await?)
 }
 
 /// Ends a command that signs: one line in the audit log, whether it signed or not, and the outcome for the person.

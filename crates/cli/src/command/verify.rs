@@ -68,5 +68,5 @@ pub(crate) async fn resolve(context: &Context, reference: &Reference) -> Result<
 async fn find(context: &Context, reference: &Reference, name: &str) -> Result<(ReleasedTag, Collection), CliError> {
     let pinning = context.pinning(reference);
     let client = context.client(reference, &pinning, Access::Read)?;
-    Ok(showing("looking for signatures", client.find(name)).await?)
+    Ok(showing("looking for signatures", Box::pin(client.find(name))).await?)
 }
