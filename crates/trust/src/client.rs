@@ -10,7 +10,7 @@ use countersign_tuf::{Collection, FirstUse, Gun, Note, Pin, Pinning, RoleName, R
 use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often a read is repeated because another process changed the cache meanwhile.
@@ -30,7 +30,8 @@ pub struct CollectionClient<'a> {
     pub(crate) now: Timestamp,
     pub(crate) lost_root: LostRoot,
     consent: Option<&'a dyn FirstUseConsent>,
-    consented: OnceLock<bool>,
+    /// The root keys that were asked about, and the answer.
+    consented: Mutex<Option<(Vec<KeyId>, bool)>>,
     /// Who gets the snapshot key of a collection that is made by publishing.
     pub(crate) new_snapshot: Holder,
 }
@@ -55,7 +56,7 @@ impl<'a> CollectionClient<'a> {
     ) -> Result<Self, TrustError> {
         let local = directory.collection(service.gun())?;
         let lost_root = LostRoot::Refuse;
-        let (keys, consented) = (directory.keys(), OnceLock::new());
+        let (keys, consented) = (directory.keys(), Mutex::default());
         let (consent, new_snapshot) = (None, Holder::Service);
         Ok(Self { local, keys, service, pinning, passphrases, now, lost_root, consent, consented, new_snapshot })
     }
@@ -156,8 +157,21 @@ impl<'a> CollectionClient<'a> {
             Note::FirstUse(keys) => Some(keys.as_slice()),
             _ => None,
         });
-        let agreed = keys.is_some_and(|keys| *self.consented.get_or_init(|| consent.consents(self.gun(), keys)));
+        let agreed = keys.is_some_and(|keys| self.agrees(consent, keys));
         if agreed { Ok(collection) } else { Err(error) }
+    }
+
+    /// Asks once about each set of root keys: a yes to one is none to another.
+    fn agrees(&self, consent: &dyn FirstUseConsent, keys: &[KeyId]) -> bool {
+        let mut consented = self.consented.lock().unwrap_or_else(PoisonError::into_inner);
+        match consented.as_ref() {
+            Some((asked, answer)) if asked == keys => *answer,
+            _ => {
+                let answer = consent.consents(self.gun(), keys);
+                *consented = Some((keys.to_vec(), answer));
+                answer
+            }
+        }
     }
 
     /// Runs an update. If the person has agreed that trust is established anew and names the new root key, a cached root

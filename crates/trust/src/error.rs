@@ -145,6 +145,14 @@ pub enum TrustError {
         "the trust service refuses the publication of {0} because it has something newer, but does not serve anything newer"
     )]
     ConflictWithNothing(Gun),
+    /// The service was asked for a new key and gave the one that it has.
+    #[error("the trust service answers with the {role} key that {gun} has already: nothing was rotated")]
+    SameKey {
+        /// The collection.
+        gun: Gun,
+        /// The role.
+        role: RoleName,
+    },
     /// A certificate or key could not be made.
     #[error("cannot make a key: {0}")]
     Making(String),

@@ -103,10 +103,11 @@ impl CollectionClient<'_> {
     }
 
     /// Takes a private key from a PEM file into the store, for a base role of this collection. It is kept under the
-    /// passphrase that it came with, or a new one if it came without.
+    /// passphrase that it came with, or a new one if it came without. One that is there already stays as it is.
     ///
     /// # Errors
-    /// The file does not hold one private key, or a root key that is not encrypted; it could not be opened or kept.
+    /// The file does not hold one private key, or a root key that is not encrypted; it could not be opened or kept; the
+    /// store has it for another role.
     pub fn import_key(&self, role: &RoleName, pem: &[u8]) -> Result<KeyId, TrustError> {
         let refused = |error: &dyn std::fmt::Display| RequestError::PrivateKey(error.to_string());
         let mut block = KeyFile::parse_one(pem).map_err(|error| refused(&error))?;
@@ -119,9 +120,10 @@ impl CollectionClient<'_> {
             set.map_err(|error| refused(&error))?;
         }
         let defaults = ImportDefaults { role: Some(label.role().to_owned()), gun: Some(self.gun().clone()) };
-        let report = self.keys.import(block.to_pem().as_bytes(), &defaults, self.passphrases)?;
+        let report = self.keys.import_keeping(block.to_pem().as_bytes(), &defaults, self.passphrases)?;
         match (report.imported.first(), report.skipped.first()) {
-            (Some(key), _) => Ok(key.id),
+            (Some(key), _) if key.label.role() == label.role() => Ok(key.id),
+            (Some(key), _) => Err(RequestError::OtherRole { id: key.id, role: key.label.role().to_owned() }.into()),
             (None, skipped) => {
                 let reason = skipped.map_or_else(|| "no key".to_owned(), |skipped| skipped.reason.to_string());
                 Err(refused(&reason).into())
@@ -181,7 +183,7 @@ impl CollectionClient<'_> {
         }
         let belong = ids.iter().zip(certificates).all(|(id, certificate)| certificate.canonical_id() == *id);
         if ids.len() != certificates.len() || !belong {
-            let id = ids.iter().zip(certificates).find(|(id, key)| key.canonical_id() != **id).or(None);
+            let id = ids.iter().zip(certificates).find(|(id, key)| key.canonical_id() != **id);
             let id = id.map(|(id, _)| *id).or_else(|| ids.last().copied());
             return Err(RequestError::CertificateKey(id.unwrap_or_else(|| KeyId::from_bytes([0; 32]))).into());
         }

@@ -187,10 +187,12 @@ impl CollectionClient<'_> {
         }
     }
 
-    /// Fetches the root keys of earlier versions. The roots are not verified: their keys only get a signature more.
+    /// Fetches the root keys of earlier versions. Those roots are not verified: of the keys in them only such count as the
+    /// present root, which keeps its former certificates, lists too. The service could name any other key of this machine.
     async fn legacy_keys(&self, base: Option<&Collection>, legacy: LegacyRoots) -> Result<TrustedKeys, TrustError> {
         let mut keys = Vec::new();
-        let newest = base.map_or(0, |base| base.root().version.get());
+        let Some(present) = base.map(Collection::root) else { return Ok(TrustedKeys::of(&RoleName::Root, [], 0)) };
+        let newest = present.version.get();
         let many = match legacy {
             LegacyRoots::None => 0,
             LegacyRoots::Last(count) => u64::from(count).min(newest),
@@ -206,7 +208,7 @@ impl CollectionClient<'_> {
             };
             let root = root.into_untrusted();
             let ids = root.trusted(&RoleName::Root).map(|keys| keys.key_ids.clone()).unwrap_or_default();
-            keys.extend(ids.iter().filter_map(|id| root.keys.get(id)).cloned());
+            keys.extend(ids.iter().filter_map(|id| present.keys.get(id)).cloned());
         }
         Ok(TrustedKeys::of(&RoleName::Root, keys, 0))
     }

@@ -70,6 +70,10 @@ impl CollectionClient<'_> {
         if base.seen().sha256(role) == Some(sha256(broken.content().file())) {
             return true;
         }
+        // An older file may hold what was revoked since.
+        if base.seen().version(role).is_some_and(|seen| broken.content().untrusted().version < seen) {
+            return false;
+        }
         let (Some(targets), Some(keys)) = (base.targets(&RoleName::Targets), base.keys_of(&RoleName::Targets)) else {
             return false;
         };

@@ -61,6 +61,14 @@ pub enum RequestError {
     /// A key is not in the store.
     #[error("unable to find key: {0}")]
     NoKey(KeyId),
+    /// A key is in the store for another role, which it would lose.
+    #[error("key with same ID already exists for different role: {id} is a key for {role:?}")]
+    OtherRole {
+        /// The key.
+        id: KeyId,
+        /// What it is for.
+        role: String,
+    },
     /// A root key must come encrypted.
     #[error("only encrypted root keys may be imported")]
     PlainRootKey,

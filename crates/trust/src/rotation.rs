@@ -112,7 +112,11 @@ impl CollectionClient<'_> {
         let keys = self.keys_for(rotation).await?;
         let replaced = RefCell::new(BTreeSet::new());
         let changes = |base: Option<&Collection>| {
-            *replaced.borrow_mut() = base.map(|base| canonical_ids(base, role)).unwrap_or_default();
+            let present = base.map(|base| canonical_ids(base, role)).unwrap_or_default();
+            if rotation.keys == NewKeys::OfService && keys.iter().any(|key| present.contains(&key.canonical_id())) {
+                return Err(TrustError::SameKey { gun: self.gun().clone(), role: role.clone() });
+            }
+            replaced.borrow_mut().extend(present);
             Ok(vec![Change::ReplaceKeys { role: role.clone(), keys: keys.clone() }])
         };
         let how = Publishing { legacy: rotation.legacy, ..Publishing::of(&changes) };
@@ -120,8 +124,9 @@ impl CollectionClient<'_> {
             Published::Stored { collection, base, .. } => (*collection, base),
             Published::Unchanged(collection) => (*collection, None),
         };
-        let present: BTreeSet<KeyId> = keys.iter().map(PublicKey::canonical_id).collect();
-        let removed = self.remove_replaced(role, replaced.into_inner().difference(&present))?;
+        let mut present = canonical_ids(&collection, role);
+        present.extend(keys.iter().map(PublicKey::canonical_id));
+        let removed = self.remove_replaced(role, replaced.into_inner().difference(&present));
         let pins = self.pins_after(&collection);
         Ok(Rotated { collection, base, keys, removed, pins })
     }
@@ -159,21 +164,27 @@ impl CollectionClient<'_> {
         if *role == RoleName::Root { self.certified(&key) } else { Ok(key.public_key().clone()) }
     }
 
-    /// Removes private keys that the role had, unless they are kept for something else.
-    fn remove_replaced<'a>(
-        &self,
-        role: &RoleName,
-        replaced: impl Iterator<Item = &'a KeyId>,
-    ) -> Result<Vec<KeyId>, TrustError> {
+    /// Removes private keys that the role had, unless they are kept for something else. The service has accepted: that one
+    /// cannot be removed is no failure of the rotation.
+    fn remove_replaced<'a>(&self, role: &RoleName, replaced: impl Iterator<Item = &'a KeyId>) -> Vec<KeyId> {
         let mut removed = Vec::new();
         for id in replaced.filter(|_| *role != RoleName::Root) {
-            let ours = self.keys.find(id)?;
-            if ours.is_some_and(|key| key.role == role.as_str() && key.gun.as_ref() == Some(self.gun())) {
-                self.keys.remove(id)?;
-                removed.push(*id);
+            match self.remove_own(role, id) {
+                Ok(true) => removed.push(*id),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("the replaced private key {id} could not be removed: {error}"),
             }
         }
-        Ok(removed)
+        removed
+    }
+
+    fn remove_own(&self, role: &RoleName, id: &KeyId) -> Result<bool, TrustError> {
+        let ours = self.keys.find(id)?;
+        let ours = ours.is_some_and(|key| key.role == role.as_str() && key.gun.as_ref() == Some(self.gun()));
+        if ours {
+            self.keys.remove(id)?;
+        }
+        Ok(ours)
     }
 
     fn pins_after(&self, collection: &Collection) -> PinsAfter {

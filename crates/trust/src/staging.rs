@@ -110,6 +110,8 @@ impl CollectionClient<'_> {
     /// # Errors
     /// Nothing was published, or it is not certain that it was; the list is as it was.
     pub async fn publish_staged(&self, review: &Review<'_>) -> Result<PublishedStaged, TrustError> {
+        // Where the list cannot be written to, what is published would stay in it and be published again later.
+        drop(self.local.lock()?);
         let applied = RefCell::new(Vec::new());
         let changes = |_: Option<&_>| {
             let (ids, changes): (Vec<ChangeId>, Vec<Change>) = self.readable()?.into_iter().unzip();

@@ -110,6 +110,12 @@ impl Seen {
         self.files.get(role).map(|file| file.sha256)
     }
 
+    /// Returns the version of the file last seen for a role.
+    #[must_use]
+    pub fn version(&self, role: &RoleName) -> Option<Version> {
+        self.files.get(role).map(|file| file.version)
+    }
+
     /// Returns the second of the last successful verification.
     #[must_use]
     pub fn verified_at(&self) -> u64 {

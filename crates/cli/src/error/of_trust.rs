@@ -30,7 +30,7 @@ impl From<TrustError> for CliError {
             ),
             TrustError::StaysReleased { role, .. } => Self::new(Kind::Trust, message)
                 .hint(format!("load a key of {role} with countersign key load, or ask its owner to revoke")),
-            TrustError::NoDigest { .. } | TrustError::NotReleased { .. } => Self::new(Kind::Trust, message),
+            TrustError::NoDigest { .. } | TrustError::NotReleased { .. } | TrustError::SameKey { .. } => Self::new(Kind::Trust, message),
             TrustError::NothingSigned(_) => Self::user(message),
             TrustError::NoDelegationKey { .. } => Self::new(Kind::Local, message)
                 .hint("load a signer's private key with countersign key load, or ask a signer to sign"),
@@ -92,6 +92,7 @@ fn of_request(error: &RequestError) -> CliError {
         | RequestError::Initialised(_)
         | RequestError::NoRootKey(_)
         | RequestError::NoKey(_)
+        | RequestError::OtherRole { .. }
         | RequestError::PlainRootKey
         | RequestError::PrivateKey(_)
         | RequestError::RootCertificate(_)

@@ -311,3 +311,34 @@ async fn tokens_that_would_forge_headers_or_never_end_are_refused() {
     let evil = house.server.requests().iter().any(|request| request.header("X-Evil").is_some());
     assert!(!evil);
 }
+
+/// Says yes, and remembers what it was asked.
+#[derive(Default)]
+struct Yes(std::sync::Mutex<Vec<Vec<countersign_crypto::KeyId>>>);
+
+impl countersign_trust::FirstUseConsent for Yes {
+    fn consents(&self, _: &countersign_tuf::Gun, root_keys: &[countersign_crypto::KeyId]) -> bool {
+        self.0.lock().unwrap().push(root_keys.to_vec());
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_yes_to_one_root_is_none_to_another() {
+    let (house, _) = house_with_a_tag().await;
+    let yes = Yes::default();
+    let mut reader = Person::new();
+    reader.pinning = countersign_tuf::Pinning::new(countersign_tuf::FirstUse::Deny);
+    let client = reader.client(&house).asking(&yes);
+    // A trust directory that keeps nothing asks at every look.
+    let forget = || std::fs::remove_dir_all(reader.trust_dir().join("tuf")).unwrap();
+    client.find("v1").await.unwrap();
+    forget();
+    client.find("v1").await.unwrap();
+    assert_eq!(yes.0.lock().unwrap().len(), 1, "the same root again is no new question");
+    forget();
+    house.restore(house_with_a_tag().await.0.archive());
+    client.find("v1").await.unwrap();
+    let asked = yes.0.lock().unwrap().clone();
+    assert!(asked.len() == 2 && asked[0] != asked[1], "{asked:?}");
+}

@@ -3,12 +3,13 @@
 use crate::house::House;
 use crate::person::{Person, content};
 use countersign_testkit::Reply;
+use countersign_testkit::fake_server::Request;
 use countersign_trust::{
     Beginning, Decision, Holder, LegacyRoots, NewKeys, PinsAfter, RequestError, Rotation, TrustError, WitnessSubject,
 };
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{FirstUse, Pinning, RoleName, RootError, SigningError};
-use countersign_vault::KeyEntry;
+use countersign_vault::{KeyEntry, KeySelection};
 
 fn rotation(role: RoleName, keys: NewKeys) -> Rotation {
     Rotation { role, keys, legacy: LegacyRoots::None }
@@ -85,6 +86,27 @@ async fn given_keys_are_taken_and_unknown_ones_refused() {
     owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Stored(vec![root]))).await.unwrap();
     owner.sign(&house, "v2").await.unwrap();
     Person::new().find(&house, "v2").await.unwrap();
+}
+
+/// A root key that other collections need must not become, and go with, the targets key of one.
+#[tokio::test]
+async fn a_key_that_is_there_for_something_else_stays_what_it_is() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let root = owner.make_key("root").canonical_id();
+    let exported = |id| owner.client(&house).keys().export(&KeySelection::Ids([id].into())).unwrap().pem;
+    let error = owner.client(&house).import_key(&RoleName::Targets, &exported(root)).unwrap_err();
+    assert!(matches!(error, TrustError::Request(RequestError::OtherRole { .. })), "{error:?}");
+    assert_eq!(stored(&owner, &house, "root").len(), 2);
+    // The key that another collection has for the role can be used, and stays that collection's.
+    let other = owner.collection(&house.server.url(), &house.ca.pem(), "reg.test/acme/other");
+    let pem = countersign_testkit::fixtures::text("key-bundles/inputs/ec-p256.key");
+    let shared = other.import_key(&RoleName::Targets, pem.as_bytes()).unwrap();
+    assert_eq!(owner.client(&house).import_key(&RoleName::Targets, &exported(shared)).unwrap(), shared);
+    owner.client(&house).rotate(&rotation(RoleName::Targets, NewKeys::Stored(vec![shared]))).await.unwrap();
+    owner.client(&house).rotate(&rotation(RoleName::Targets, NewKeys::Generate)).await.unwrap();
+    let kept = owner.client(&house).keys().find(&shared).unwrap().unwrap();
+    assert_eq!(kept.gun.unwrap().as_str(), "reg.test/acme/other");
 }
 
 /// Attack catalogue A15-274.
@@ -176,4 +198,40 @@ async fn a_slip_in_the_name_makes_no_collection_and_no_keys() {
         assert!(matches!(error, TrustError::Update(UpdateError::NoTrustData(_))), "{error:?}");
     }
     assert_eq!((owner.keys(), house.count("POST")), (0, 0));
+}
+
+/// A service may be asked for a new key and answer with the old one: that is no rotation.
+#[tokio::test]
+async fn the_key_that_the_service_has_already_is_no_new_one() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    house.lie(|request, archive| {
+        let rotating = request.method == "POST" && request.path.ends_with(".key");
+        rotating.then(|| archive.answer(&Request { method: "GET".to_owned(), ..request.clone() }))
+    });
+    for role in [RoleName::Timestamp, RoleName::Snapshot] {
+        let error = owner.client(&house).rotate(&rotation(role, NewKeys::OfService)).await.unwrap_err();
+        assert!(matches!(error, TrustError::SameKey { .. }), "{error:?}");
+    }
+    assert_eq!(house.archive().stored, 1);
+}
+
+/// The roots that the service calls earlier ones are not verified: no key signs because they name it.
+#[tokio::test]
+async fn earlier_roots_of_the_service_s_making_choose_no_keys() {
+    let (house, owner) = (House::open(), Person::new());
+    let other = owner.make_key("root");
+    owner.sign(&house, "v1").await.unwrap();
+    owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Generate)).await.unwrap();
+    let first: serde_json::Value = serde_json::from_slice(&house.archive().files["1.root"]).unwrap();
+    let mut forged = first.clone();
+    forged["signed"]["keys"][other.id().to_string()] = serde_json::from_str(&other.to_json()).unwrap();
+    forged["signed"]["roles"]["root"]["keyids"] = serde_json::json!([other.id().to_string()]);
+    house.lie(move |request, _| request.path.ends_with("/1.root.json").then(|| Reply::json(forged.to_string())));
+    let how = Rotation { legacy: LegacyRoots::All, ..rotation(RoleName::Root, NewKeys::Generate) };
+    owner.client(&house).rotate(&how).await.unwrap();
+    let root: serde_json::Value = serde_json::from_slice(&house.archive().files["root"]).unwrap();
+    let signatures = root["signatures"].as_array().unwrap();
+    assert_eq!(signatures.len(), 2);
+    assert!(signatures.iter().all(|signature| signature["keyid"] != other.id().to_string()));
 }

@@ -6,6 +6,7 @@ use countersign_crypto::PublicKey;
 use countersign_trust::{
     Consequence, GivenUp, LastRelease, News, Published, RequestError, SignRequest, SignerName, TrustError,
 };
+use countersign_tuf::editor::EditError;
 use countersign_tuf::update::Purpose;
 use countersign_tuf::{LookupError, RoleName};
 
@@ -206,4 +207,22 @@ async fn the_key_for_a_signer_s_name_is_made_once() {
     client.add_signer(&name("dave"), &[key]).await.unwrap();
     let signed = owner.sign(&house, "v1").await.unwrap();
     assert_eq!(signed.tags[0].role, releases());
+}
+
+/// Of a file whose signers were removed, an older version may hold what was revoked since: nobody goes on from it who has
+/// seen a newer one.
+#[tokio::test]
+async fn an_older_release_of_a_removed_signer_is_not_gone_on_from() {
+    let team = Team::of_two().await;
+    team.bob.0.sign(&team.house, "v1").await.unwrap();
+    team.alice.0.client(&team.house).sign(&["v2"].map(request)).await.unwrap();
+    let older = team.house.archive().files["targets/releases"].clone();
+    team.alice.0.client(&team.house).revoke(Some("v1")).await.unwrap();
+    team.bob.0.client(&team.house).update(Purpose::Read).await.unwrap();
+    team.owner.client(&team.house).remove_signer(&name("alice")).await.unwrap();
+    let mut archive = team.house.archive();
+    archive.replace("targets/releases", &older);
+    team.house.restore(archive);
+    let error = team.bob.0.sign(&team.house, "v4").await.unwrap_err();
+    assert!(matches!(error, TrustError::Edit(EditError::Broken { .. })), "{error:?}");
 }

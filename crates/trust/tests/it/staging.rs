@@ -268,3 +268,17 @@ async fn two_who_publish_one_list_at_once_publish_it_once() {
     assert_eq!(owner.client(&house).list(&[]).await.unwrap().0.len(), 4);
     assert!(owner.client(&house).staged().unwrap().entries.is_empty());
 }
+
+/// What lies in the cache as the snapshot of a new collection decides what the first one lists.
+#[tokio::test]
+async fn a_snapshot_that_somebody_put_into_the_cache_is_not_gone_on_from() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.client(&house).init(&Beginning::notary()).await.unwrap();
+    let path = owner.trust_dir().join("tuf").join(crate::house::GUN).join("metadata/snapshot.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"version\":1", "\"version\":7", 1)).unwrap();
+    owner.client(&house).publish_staged(&refuse).await.unwrap_err();
+    assert_eq!(house.archive().stored, 0);
+    std::fs::write(&path, text).unwrap();
+    owner.client(&house).publish_staged(&refuse).await.unwrap();
+}

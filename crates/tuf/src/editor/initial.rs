@@ -4,7 +4,7 @@ use super::{
     EditError, Edited, Editor, check_base_keys, publication::ROOT_DAYS, publication::SNAPSHOT_DAYS,
     publication::TARGETS_DAYS, publication::expiry,
 };
-use crate::metadata::{Envelope, FileMeta, KeyMap, Payload, RoleKeys, Root, Snapshot, Targets};
+use crate::metadata::{FileMeta, KeyMap, Payload, RoleKeys, Root, Snapshot, Targets};
 use crate::name::{Gun, RoleName, Version};
 use crate::pinning::Pin;
 use crate::root_trust::{self, Age};
@@ -93,7 +93,7 @@ impl Editor {
     /// reference left in the cache.
     ///
     /// # Errors
-    /// The root does not verify by itself, or a file is malformed.
+    /// The root does not verify by itself or another file by the root, or a file is malformed.
     pub fn unpublished(
         gun: &Gun,
         now: Timestamp,
@@ -115,10 +115,16 @@ impl Editor {
                 Edited { published: Some(payload.version), payload, file: Some(file), dirty: true, purged: false },
             );
         }
-        let snapshot = snapshot.map(|file| {
-            let envelope = Envelope::read(file)?;
-            Snapshot::read(&RoleName::Snapshot, &envelope)
-        });
+        let snapshot = match snapshot {
+            Some(file) => {
+                let keys = root.keys_of(&RoleName::Snapshot).ok_or(UpdateError::Incomplete)?;
+                let read = Unverified::<Snapshot>::read(&RoleName::Snapshot, file);
+                let verified =
+                    read.map_err(malformed(RoleName::Snapshot))?.verify(&keys).map_err(|(error, _)| error)?;
+                Some((*verified).clone())
+            }
+            None => None,
+        };
         let payload: Root = (*root).clone();
         Ok(Self {
             gun: gun.clone(),
@@ -132,7 +138,7 @@ impl Editor {
             broken: BTreeMap::new(),
             former: BTreeMap::new(),
             skipped: BTreeSet::new(),
-            snapshot: snapshot.transpose().map_err(malformed(RoleName::Snapshot))?,
+            snapshot,
         })
     }
 

@@ -55,6 +55,15 @@ pub struct ImportDefaults {
     pub gun: Option<Gun>,
 }
 
+/// What becomes of a key that is in the store already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Present {
+    /// It is replaced, and is for what the import says.
+    Replaced,
+    /// It stays as it is, for what it is.
+    Kept,
+}
+
 /// What became of one imported key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedKey {
@@ -161,6 +170,30 @@ impl KeyStore {
         defaults: &ImportDefaults,
         passphrases: &dyn PassphraseSource,
     ) -> Result<ImportReport, KeyStoreError> {
+        self.import_as(bundle, defaults, Present::Replaced, passphrases)
+    }
+
+    /// As [`KeyStore::import`], but a key that is there stays as it is, with its passphrase and for what it is: the report
+    /// says for what. So a root key of other collections cannot become the targets key of one.
+    ///
+    /// # Errors
+    /// As [`KeyStore::import`].
+    pub fn import_keeping(
+        &self,
+        bundle: &[u8],
+        defaults: &ImportDefaults,
+        passphrases: &dyn PassphraseSource,
+    ) -> Result<ImportReport, KeyStoreError> {
+        self.import_as(bundle, defaults, Present::Kept, passphrases)
+    }
+
+    fn import_as(
+        &self,
+        bundle: &[u8],
+        defaults: &ImportDefaults,
+        present: Present,
+        passphrases: &dyn PassphraseSource,
+    ) -> Result<ImportReport, KeyStoreError> {
         if bundle.len() > MAX_BUNDLE_BYTES {
             return Err(KeyStoreError::BundleTooLarge { limit: MAX_BUNDLE_BYTES });
         }
@@ -172,7 +205,7 @@ impl KeyStore {
         let mut seen = BTreeSet::new();
         for (index, block) in blocks.into_blocks().into_iter().enumerate() {
             let imported = match Incoming::new(block, defaults) {
-                Ok(incoming) => self.import_one(incoming, &mut seen, passphrases),
+                Ok(incoming) => self.import_one(incoming, present, &mut seen, passphrases),
                 Err(reason) => Err(Refused::Skip(reason)),
             };
             match imported {
@@ -187,6 +220,7 @@ impl KeyStore {
     fn import_one(
         &self,
         incoming: Incoming,
+        present: Present,
         seen: &mut BTreeSet<KeyId>,
         passphrases: &dyn PassphraseSource,
     ) -> Result<ImportedKey, Refused> {
@@ -207,6 +241,10 @@ impl KeyStore {
             }
             _ => {}
         }
+        if let Some(label) = self.kept_label(present, &id)? {
+            seen.insert(id);
+            return Ok(ImportedKey { id, label, addition: Addition::AlreadyThere });
+        }
         let there = self.look_up_for_import(&id)?;
         if there.as_ref().is_some_and(|there| there.as_slice() == block.to_pem().as_bytes()) {
             seen.insert(id);
@@ -225,6 +263,21 @@ impl KeyStore {
         }
         self.store_import(&block, opened, id, &label, passphrases)?;
         Ok(ImportedKey { id, label, addition: Addition::Added })
+    }
+
+    /// Returns what a key of the store is for that an import has to leave alone; a file that cannot be used is mended.
+    fn kept_label(&self, present: Present, id: &KeyId) -> Result<Option<KeyLabel>, Refused> {
+        if present == Present::Replaced {
+            return Ok(None);
+        }
+        match self.find(id) {
+            Ok(None) | Err(KeyStoreError::Malformed { .. }) => Ok(None),
+            Ok(Some(entry)) => {
+                let label = KeyLabel::new(&entry.role, entry.gun.as_ref());
+                label.map(Some).map_err(|error| Refused::Skip(error.into()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes an imported key: sealed anew if it was opened, as it came otherwise.
