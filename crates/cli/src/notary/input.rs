@@ -1,10 +1,9 @@
 //! Files that the caller names: read within bounds, refused in the client's words.
 
 use super::failure::Failure;
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 
 /// Largest file of keys or certificates, or of custom data, in bytes.
 pub(super) const MAX_SMALL_FILE: u64 = 4 << 20;
@@ -20,17 +19,13 @@ pub(super) fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// Opens a file for reading; one that nobody writes to is not waited for.
+/// Opens a file for reading; a pipe that the caller's shell made does as well.
 pub(super) fn open(path: &str) -> Result<File, Failure> {
-    let failed = |why: &dyn Display| Failure::user(format!("open {path}: {why}"));
-    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
-    let file = file.map_err(|error| failed(&reason(&error)))?;
+    let file = File::open(path).map_err(|error| Failure::user(format!("open {path}: {}", reason(&error))))?;
     match file.metadata() {
         Ok(metadata) if metadata.is_dir() => Err(Failure::user(format!("read {path}: is a directory"))),
-        Ok(metadata) if metadata.is_file() => Ok(file),
-        Ok(_) => Err(failed(&"it is no regular file")),
-        Err(error) => Err(failed(&error)),
+        Ok(_) => Ok(file),
+        Err(error) => Err(Failure::user(format!("open {path}: {error}"))),
     }
 }
 

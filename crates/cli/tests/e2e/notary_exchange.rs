@@ -156,3 +156,41 @@ fn a_collection_that_the_reference_had_prepared_is_published() {
     assert_eq!(listed[0], listed[1]);
     assert!(listed[0].contains("hello"), "{}", listed[0]);
 }
+
+/// The first key id that a listing of delegations shows and that is none of these.
+fn key_of(listed: &Finished, others: &[String]) -> String {
+    let mut words = listed.stdout.split_whitespace().filter(|word| word.len() == 64).map(str::to_owned);
+    words.find(|word| !others.contains(word)).unwrap_or_else(|| panic!("{listed}"))
+}
+
+#[test]
+fn what_is_witnessed_is_shown_before_it_is_signed() {
+    let turns = Turns::new();
+    let ours = |line: &str| turns.run(Who::Ours, line).succeeded();
+    ours("init GUN -p");
+    for name in ["alice", "bob"] {
+        ours(&format!("key generate -r {name} -o {name}"));
+        ours(&format!("key import {name}-key.pem"));
+    }
+    ours("delegation add GUN targets/x alice.pem --all-paths -p");
+    ours("add GUN one hello -r targets/x -p");
+    let alice = key_of(&ours("delegation list GUN"), &[]);
+    ours("delegation add GUN targets/x bob.pem");
+    ours(&format!("delegation remove GUN targets/x {alice} -p"));
+    assert!(turns.agreed("list GUN").contains("No targets present"));
+    let known = ours("witness GUN targets/x -p");
+    let told = ["targets/x version 1 cannot be verified", "about to be signed", "the names are the same"];
+    assert!(told.iter().all(|text| known.stderr.contains(text)), "{known}");
+    assert!(turns.agreed("list GUN").contains("one "));
+    // Who has never seen the collection is shown every name.
+    let bob = key_of(&ours("delegation list GUN"), &[alice]);
+    ours("delegation add GUN targets/x alice.pem");
+    ours(&format!("delegation remove GUN targets/x {bob} -p"));
+    std::fs::remove_dir_all(turns.reference.trust_dir().join("tuf")).unwrap();
+    let unknown = ours("witness GUN targets/x -p");
+    assert!(
+        unknown.stderr.contains("nothing of it was verified before") && unknown.stderr.contains("+ one sha256:"),
+        "{unknown}"
+    );
+    assert!(turns.agreed("list GUN").contains("one "));
+}
