@@ -32,6 +32,8 @@ impl PassphraseSource for PersonPassphrases {
                 Origin::Environment(variable) => {
                     output::message(format_args!("The passphrase in {variable} does not open this key."));
                 }
+                // Nobody has typed it for this key.
+                Origin::Remembered => {}
                 _ => self.voice.line("Passphrase incorrect. Please retry."),
             }
         }
