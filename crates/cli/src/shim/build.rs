@@ -87,7 +87,7 @@ fn in_build(image: &str, error: CliError) -> CliError {
     if !frontend {
         return error;
     }
-    error.hint("without its # syntax= line the file is read by the builder's own frontend; or sign a copy of the frontend's image")
+    error.hint("without its # syntax= line the file is read by the builder's own frontend; or sign the frontend's image at your trust service")
 }
 
 /// The files that a build needs besides the person's own; they go when the build is over.

@@ -87,7 +87,17 @@ fn absent(absence: &Absence, service: &str) -> String {
         Absence::NotFound => format!("{service} does not have the timestamp"),
         Absence::Unreachable(text) => away(text, service),
         Absence::Tls(text) => tls(text),
-        Absence::Refused(text) | Absence::Hostile(text) => text.clone(),
+        Absence::Refused(text) => refusal(text),
+        Absence::Hostile(text) => text.clone(),
+    }
+}
+
+/// Words a bare status of the service as docker does; what says more stays as it is.
+fn refusal(text: &str) -> String {
+    match text {
+        "401 Unauthorized ()" => "you are not authorized to perform this operation: server returned 401.".to_owned(),
+        "403 Forbidden ()" => "unable to reach trust server at this time: 403.".to_owned(),
+        other => other.to_owned(),
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod compose;
 mod images;
+mod metadata;
 mod passing;
 mod refusing;
+mod transcripts;
 
 use crate::client::Client;
 use countersign_testkit::Finished;

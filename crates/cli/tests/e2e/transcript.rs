@@ -31,7 +31,6 @@ pub(crate) enum Personality {
     /// Our plugin, as docker 29 calls it for `docker trust …`.
     Plugin,
     /// Our shim, under the name `docker` and before the real one.
-    #[expect(dead_code, reason = "the sections of the shim are played by its own tests")]
     Shim,
     /// The real docker 28, which the transcripts were recorded with: it judges whether the stage is set right.
     Docker28,
