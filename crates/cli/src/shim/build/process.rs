@@ -30,11 +30,15 @@ pub(crate) async fn run(command: Command) -> Result<u8, CliError> {
         tokio::select! {
             ended = child.wait() => return ended.map(code).map_err(|error| failed(&error)),
             // At a terminal the program has got it as well.
-            Some(()) = interrupts.recv() => if !std::io::stdin().is_terminal() { pass_on(Signal::INT) },
+            Some(()) = interrupts.recv() => if !is_at_terminal() { pass_on(Signal::INT) },
             Some(()) = terminations.recv() => pass_on(Signal::TERM),
             Some(()) = hangups.recv() => pass_on(Signal::HUP),
         }
     }
+}
+
+fn is_at_terminal() -> bool {
+    std::io::stdin().is_terminal() || std::io::stdout().is_terminal() || std::io::stderr().is_terminal()
 }
 
 fn code(status: ExitStatus) -> u8 {
