@@ -30,6 +30,16 @@ pub enum RequestError {
         /// What is wrong with it.
         error: ChangeError,
     },
+    /// A staged change would replace a base role's keys. Rotations are published at once and never staged.
+    #[error(
+        "the staged change {file} would replace the keys of {role}, which is never staged: reset it, and find out who put it there"
+    )]
+    StagedRotation {
+        /// The file's name.
+        file: String,
+        /// The role.
+        role: RoleName,
+    },
     /// Something lies among the staged changes that is none.
     #[error(
         "{path:?} lies among the staged changes of {gun} and is none that can be read: remove it or reset all changes"

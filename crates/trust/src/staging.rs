@@ -133,6 +133,10 @@ impl CollectionClient<'_> {
             return Err(RequestError::StagedJunk { gun: self.gun().clone(), path: junk.path }.into());
         }
         let readable = staged.entries.into_iter().map(|entry| match entry.change {
+            // No client stages that: it would have the owner sign a rotation that nobody asked for.
+            Ok(Change::ReplaceKeys { role, .. }) => {
+                Err(RequestError::StagedRotation { file: entry.id.to_string(), role }.into())
+            }
             Ok(change) => Ok((entry.id, change)),
             Err(error) => Err(RequestError::StagedChange { file: entry.id.to_string(), error }.into()),
         });

@@ -81,7 +81,7 @@ fn of_edit(error: &EditError) -> CliError {
 
 fn of_request(error: &RequestError) -> CliError {
     match error {
-        RequestError::WitnessDeclined { .. } => CliError::new(Kind::Trust, error),
+        RequestError::WitnessDeclined { .. } | RequestError::StagedRotation { .. } => CliError::new(Kind::Trust, error),
         RequestError::NoTargetsRole(_)
         | RequestError::NoDelegation(_)
         | RequestError::NotWitnessed(_)

@@ -112,6 +112,18 @@ async fn a_list_with_anything_unreadable_is_not_published_in_part() {
     owner.client(&house).publish_staged(&refuse).await.unwrap();
 }
 
+/// Rotations are never staged: one in the list was put there by somebody who cannot sign it.
+#[tokio::test]
+async fn a_rotation_in_the_list_is_not_signed() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let keys = vec![Person::new().make_key("delegation")];
+    owner.client(&house).stage(&[Change::ReplaceKeys { role: RoleName::Targets, keys }]).unwrap();
+    let error = owner.client(&house).publish_staged(&refuse).await.unwrap_err();
+    assert!(matches!(error, TrustError::Request(RequestError::StagedRotation { .. })), "{error:?}");
+    assert_eq!(house.archive().stored, 1);
+}
+
 #[tokio::test]
 async fn what_cannot_be_staged_is_said_at_once() {
     let (house, owner) = (House::open(), Person::new());
