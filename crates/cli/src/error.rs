@@ -130,14 +130,16 @@ impl From<KeyStoreError> for CliError {
             KeyStoreError::PassphraseInvalid { .. } | KeyStoreError::NoNewPassphrase { .. } => {
                 Self::new(Kind::Local, &error).hint(hints::PASSPHRASES)
             }
-            KeyStoreError::NoKeys | KeyStoreError::BundleTooLarge { .. } | KeyStoreError::Label(_) => {
-                Self::user(&error)
-            }
+            KeyStoreError::NoKeys
+            | KeyStoreError::BundleTooLarge { .. }
+            | KeyStoreError::TooManyAtOnce { .. }
+            | KeyStoreError::Label(_) => Self::user(&error),
             KeyStoreError::NotFound { .. }
             | KeyStoreError::OtherRole { .. }
             | KeyStoreError::OtherKey { .. }
             | KeyStoreError::Malformed { .. }
             | KeyStoreError::ChangedMeanwhile { .. }
+            | KeyStoreError::Differs { .. }
             | KeyStoreError::Encryption { .. }
             | KeyStoreError::Lock(_)
             | KeyStoreError::File(_) => Self::new(Kind::Local, &error),

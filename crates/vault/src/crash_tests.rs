@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use crate::failpoint::counting::{CRASH_AT, recorded};
 use crate::{
-    CacheUpdate, ImportDefaults, KeyStoreError, LocalCollection, Origin, Passphrase, PassphraseRequest,
-    PassphraseSource, Reply, TrustDirectory,
+    CacheUpdate, CarriedKey, Differing, ImportDefaults, KeyStoreError, LocalCollection, Origin, Passphrase,
+    PassphraseRequest, PassphraseSource, Reply, TrustDirectory,
 };
 
 const CHILD_DIRECTORY: &str = "COUNTERSIGN_CRASH_DIRECTORY";
@@ -372,6 +372,43 @@ fn a_killed_migration_loses_no_key_and_can_be_continued() {
         assert_eq!(directory.keys().list().unwrap().skipped, []);
         assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
     });
+}
+
+/// Reads the keys of an old client as they come from an archive.
+fn carried() -> Vec<CarriedKey> {
+    let from = tempfile::tempdir().unwrap();
+    assert!(Command::new("cp").args(["-r", OLD_DIRECTORY]).arg(from.path()).status().unwrap().success());
+    let store = TrustDirectory::open(from.path()).unwrap().keys();
+    store.list().unwrap().keys.iter().map(|key| store.carry(&key.id).unwrap()).collect()
+}
+
+#[test]
+fn killed_while_keys_are_taken_in_all_of_them_arrive_or_none() {
+    if let Some(directory) = child_directory() {
+        return drop(directory.keys().take_in(&carried(), Differing::Refuse).unwrap());
+    }
+    let name = "crash_tests::killed_while_keys_are_taken_in_all_of_them_arrive_or_none";
+    let ours = |directory: &TrustDirectory| import(directory, "new passphrase");
+    let (mut none, mut all) = (0, 0);
+    let counts = std::cell::RefCell::new((&mut none, &mut all));
+    kill_at_every_step(name, ours, |directory, _| {
+        assert_eq!(directory.keys().list().unwrap().skipped, []);
+        // Whoever writes next finishes what had begun.
+        directory.keys().take_in(&[], Differing::Refuse).unwrap();
+        assert_eq!(leftovers(directory.path()), Vec::<PathBuf>::new());
+        match directory.keys().list().unwrap().keys.len() {
+            1 => *counts.borrow_mut().0 += 1,
+            4 => *counts.borrow_mut().1 += 1,
+            other => panic!("{other} keys"),
+        }
+        assert!(!directory.path().join(".countersign/keys/arriving").exists());
+        let found = directory.keys().take_in(&carried(), Differing::Refuse).unwrap();
+        assert_eq!(found.len(), 3);
+        for key in carried() {
+            directory.keys().load(&key.id(), &Fixed("randompass")).unwrap();
+        }
+    });
+    assert!(none > 3 && all > 3, "{none} deaths before, {all} after the moment that decides");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) const PRIVATE: &str = "private";
 /// The directory of collections below the trust directory.
 pub(crate) const COLLECTIONS: &str = "tuf";
 /// What only Countersign uses; docker and notary look at no other name than the two above.
-const OWN: &str = ".countersign";
+pub(crate) const OWN: &str = ".countersign";
 const LOCKS: &str = "locks";
 
 const ANYONE_ELSE: u32 = 0o077;

@@ -19,7 +19,7 @@ use crate::failpoint;
 use crate::limits::MAX_DIRECTORY_ENTRIES;
 
 pub use removal::Removal;
-pub(crate) use staged::Staged;
+pub(crate) use staged::{Staged, is_temporary_name};
 
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);

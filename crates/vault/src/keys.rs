@@ -4,7 +4,9 @@
 //! private key files). Directories of old clients (`root_keys`, `tuf_keys`) are read where they are;
 //! [`KeyStore::migrate`] moves them.
 
+mod arrival;
 mod bundle;
+mod carried;
 mod change;
 mod error;
 mod file;
@@ -29,9 +31,11 @@ use crate::limits::MAX_KEY_BYTES;
 use crate::lock::FileLock;
 use crate::passphrase::PassphraseSource;
 
+pub use arrival::{Differing, Presence};
 pub use bundle::{
     ExportedKeys, ImportDefaults, ImportReport, ImportedKey, KeySelection, SkippedBlock, SkippedBlockReason,
 };
+pub use carried::{CarriedKey, is_key_file_name};
 pub use change::Addition;
 pub use error::KeyStoreError;
 pub use label::{KeyLabel, KeyLabelError};
@@ -123,8 +127,9 @@ impl KeyStore {
     }
 
     /// Opens, and makes if missing, the directory that new keys go to. Only for whoever holds the lock.
-    fn private(&self, _lock: &FileLock) -> Result<Folder, FileError> {
+    fn private(&self, lock: &FileLock) -> Result<Folder, FileError> {
         let folder = self.directory.make_folder(crate::directory::PRIVATE)?;
+        self.finish_arrivals(&folder, lock)?;
         folder.sweep()?;
         Ok(folder)
     }

@@ -35,9 +35,9 @@ pub use directory::{TrustDirectory, Warning};
 pub use error::{FileError, FileKind, LockError};
 pub use folder::Removal;
 pub use keys::{
-    Addition, ExportedKeys, ImportDefaults, ImportReport, ImportedKey, KeptKey, KeyEntry, KeyLabel, KeyLabelError,
-    KeyListing, KeyPlace, KeyProtection, KeySelection, KeyStore, KeyStoreError, MigrationReport, SkippedBlock,
-    SkippedBlockReason, SkippedKey, SkippedKeyReason,
+    Addition, CarriedKey, Differing, ExportedKeys, ImportDefaults, ImportReport, ImportedKey, KeptKey, KeyEntry,
+    KeyLabel, KeyLabelError, KeyListing, KeyPlace, KeyProtection, KeySelection, KeyStore, KeyStoreError,
+    MigrationReport, Presence, SkippedBlock, SkippedBlockReason, SkippedKey, SkippedKeyReason, is_key_file_name,
 };
 pub use passphrase::{
     EnvironmentPassphrases, NoPassphrases, Origin, Passphrase, PassphraseRefused, PassphraseRemark, PassphraseRequest,

@@ -20,6 +20,8 @@ pub const MAX_CHANGELIST_BYTES: u64 = 64 * 1024 * 1024;
 pub const MAX_DIRECTORY_ENTRIES: usize = 262_144;
 /// Most levels of directories below `private` or `tuf`: a collection name of 255 bytes has at most 128 segments.
 pub const MAX_DEPTH: usize = 130;
+/// Most keys that are taken in at once.
+pub const MAX_ARRIVALS: usize = 4096;
 /// Longest wait for another process's lock unless [`crate::TrustDirectory::with_lock_wait`] says otherwise.
 pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(30);
 /// Longest passphrase in bytes.

@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::io::Write;
 
-use rustix::fs::{self, AtFlags, OFlags};
+use rustix::fs::{self, AtFlags, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 use super::{Entry, EntryKind, FILE_MODE, Folder, plain};
 use crate::error::FileError;
@@ -46,6 +48,32 @@ impl Folder {
         Ok(staged)
     }
 
+    /// Gives a temporary file of this directory its name. One that is not there any more, or whose name something else has
+    /// got meanwhile, is left to [`Folder::sweep`].
+    pub(crate) fn adopt(&self, temporary: &str, name: &str) -> Result<(), FileError> {
+        match self.rename_new(temporary, self, OsStr::new(name)) {
+            Err(FileError::Io { source, .. })
+                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn rename_new(&self, from: &str, target: &Self, name: &OsStr) -> Result<(), FileError> {
+        let name = plain(name)?;
+        let failed = |error| FileError::io("write", &target.path_of(name), error);
+        match fs::renameat_with(&self.fd, from, &target.fd, name, RenameFlags::NOREPLACE) {
+            // Some file systems cannot; whoever holds the lock may look first instead.
+            Err(Errno::INVAL | Errno::NOSYS) => match target.stat(name)? {
+                Some(_) => Err(failed(Errno::EXIST)),
+                None => fs::renameat(&self.fd, from, &target.fd, name).map_err(failed),
+            },
+            other => other.map_err(failed),
+        }
+    }
+
     /// Removes temporary files that a crash left behind. Only for whoever holds the lock under which they are made.
     pub(crate) fn sweep(&self) -> Result<(), FileError> {
         for entry in self.entries()?.iter().filter(|entry| is_leftover(entry)) {
@@ -66,6 +94,19 @@ impl Staged {
         failpoint::step("file renamed");
         target.sync()
     }
+
+    /// Returns the temporary name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives the file its name unless something has it already. Not durable until [`Folder::sync`].
+    pub(crate) fn publish_new(mut self, target: &Folder, name: impl AsRef<OsStr>) -> Result<(), FileError> {
+        self.folder.rename_new(&self.name, target, name.as_ref())?;
+        self.published = Published::Yes;
+        failpoint::step("file renamed");
+        Ok(())
+    }
 }
 
 impl Drop for Staged {
@@ -79,5 +120,10 @@ impl Drop for Staged {
 
 /// Tells whether an entry is a temporary file of this module.
 fn is_leftover(entry: &Entry) -> bool {
-    entry.kind == EntryKind::File && entry.text().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+    entry.kind == EntryKind::File && entry.text().is_some_and(is_temporary_name)
+}
+
+/// Tells whether a name is one that this module gives to temporary files.
+pub(crate) fn is_temporary_name(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }

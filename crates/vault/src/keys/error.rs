@@ -65,6 +65,18 @@ pub enum KeyStoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The store has these keys in another form than those that were to be taken in; nothing was written.
+    #[error("the trust directory has other files under the ids of {} of these keys; nothing was written", .ids.len())]
+    Differs {
+        /// The keys.
+        ids: Vec<KeyId>,
+    },
+    /// More keys were to be taken in at once than are.
+    #[error("more than {limit} keys at once")]
+    TooManyAtOnce {
+        /// The limit.
+        limit: usize,
+    },
     /// What was to be imported is larger than a bundle may be.
     #[error("the keys to import are larger than {limit} bytes")]
     BundleTooLarge {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use countersign_crypto::KeyId;
+use countersign_keyfile::KeyBlock;
 use countersign_tuf::Gun;
 use zeroize::Zeroizing;
 
@@ -102,14 +103,8 @@ impl Candidate {
         self.name().is_some_and(|(found, _)| found == *id)
     }
 
-    /// Splits the file's name into key id and, in the oldest layout, role.
     fn name(&self) -> Option<(KeyId, Option<&str>)> {
-        let stem = self.entry.text()?.strip_suffix(SUFFIX)?;
-        let (id, role) = match (self.place, stem.split_once('_')) {
-            (KeyPlace::Legacy, Some((id, role))) => (id, Some(role)),
-            _ => (stem, None),
-        };
-        Some((id.parse().ok()?, role))
+        split_name(self.place, self.entry.text()?)
     }
 
     /// Reads the file; headers that only the place implies are filled in.
@@ -120,7 +115,9 @@ impl Candidate {
             let kind = self.folder.stat(&self.entry.name).ok().flatten().map_or(FileKind::Device, |s| folder::kind(&s));
             return Err(skip(SkippedKeyReason::NotRegular(kind)));
         }
-        let Some((id, role)) = self.name() else { return Err(skip(SkippedKeyReason::Name)) };
+        if self.name().is_none() {
+            return Err(skip(SkippedKeyReason::Name));
+        }
         let bytes = match self.folder.read(&self.entry.name, MAX_KEY_BYTES) {
             Ok(Some(bytes)) => Zeroizing::new(bytes),
             Ok(None) => return Err(skip(SkippedKeyReason::Unreadable("it was removed meanwhile".to_owned()))),
@@ -129,18 +126,54 @@ impl Candidate {
                 return Err((SkippedKey { path: path.clone(), reason }, Some(error)));
             }
         };
-        let malformed = |reason| skip(SkippedKeyReason::Malformed(reason));
-        let mut block = file::parse_one(&bytes).map_err(malformed)?;
-        let role = role.or(block.role()).unwrap_or_default().to_owned();
-        let gun = if self.below.is_empty() { block.gun().map(str::to_owned) } else { Some(self.below.join("/")) };
-        if self.place == KeyPlace::Legacy {
-            file::describe(&mut block, &role, gun.as_deref()).map_err(|error| malformed(error.to_string()))?;
-        }
-        let gun = gun.as_deref().map(Gun::parse).transpose().map_err(|error| malformed(error.to_string()))?;
-        let entry = KeyEntry { id, role, gun, path: path.clone(), place: self.place };
         let name = self.entry.text().unwrap_or_default().to_owned();
+        let understood = understand(self.place, &self.below, &name, &bytes).map_err(skip)?;
+        let Understood { id, role, gun, block } = understood;
+        let entry = KeyEntry { id, role, gun, path: path.clone(), place: self.place };
         Ok(Found { entry, folder: self.folder, name, bytes, block })
     }
+}
+
+/// What a key file says, and what only its place says.
+pub(super) struct Understood {
+    pub(super) id: KeyId,
+    pub(super) role: String,
+    pub(super) gun: Option<Gun>,
+    pub(super) block: KeyBlock,
+}
+
+/// Reads a key file; headers that only the place implies are filled in.
+pub(super) fn understand(
+    place: KeyPlace,
+    below: &[String],
+    name: &str,
+    bytes: &[u8],
+) -> Result<Understood, SkippedKeyReason> {
+    let (id, role) = split_name(place, name).ok_or(SkippedKeyReason::Name)?;
+    let mut block = file::parse_one(bytes).map_err(SkippedKeyReason::Malformed)?;
+    let malformed = |error: &dyn std::fmt::Display| SkippedKeyReason::Malformed(error.to_string());
+    let role = role.or(block.role()).unwrap_or_default().to_owned();
+    let gun = if below.is_empty() { block.gun().map(str::to_owned) } else { Some(below.join("/")) };
+    if place == KeyPlace::Legacy {
+        file::describe(&mut block, &role, gun.as_deref()).map_err(|error| malformed(&error))?;
+    }
+    let gun = gun.as_deref().map(Gun::parse).transpose().map_err(|error| malformed(&error))?;
+    Ok(Understood { id, role, gun, block })
+}
+
+/// Splits a file's name into key id and, in the oldest layout, role.
+fn split_name(place: KeyPlace, name: &str) -> Option<(KeyId, Option<&str>)> {
+    let stem = name.strip_suffix(SUFFIX)?;
+    let (id, role) = match (place, stem.split_once('_')) {
+        (KeyPlace::Legacy, Some((id, role))) => (id, Some(role)),
+        _ => (stem, None),
+    };
+    Some((id.parse().ok()?, role))
+}
+
+/// Tells whether a directory directly below `private` is one of old clients.
+pub(super) fn is_old(name: &str) -> bool {
+    name == OLD_ROOT || name == OLD_OTHERS
 }
 
 pub(super) fn list(directory: &TrustDirectory) -> Result<KeyListing, FileError> {
@@ -210,7 +243,7 @@ fn collect(
             continue;
         }
         let Some(child) = folder.child(&entry.name)? else { continue };
-        let old = depth == 0 && (entry.name == OLD_ROOT || entry.name == OLD_OTHERS);
+        let old = depth == 0 && entry.text().is_some_and(is_old);
         let inside_old = place == KeyPlace::Legacy;
         let inner = if old || inside_old { KeyPlace::Legacy } else { KeyPlace::Nested };
         if inside_old {

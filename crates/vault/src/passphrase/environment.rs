@@ -30,6 +30,7 @@ static NOTARY_ROOT: Names = names!("NOTARY_ROOT_PASSPHRASE");
 static NOTARY_TARGETS: Names = names!("NOTARY_TARGETS_PASSPHRASE");
 static NOTARY_SNAPSHOT: Names = names!("NOTARY_SNAPSHOT_PASSPHRASE");
 static NOTARY_DELEGATION: Names = names!("NOTARY_DELEGATION_PASSPHRASE");
+static BACKUP: Names = names!("COUNTERSIGN_BACKUP_PASSPHRASE");
 
 /// Passphrases from the variables that docker or notary read; one role's passphrase is never tried on another's key.
 ///
@@ -84,6 +85,7 @@ impl fmt::Display for PassphraseRemark {
 enum Flavour {
     Docker,
     Notary,
+    Backup,
 }
 
 /// What one set of variables gives.
@@ -164,6 +166,11 @@ impl EnvironmentPassphrases {
         Self::read(Flavour::Notary, &[&NOTARY_ROOT, &NOTARY_TARGETS, &NOTARY_SNAPSHOT, &NOTARY_DELEGATION], lookup)
     }
 
+    /// Reads the variable for archives of keys, which is for nothing else: any alias gets it.
+    pub fn backup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+        Self::read(Flavour::Backup, &[&BACKUP], lookup)
+    }
+
     /// Has somebody hear what there is to say about files and descriptors; otherwise nobody does.
     #[must_use]
     pub fn remarking(mut self, remark: impl Fn(&PassphraseRemark) + Send + Sync + 'static) -> Self {
@@ -178,6 +185,7 @@ impl EnvironmentPassphrases {
 
     fn names(&self, alias: &str) -> Option<&'static Names> {
         match (self.flavour, RoleName::parse(alias)) {
+            (Flavour::Backup, _) => Some(&BACKUP),
             (Flavour::Docker, Ok(RoleName::Root)) => Some(&DOCKER_ROOT),
             (Flavour::Docker, _) => Some(&DOCKER_REPOSITORY),
             (Flavour::Notary, Ok(RoleName::Root)) => Some(&NOTARY_ROOT),
@@ -257,6 +265,14 @@ mod tests {
         assert_eq!(ask(&source, "snapshot", 1), None);
         assert_eq!(ask(&source, "timestamp", 1), None);
         let source = EnvironmentPassphrases::docker(|name| (name == DOCKER_REPOSITORY.value).then(|| "x".into()));
+        assert_eq!(ask(&source, "root", 1), None);
+    }
+
+    #[test]
+    fn archives_have_one_of_their_own() {
+        let source = EnvironmentPassphrases::backup(environment);
+        assert_eq!(ask(&source, "backup archive", 1).unwrap(), "COUNTERSIGN_BACKUP_PASSPHRASE");
+        let source = EnvironmentPassphrases::backup(|name| name.starts_with("DOCKER").then(|| "x".into()));
         assert_eq!(ask(&source, "root", 1), None);
     }
 

@@ -9,6 +9,7 @@
 
 mod bundle;
 mod cache;
+mod carried;
 mod changelist;
 mod directory;
 mod keys;
