@@ -25,6 +25,10 @@ impl Tool {
     );
     /// The reference command line client.
     pub const NOTARY: Self = Self::new("notary", &["/usr/bin"], "Debian package notary (0.7)");
+    /// What reads and writes OpenPGP.
+    pub const GPG: Self = Self::new("gpg", &["/usr/bin"], "Debian package gnupg");
+    /// Ends the agents of gpg.
+    pub(crate) const GPGCONF: Self = Self::new("gpgconf", &["/usr/bin"], "Debian package gnupg");
     /// Ends a tool when the thread that started it is gone.
     pub(crate) const SETPRIV: Self = Self::new("setpriv", &["/usr/bin", "/bin"], "Debian package util-linux");
 

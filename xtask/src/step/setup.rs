@@ -10,10 +10,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Programs that the tests run for real, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 10] = [
     ("/usr/bin/docker", "docker.io"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
+    ("/usr/bin/gpg", "gnupg"),
+    ("/usr/bin/gpgconf", "gnupg"),
     ("/usr/bin/notary", "notary"),
     ("/usr/bin/notary-server", "notary"),
     ("/usr/bin/openssl", "openssl"),
@@ -93,7 +95,7 @@ mod tests {
     }
 
     /// What every Debian machine has; `ssh` is a script that the test writes.
-    const EVERYWHERE: [&str; 7] = ["base64", "cp", "gzip", "mkfifo", "sh", "ssh", "unshare"];
+    const EVERYWHERE: [&str; 8] = ["base64", "cp", "gzip", "mkfifo", "sh", "ssh", "tar", "unshare"];
 
     #[test]
     fn every_program_that_a_crate_starts_by_name_is_installed() {
