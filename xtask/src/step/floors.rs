@@ -11,6 +11,7 @@ const FLOORS: [&[&str]; 4] = [
     // Adapters, one outside thing each.
     &[
         "countersign-vault",
+        "countersign-backup",
         "countersign-registry",
         "countersign-notary",
         "countersign-layout",
