@@ -1,4 +1,8 @@
-//! `countersign key`: make, load and list private keys.
+//! `countersign key`: make, load, list, back up and restore private keys.
+
+mod archive;
+mod backup;
+mod restore;
 
 use super::Format;
 use crate::context::{Context, GlobalOptions};
@@ -18,6 +22,8 @@ pub(crate) enum Key {
     Generate(Generate),
     Load(Load),
     List(List),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
 }
 
 /// Make a signer's key: the private half goes into the trust directory, the public half into NAME.pub
@@ -55,6 +61,8 @@ impl Key {
             Self::Generate(generate) => generate.run(&context),
             Self::Load(load) => load.run(&context),
             Self::List(list) => list.run(&context),
+            Self::Backup(backup) => backup.run(&context),
+            Self::Restore(restore) => restore.run(&context),
         }
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the stage may do what tests may")]
 
 mod audit;
+mod backup;
 mod client;
 mod docker;
 mod engine;
