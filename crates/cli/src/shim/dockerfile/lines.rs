@@ -31,7 +31,9 @@ pub(super) fn is_blank(c: char) -> bool {
 /// A Dockerfile as lines and instructions.
 #[derive(Debug)]
 pub(super) struct Lines<'a> {
-    /// All lines, without their ends.
+    /// All lines as they stand in the file, without their line feeds.
+    pub(super) written: Vec<&'a str>,
+    /// All lines, without carriage returns at their ends, as builders take them.
     pub(super) raw: Vec<&'a str>,
     /// The instructions in order.
     pub(super) instructions: Vec<Instruction>,
@@ -66,11 +68,9 @@ const KEYWORDS: [&str; 18] = [
 impl<'a> Lines<'a> {
     pub(super) fn read(text: &'a str) -> Result<Self, DockerfileError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut raw: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-        if raw.last() == Some(&"") {
-            raw.pop();
-        }
-        let mut lines = Self { raw, instructions: Vec::new(), escape: '\\', syntax: None };
+        let written: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
+        let raw = written.iter().map(|line| line.trim_end_matches('\r')).collect();
+        let mut lines = Self { written, raw, instructions: Vec::new(), escape: '\\', syntax: None };
         lines.directives()?;
         let mut at = 0;
         while let Some(line) = lines.raw.get(at) {
@@ -156,7 +156,14 @@ impl<'a> Lines<'a> {
     /// their lines for instructions with images.
     fn heredocs(&self, text: &str, start: usize) -> Result<Range<usize>, DockerfileError> {
         let mut end = start;
-        for heredoc in words(text).iter().filter_map(|word| Heredoc::of(word)) {
+        if text.contains("<<") && !has_certain_words(text) {
+            let reason = "builders differ about heredocs beside quotes or variables like these";
+            return Err(DockerfileError::at(start.saturating_sub(1), reason));
+        }
+        for word in words(text) {
+            let Some(heredoc) = Heredoc::of(&word).map_err(|reason| DockerfileError::at(start, reason))? else {
+                continue;
+            };
             loop {
                 let Some(line) = self.raw.get(end) else {
                     return Err(DockerfileError::at(start, format!("the heredoc {} has no end", heredoc.name)));
@@ -197,11 +204,13 @@ fn directive(line: &str) -> Option<(String, &str)> {
     (named && !value.is_empty()).then(|| (name.to_ascii_lowercase(), value))
 }
 
-fn could_name_an_image(text: &str) -> bool {
-    let mut words = text.split(is_blank).filter(|word| !word.is_empty());
+/// Tells whether an instruction could take an image, however its flags are quoted.
+pub(super) fn could_name_an_image(text: &str) -> bool {
+    let bare: String = text.chars().filter(|c| !matches!(c, '\\' | '`' | '"' | '\'')).collect();
+    let mut words = bare.split(is_blank).filter(|word| !word.is_empty());
     let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
     let rest: Vec<&str> = words.collect();
-    let flagged = |prefix: &str| rest.iter().any(|word| word.starts_with(prefix));
+    let flagged = |prefix: &str| rest.iter().any(|word| word.to_ascii_lowercase().starts_with(prefix));
     match keyword.as_str() {
         "FROM" => {
             let plain: Vec<_> = rest.iter().filter(|word| !word.starts_with("--")).collect();
@@ -209,8 +218,45 @@ fn could_name_an_image(text: &str) -> bool {
         }
         "COPY" | "ADD" => flagged("--from"),
         "RUN" => flagged("--mount"),
+        "ONBUILD" => could_name_an_image(&rest.join(" ")),
         _ => false,
     }
+}
+
+/// Tells whether every builder splits an instruction with heredocs into the same words: quotes have ends, and variables in
+/// braces stand for themselves or something simple.
+fn has_certain_words(text: &str) -> bool {
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            (None | Some('"'), '\\') if chars.next().is_none() => return false,
+            (None | Some('"'), '$') if chars.as_str().starts_with('{') => {
+                let Some((inside, behind)) = chars.as_str().split_once('}') else { return false };
+                if !is_simple_variable(inside.trim_start_matches('{'), inside.len()) {
+                    return false;
+                }
+                chars = behind.chars();
+            }
+            _ => {}
+        }
+    }
+    quote.is_none()
+}
+
+/// Takes what stands in `${…}`: a name, or a name with a default that holds nothing special.
+fn is_simple_variable(inside: &str, with_brace: usize) -> bool {
+    let end = inside.find(|c: char| c != '_' && !c.is_ascii_alphanumeric()).unwrap_or(inside.len());
+    let (name, rest) = inside.split_at(end);
+    let default = rest.strip_prefix(':').unwrap_or(rest);
+    let simple = |c: char| !c.is_whitespace() && !matches!(c, '$' | '{' | '\\' | '"' | '\'' | '<');
+    let is_default = default.starts_with(['-', '+']) && default.chars().all(simple);
+    with_brace == inside.len() + 1
+        && !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && (rest.is_empty() || is_default)
 }
 
 struct Heredoc {
@@ -219,15 +265,24 @@ struct Heredoc {
 }
 
 impl Heredoc {
-    /// Reads a word like `<<EOF`, `3<<-"EOF"`.
-    fn of(word: &str) -> Option<Self> {
-        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    /// Reads a word like `<<EOF`, `3<<-"EOF"`; none if it is something else.
+    ///
+    /// # Errors
+    /// It ends with a line that builders could read in different ways.
+    fn of(word: &str) -> Result<Option<Self>, String> {
+        let Some(rest) = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<") else {
+            return Ok(None);
+        };
         let (rest, indented) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
         if rest.is_empty() || rest.contains('<') {
-            return None;
+            return Ok(None);
         }
-        let name: String = rest.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
-        Some(Self { name, indented })
+        let quoted = ['"', '\''].into_iter().find_map(|quote| rest.strip_prefix(quote)?.strip_suffix(quote));
+        let name = quoted.unwrap_or(rest);
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
+            return Err(format!("the heredoc {word} has a name that is not understood"));
+        }
+        Ok(Some(Self { name: name.to_owned(), indented }))
     }
 
     fn ends_with(&self, line: &str) -> bool {

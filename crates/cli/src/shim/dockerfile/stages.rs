@@ -1,7 +1,7 @@
 //! Build stages, and the images that instructions name.
 
 use super::expand::{Value, expand};
-use super::lines::{Instruction, Lines, is_blank, words};
+use super::lines::{Instruction, Lines, could_name_an_image, is_blank, words};
 use super::{Builder, Dockerfile, DockerfileError, Part, Piece};
 use countersign_image::Reference;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +64,10 @@ pub(super) fn analyse(lines: &Lines<'_>, surroundings: &Surroundings) -> Result<
             }
             "COPY" => stages.flagged(instruction, &keyword, rest, Flagged::From)?,
             "RUN" => stages.flagged(instruction, &keyword, rest, Flagged::Mount)?,
+            "ONBUILD" => {
+                stages.trigger(rest);
+                None
+            }
             _ => None,
         };
         if let Some(parts) = made {
@@ -86,6 +90,8 @@ struct Stages<'a> {
     begun: usize,
     names: BTreeSet<String>,
     all_names: BTreeSet<String>,
+    /// Whether a stage so far has a trigger that takes an image.
+    has_triggers: bool,
     bases: Vec<String>,
     made: Vec<(std::ops::Range<usize>, Vec<Part>)>,
 }
@@ -112,6 +118,7 @@ impl<'a> Stages<'a> {
             begun: 0,
             names: BTreeSet::new(),
             all_names,
+            has_triggers: false,
             bases: Vec::new(),
             made: Vec::new(),
         }
@@ -207,6 +214,10 @@ impl<'a> Stages<'a> {
         };
         let image = self.expand(at, word)?;
         let image = match self.source(at, &image)? {
+            Source::Known(name) if self.has_triggers && name != "scratch" => {
+                let reason = format!("{name} may have triggers (ONBUILD) that take images, and they would go off here");
+                return Err(DockerfileError::at(at, reason));
+            }
             Source::Known(name) => Part::Text(name),
             Source::Image(image) => {
                 self.bases.push(image.clone());
@@ -218,6 +229,11 @@ impl<'a> Stages<'a> {
         self.names.extend(stage_name(instruction));
         let words: Vec<&str> = std::iter::once("FROM").chain(flags.iter().copied()).collect();
         Ok(Some(vec![Part::Text(format!("{} ", words.join(" "))), image, Part::Text(name)]))
+    }
+
+    /// Takes an `ONBUILD`, which matters where a later stage is built upon this one.
+    fn trigger(&mut self, instruction: &str) {
+        self.has_triggers |= could_name_an_image(instruction);
     }
 
     /// Tells a stage from an image.
@@ -330,7 +346,7 @@ impl<'a> Stages<'a> {
         let mut pieces = Vec::new();
         let mut at = 0;
         let raw = |lines: std::ops::Range<usize>| {
-            lines.filter_map(|line| self.lines.raw.get(line)).map(|line| Piece::Raw((*line).to_owned()))
+            lines.filter_map(|line| self.lines.written.get(line)).map(|line| Piece::Raw((*line).to_owned()))
         };
         for (lines, parts) in self.made {
             pieces.extend(raw(at..lines.start));

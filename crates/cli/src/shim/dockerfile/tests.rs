@@ -49,7 +49,7 @@ fn refuses_in(surroundings: &Surroundings, text: &str, reason: &str) {
 fn one_from_is_pinned_and_all_else_stays() {
     pins("FROM alpine:3\nRUN echo hi\n", "FROM <alpine:3>\nRUN echo hi\n");
     pins("# hello\n\n  from\talpine\nCMD [\"x\"]", "# hello\n\nFROM <alpine>\nCMD [\"x\"]\n");
-    pins("FROM alpine:3\r\nRUN x\r\n", "FROM <alpine:3>\nRUN x\n");
+    pins("FROM alpine:3\r\nRUN x\r\n", "FROM <alpine:3>\nRUN x\r\n");
     pins("\u{feff}FROM alpine\n", "FROM <alpine>\n");
     let (images, _) = pinned_in("FROM reg.test:5000/a/b:1\nFROM reg.test:5000/a/b:1\n", &plain());
     assert_eq!(images, ["reg.test:5000/a/b:1"]);
@@ -248,4 +248,59 @@ fn what_builders_may_read_differently_is_refused() {
 #[test]
 fn triggers_are_left_to_the_builds_that_meet_them() {
     pins("FROM alpine\nONBUILD COPY --from=x /a /b\n", "FROM <alpine>\nONBUILD COPY --from=x /a /b\n");
+}
+
+#[test]
+fn carriage_returns_end_lines_however_many_there_are() {
+    // The builder takes the second FROM for a part of CMD, so that there is no stage of that name.
+    let text = "FROM alpine\nCMD x \\\r\r\nFROM alpine AS evil\nCOPY --from=evil /a /b\n";
+    let expected = "FROM <alpine>\nCMD x \\\r\r\nFROM alpine AS evil\nCOPY --from=<evil> /a /b\n";
+    pins(text, expected);
+    pins("FROM alpine\r\nCOPY <<EOF /x\r\na\r\nEOF\r\n", "FROM <alpine>\nCOPY <<EOF /x\r\na\r\nEOF\r\n");
+}
+
+#[test]
+fn heredocs_that_builders_may_not_see_are_refused() {
+    for opening in [
+        "RUN <<E '",
+        "RUN <<E \"",
+        "RUN <<E ${",
+        "RUN <<E ${}",
+        "RUN <<E ${x:?y}",
+        "RUN ${X:-<<E}",
+        "RUN <<E \\\\\\",
+        "RUN <<E \"${x\"",
+    ] {
+        refuses(&format!("FROM alpine\n{opening}\nCOPY --fr\\om=evil /a /b\nE\n"), "line");
+    }
+    for name in ["\"A b\"", "\"A\\B\"", "$X", "A\\B", "'A'\"B\""] {
+        refuses(&format!("FROM alpine\nRUN <<{name}\nx\n"), "is not understood");
+    }
+    for body in [
+        "COPY --fr\\om=evil /a /b",
+        "ONBUILD COPY --from=evil /a /b",
+        "RUN \"--mount\"=from=evil x",
+        "COPY --FROM=evil /a /b",
+    ] {
+        refuses(&format!("FROM alpine\nRUN <<E\n{body}\nE\n"), "knows no heredocs");
+    }
+    for body in [
+        "RUN cat <<E >\"${DIR:-/tmp}/$x\" && echo $(date) '${'\nx\nE\n",
+        "RUN echo $((1<<2)) \"a << b\"\nRUN x\n",
+        "RUN <<E\nCMD x \\\nE\nRUN x\n",
+    ] {
+        pins(&format!("FROM alpine\n{body}"), &format!("FROM <alpine>\n{body}"));
+    }
+}
+
+#[test]
+fn triggers_that_go_off_in_the_same_file_are_refused() {
+    for trigger in ["COPY --from=evil /a /b", "copy --fr\\om=evil /a /b", "RUN --mount=from=evil,target=/x x"] {
+        refuses(&format!("FROM alpine AS a\nONBUILD {trigger}\nFROM a\n"), "ONBUILD");
+    }
+    pins("FROM alpine AS a\nONBUILD RUN x\nFROM a\n", "FROM <alpine> AS a\nONBUILD RUN x\nFROM a\n");
+    pins(
+        "FROM alpine AS a\nONBUILD COPY --from=x /a /b\nFROM scratch\n",
+        "FROM <alpine> AS a\nONBUILD COPY --from=x /a /b\nFROM scratch\n",
+    );
 }
