@@ -47,18 +47,18 @@ pub(crate) async fn compose(job: &Job, real: &RealDocker) -> Result<Outcome, Cli
     if own.is_on("build") || own.is_on("watch") {
         return Err(refused(line, "images that compose builds are not verified", WayOut::Variable));
     }
+    let unnamed = files::unnamed(&line.between)?;
     let compose = Compose::of(job, real);
     let model = compose.model(&[])?;
     let wanted = compose.wanted(command, &own, &model)?;
     let pinned = pin(job, real, &model, &wanted).await?;
-    let files = Files::write(job, &pinned)?;
+    let files = Files::write(unnamed, &pinned)?;
     let checked = compose.model(&files.arguments)?;
     if !checked.is_with_images(&model, &pinned) {
         return Err(CliError::new(Kind::Trust, "compose does not take the pinned images as they were given")
             .hint("name every compose file with -f"));
     }
-    let mut command = real.command();
-    TrustVariable::Removed.apply(&mut command);
+    let mut command = compose.command();
     command.args(compose.before).args(&files.arguments).args(compose.word).args(&job.own);
     Ok(Outcome::Code(run_to_its_end(command).await?))
 }
@@ -99,14 +99,24 @@ impl<'a> Compose<'a> {
         Self { real, before, word: word.get(..1).unwrap_or_default() }
     }
 
+    /// A command that runs compose with files of this machine only: what is fetched from elsewhere, perhaps by an include,
+    /// could be another model each time.
+    fn command(&self) -> std::process::Command {
+        let mut command = self.real.command();
+        TrustVariable::Removed.apply(&mut command);
+        for variable in ["COMPOSE_EXPERIMENTAL_GIT_REMOTE", "COMPOSE_EXPERIMENTAL_OCI_REMOTE"] {
+            command.env(variable, "false");
+        }
+        command
+    }
+
     /// Asks for the model, with every profile.
     fn model(&self, files: &[OsString]) -> Result<Model, CliError> {
         self.ask(files, &["--profile", "*"])
     }
 
     fn ask(&self, files: &[OsString], profiles: &[&str]) -> Result<Model, CliError> {
-        let mut command = self.real.command();
-        TrustVariable::Removed.apply(&mut command);
+        let mut command = self.command();
         command.args(self.before).args(files).args(profiles).args(["config", "--format", "json"]);
         command.stdin(std::process::Stdio::null());
         let output =
@@ -183,7 +193,8 @@ struct Files {
 }
 
 impl Files {
-    fn write(job: &Job, pinned: &BTreeMap<String, String>) -> Result<Self, CliError> {
+    /// Writes it; `arguments` name the files that would be found without being named.
+    fn write(mut arguments: Vec<OsString>, pinned: &BTreeMap<String, String>) -> Result<Self, CliError> {
         let local = |error: &dyn std::fmt::Display| {
             CliError::new(Kind::Local, format!("cannot write the file that pins the images: {error}"))
         };
@@ -191,7 +202,6 @@ impl Files {
             tempfile::Builder::new().prefix("countersign-compose-").tempdir().map_err(|error| local(&error))?;
         let path = folder.path().join("countersign.override.json");
         fs_err::write(&path, model::pinning(pinned)).map_err(|error| local(&error))?;
-        let mut arguments = files::unnamed(&job.line.between)?;
         arguments.extend(["--file".into(), path.into()]);
         Ok(Self { arguments, _folder: folder })
     }

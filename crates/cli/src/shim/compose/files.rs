@@ -16,7 +16,7 @@ const MAX_DOT_ENV: u64 = 1 << 20;
 /// Returns the arguments that name the files which compose would find by itself; none if the person names them.
 ///
 /// # Errors
-/// The model comes by standard input, or there is no file.
+/// The model comes by standard input or from elsewhere, or there is no file.
 pub(super) fn unnamed(flags: &Parsed) -> Result<Vec<OsString>, CliError> {
     let named = flags.values("file");
     if named.contains(&"-") {
@@ -26,6 +26,7 @@ pub(super) fn unnamed(flags: &Parsed) -> Result<Vec<OsString>, CliError> {
         ));
     }
     if !named.is_empty() {
+        named.into_iter().try_for_each(is_here)?;
         return Ok(Vec::new());
     }
     let here = std::env::current_dir().unwrap_or_default();
@@ -42,10 +43,20 @@ pub(super) fn unnamed(flags: &Parsed) -> Result<Vec<OsString>, CliError> {
         Some(list) => list.split(&*separator).map(PathBuf::from).collect(),
         None => found(&folder),
     };
+    paths.iter().filter_map(|path| path.to_str()).try_for_each(is_here)?;
     if paths.is_empty() {
         return Err(CliError::user("no configuration file provided: not found"));
     }
     Ok(paths.into_iter().flat_map(|path| [OsString::from("--file"), path.into_os_string()]).collect())
+}
+
+/// Refuses a file on another machine: it could be another one when compose reads it again to run it.
+fn is_here(file: &str) -> Result<(), CliError> {
+    if file.contains("://") || file.starts_with("git@") || file.starts_with("github.com/") {
+        let message = format!("{file}: a compose file on another machine cannot be checked before it is used");
+        return Err(CliError::new(Kind::Trust, message).hint("fetch it into a local file and name that with -f"));
+    }
+    Ok(())
 }
 
 /// Looks in a folder and those above it.

@@ -104,6 +104,20 @@ fn what_compose_would_build_or_run_otherwise_is_refused() {
 }
 
 #[test]
+fn compose_files_are_those_of_this_machine() {
+    let project = Project::with(r#"{"name":"x","services":{"web":{"image":"GUN:v1"}}}"#);
+    for elsewhere in ["https://example.com/x.git", "git@example.com:x/y", "oci://example.com/x:1"] {
+        project.shim.run(&["compose", "-f", elsewhere, "up"]).refused(TRUST, "on another machine");
+    }
+    project.shim.run(&["compose", "-f", "-", "up"]).refused(TRUST, "on standard input");
+    // What includes bring in is left to compose, which is told at every call to fetch nothing.
+    project.shim.answering(&format!(
+        "test \"$COMPOSE_EXPERIMENTAL_GIT_REMOTE $COMPOSE_EXPERIMENTAL_OCI_REMOTE\" = 'false false' || exit 9\n{COMPOSE}"
+    ));
+    project.shim.run(&["compose", "up"]).succeeded();
+}
+
+#[test]
 fn a_compose_that_does_not_take_the_pins_is_not_run() {
     let project = Project::with(r#"{"name":"x","services":{"deaf":{"image":"GUN:v1"}}}"#);
     project.shim.run(&["compose", "up"]).refused(TRUST, "does not take the pinned images");
