@@ -17,7 +17,7 @@ use super::real_docker::{RealDocker, TrustVariable};
 use super::resolve::{Resolved, Resolver};
 use super::{Outcome, rules};
 use crate::error::{CliError, Kind};
-use crate::output::message;
+use crate::output::{harmless, message};
 use countersign_engine::ImageName;
 use countersign_image::Tag;
 use input::Input;
@@ -78,16 +78,23 @@ async fn resolve(means: &Means, dockerfile: &Dockerfile, options: &Options) -> R
         let signed = resolver.resolve(image).await.map_err(|error| in_build(image, error))?;
         found.insert(image.to_owned(), signed);
     }
+    let Some(frontend) = dockerfile.frontend() else { return Ok(found) };
+    match resolver.resolve(frontend).await {
+        Ok(signed) => drop(found.insert(frontend.to_owned(), signed)),
+        // It may not be used, and it need not be: the builder has a frontend of its own.
+        Err(error) => {
+            let reason = harmless(&error.message);
+            message(format_args!(
+                "note: {} is not used ({reason}): the builder's own frontend reads the Dockerfile",
+                harmless(frontend)
+            ));
+        }
+    }
     Ok(found)
 }
 
 fn in_build(image: &str, error: CliError) -> CliError {
-    let frontend = image.contains("docker/dockerfile");
-    let error = error.hint(format!("this is about {image}, which the build takes"));
-    if !frontend {
-        return error;
-    }
-    error.hint("without its # syntax= line the file is read by the builder's own frontend; or sign the frontend's image at your trust service")
+    error.hint(format!("this is about {image}, which the build takes"))
 }
 
 /// The files that a build needs besides the person's own; they go when the build is over.
@@ -104,7 +111,7 @@ impl Files {
     fn write(input: &Input, dockerfile: &Dockerfile, found: &Found) -> Result<Self, CliError> {
         let folder = tempfile::Builder::new().prefix("countersign-build-").tempdir();
         let folder = folder.map_err(|error| local("cannot make a temporary folder", &error))?;
-        let text = dockerfile.pinned(|image| found.get(image).map_or_else(|| image.to_owned(), Resolved::pinned));
+        let text = dockerfile.pinned(|image| found.get(image).map(Resolved::pinned));
         let path = folder.path().join(&input.name);
         let put = |path: &PathBuf, bytes: &[u8]| {
             fs_err::write(path, bytes).map_err(|error| local("cannot write for the builder", &error))
@@ -180,10 +187,7 @@ async fn tag_bases(means: &Means, dockerfile: &Dockerfile, found: &Found) {
         if is_there {
             message(format_args!("Tagging {} as {name}", by_digest.familiar()));
             if let Err(error) = engine.tag(&ImageName::from(&by_digest), base.reference.repository(), &tag).await {
-                message(format_args!(
-                    "WARNING: {name} was not tagged: {}",
-                    crate::output::harmless(&error.to_string())
-                ));
+                message(format_args!("WARNING: {name} was not tagged: {}", harmless(&error.to_string())));
             }
         }
     }

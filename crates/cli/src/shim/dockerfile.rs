@@ -59,6 +59,8 @@ enum Piece {
     Raw(String),
     /// One line made anew, preceded by empty lines in the place of those it took.
     Made { fillers: usize, parts: Vec<Part> },
+    /// The directive that names the frontend's image, and what else stands in it.
+    Frontend { image: String, rest: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +93,18 @@ impl Dockerfile {
     /// Returns the images it takes, as they are written once variables are replaced.
     pub(crate) fn images(&self) -> BTreeSet<&str> {
         let parts = self.pieces.iter().flat_map(|piece| match piece {
-            Piece::Raw(_) => &[][..],
+            Piece::Raw(_) | Piece::Frontend { .. } => &[][..],
             Piece::Made { parts, .. } => parts,
         });
         parts.filter_map(|part| if let Part::Image(image) = part { Some(image.as_str()) } else { None }).collect()
+    }
+
+    /// Returns the image of the frontend that is to read it, if it names one.
+    pub(crate) fn frontend(&self) -> Option<&str> {
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Frontend { image, .. } => Some(image.as_str()),
+            Piece::Raw(_) | Piece::Made { .. } => None,
+        })
     }
 
     /// Returns the images of its `FROM` instructions, in order.
@@ -103,7 +113,10 @@ impl Dockerfile {
     }
 
     /// Returns the text with what `pin` gives in the place of each image.
-    pub(crate) fn pinned<'a>(&'a self, pin: impl Fn(&'a str) -> String) -> String {
+    ///
+    /// Without anything for the frontend its directive becomes an empty comment: the builder's own frontend, which comes with
+    /// the builder, reads the file then.
+    pub(crate) fn pinned(&self, pin: impl Fn(&str) -> Option<String>) -> String {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {
@@ -113,10 +126,14 @@ impl Dockerfile {
                     for part in parts {
                         match part {
                             Part::Text(words) => text.push_str(words),
-                            Part::Image(image) => text.push_str(&pin(image)),
+                            Part::Image(image) => text.push_str(&pin(image).unwrap_or_else(|| image.clone())),
                         }
                     }
                 }
+                Piece::Frontend { image, rest } => match pin(image) {
+                    Some(pinned) => text.extend(["# syntax=", &pinned, rest]),
+                    None => text.push('#'),
+                },
             }
             text.push('\n');
         }

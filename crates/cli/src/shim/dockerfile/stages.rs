@@ -71,7 +71,8 @@ pub(super) fn analyse(lines: &Lines<'_>, surroundings: &Surroundings) -> Result<
             _ => None,
         };
         if let Some(parts) = made {
-            stages.made.push((instruction.lines.clone(), parts));
+            let fillers = instruction.lines.len().saturating_sub(1);
+            stages.made.push((instruction.lines.clone(), Piece::Made { fillers, parts }));
         }
     }
     if stages.begun == 0 {
@@ -93,7 +94,7 @@ struct Stages<'a> {
     /// Whether a stage so far has a trigger that takes an image.
     has_triggers: bool,
     bases: Vec<String>,
-    made: Vec<(std::ops::Range<usize>, Vec<Part>)>,
+    made: Vec<(std::ops::Range<usize>, Piece)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -337,8 +338,7 @@ impl<'a> Stages<'a> {
             let reason = format!("{image} may read the file by rules of its own: images cannot be found for certain");
             return Err(DockerfileError::at(at, reason));
         }
-        let parts = vec![Part::Text("# syntax=".to_owned()), Part::Image(image.to_owned()), Part::Text(rest)];
-        self.made.insert(0, (at..at + 1, parts));
+        self.made.insert(0, (at..at + 1, Piece::Frontend { image: image.to_owned(), rest }));
         Ok(())
     }
 
@@ -348,11 +348,10 @@ impl<'a> Stages<'a> {
         let raw = |lines: std::ops::Range<usize>| {
             lines.filter_map(|line| self.lines.written.get(line)).map(|line| Piece::Raw((*line).to_owned()))
         };
-        for (lines, parts) in self.made {
+        for (lines, piece) in self.made {
             pieces.extend(raw(at..lines.start));
-            let fillers = lines.len().saturating_sub(1);
             at = lines.end;
-            pieces.push(Piece::Made { fillers, parts });
+            pieces.push(piece);
         }
         pieces.extend(raw(at..self.lines.raw.len()));
         Dockerfile { pieces, bases: self.bases }

@@ -20,7 +20,7 @@ fn with(change: impl FnOnce(&mut Surroundings)) -> Surroundings {
 
 fn pinned_in(text: &str, surroundings: &Surroundings) -> (Vec<String>, String) {
     let file = Dockerfile::read(text.as_bytes(), surroundings).unwrap_or_else(|error| panic!("{text}\n{error}"));
-    (file.images().into_iter().map(str::to_owned).collect(), file.pinned(|image| format!("<{image}>")))
+    (file.images().into_iter().map(str::to_owned).collect(), file.pinned(|image| Some(format!("<{image}>"))))
 }
 
 #[track_caller]
@@ -40,7 +40,8 @@ fn refuses(text: &str, reason: &str) {
 
 #[track_caller]
 fn refuses_in(surroundings: &Surroundings, text: &str, reason: &str) {
-    let error = Dockerfile::read(text.as_bytes(), surroundings).map(|file| file.pinned(|image| format!("<{image}>")));
+    let error =
+        Dockerfile::read(text.as_bytes(), surroundings).map(|file| file.pinned(|image| Some(format!("<{image}>"))));
     let error = error.expect_err(text).to_string();
     assert!(error.contains(reason), "{text}\n{error}");
 }
@@ -207,6 +208,11 @@ fn the_frontend_is_an_image_too() {
         "#!/usr/bin/env docker\n#  Syntax = docker/dockerfile:1.4 more\nFROM alpine\n",
         "#!/usr/bin/env docker\n# syntax=<docker/dockerfile:1.4> more\nFROM <alpine>\n",
     );
+    let file = Dockerfile::read(b"# syntax=docker/dockerfile:1\nFROM alpine\n", &plain()).unwrap();
+    assert_eq!(file.frontend(), Some("docker/dockerfile:1"));
+    assert_eq!(file.images().into_iter().collect::<Vec<_>>(), ["alpine"]);
+    let own = file.pinned(|image| (image == "alpine").then(|| "<alpine>".to_owned()));
+    assert_eq!(own, "#\nFROM <alpine>\n\n".trim_end().to_owned() + "\n", "the builder's own frontend reads it");
     refuses("# syntax=evil/frontend\nFROM alpine\n", "rules of its own");
     refuses("# syntax=reg.test/docker/dockerfile\nFROM alpine\n", "rules of its own");
     refuses("# syntax=docker/dockerfile:1\n# syntax=docker/dockerfile:1\nFROM alpine\n", "second syntax");
