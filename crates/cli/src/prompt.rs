@@ -34,7 +34,7 @@ impl PassphraseSource for PersonPassphrases {
                 }
                 // Nobody has typed it for this key.
                 Origin::Remembered => {}
-                _ => self.voice.line("Passphrase incorrect. Please retry."),
+                Origin::Person => self.voice.line("Passphrase incorrect. Please retry."),
             }
         }
         let id = request.key_id.map_or_else(String::new, |id| format!(" with ID {id:.7}"));

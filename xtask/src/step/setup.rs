@@ -10,17 +10,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Programs that the tests run for real, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 12] = [
     ("/usr/bin/docker", "docker.io"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/gpg", "gnupg"),
     ("/usr/bin/gpgconf", "gnupg"),
+    ("/usr/bin/kill", "procps"),
     ("/usr/bin/notary", "notary"),
     ("/usr/bin/notary-server", "notary"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/skopeo", "skopeo"),
+    ("/usr/bin/strace", "strace"),
 ];
 
 /// The last docker client with content trust built in. It is used where the machine has it.
@@ -95,7 +97,7 @@ mod tests {
     }
 
     /// What every Debian machine has; `ssh` is a script that the test writes.
-    const EVERYWHERE: [&str; 8] = ["base64", "cp", "gzip", "mkfifo", "sh", "ssh", "tar", "unshare"];
+    const EVERYWHERE: [&str; 12] = ["base64", "bash", "cp", "env", "find", "gzip", "mkfifo", "script", "sh", "ssh", "tar", "unshare"];
 
     #[test]
     fn every_program_that_a_crate_starts_by_name_is_installed() {

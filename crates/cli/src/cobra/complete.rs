@@ -55,8 +55,8 @@ mod tests {
 
     static FLAGS: [Flag; 2] = [Flag::switch("local", "Sign locally"), Flag::switch("yes", "Agree").short('y')];
     static COMMANDS: [Command; 2] =
-        [Command::new("inspect", "IMAGE", "Look"), Command::new("sign", "IMAGE", "Sign an image").flags(&FLAGS)];
-    static ROOT: Command = Command::new("trust", "", "").children(&COMMANDS);
+        [Command::named("inspect", "IMAGE", "Look"), Command::named("sign", "IMAGE", "Sign an image").flags(&FLAGS)];
+    static ROOT: Command = Command::named("trust", "", "").children(&COMMANDS);
 
     fn answer(words: &[&str]) -> String {
         complete(&ROOT, &words.iter().map(OsString::from).collect::<Vec<_>>()).to_string()

@@ -26,7 +26,7 @@ pub(crate) struct Command {
 
 impl Command {
     /// Begins a command without flags and subcommands.
-    pub(crate) const fn new(name: &'static str, arguments: &'static str, short: &'static str) -> Self {
+    pub(crate) const fn named(name: &'static str, arguments: &'static str, short: &'static str) -> Self {
         Self { name, arguments, short, long: "", flags: &[], persistent: &[], children: &[], hidden: false }
     }
 
@@ -96,7 +96,7 @@ impl Found {
     }
 }
 
-static NOTHING: Command = Command::new("", "", "");
+static NOTHING: Command = Command::named("", "", "");
 
 /// Finds the command that the arguments call, the way cobra does: flags may stand before its words.
 pub(crate) fn find(root: &'static Command, arguments: Vec<OsString>) -> Found {
@@ -154,10 +154,10 @@ mod tests {
     use super::*;
 
     static GLOBAL: [Flag; 2] = [Flag::value("server", "string", "").short('s'), Flag::switch("debug", "").short('D')];
-    static KEY: [Command; 2] = [Command::new("list", "", "List"), Command::new("rotate", "GUN ROLE", "Rotate")];
+    static KEY: [Command; 2] = [Command::named("list", "", "List"), Command::named("rotate", "GUN ROLE", "Rotate")];
     static COMMANDS: [Command; 2] =
-        [Command::new("init", "GUN", "Init"), Command::new("key", "", "Keys").children(&KEY)];
-    static ROOT: Command = Command::new("notary", "", "").persistent(&GLOBAL).children(&COMMANDS);
+        [Command::named("init", "GUN", "Init"), Command::named("key", "", "Keys").children(&KEY)];
+    static ROOT: Command = Command::named("notary", "", "").persistent(&GLOBAL).children(&COMMANDS);
 
     fn found(arguments: &[&str]) -> (String, Vec<String>) {
         let found = find(&ROOT, arguments.iter().map(OsString::from).collect());

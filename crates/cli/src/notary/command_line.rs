@@ -71,19 +71,19 @@ static DELEGATION_REMOVE: [Flag; 4] = [
     Flag::switch("yes", "Answer yes to the removal question (no confirmation)").short('y'),
 ];
 static DELEGATION: [Command; 4] = [
-    Command::new(
+    Command::named(
         "add",
         "[ GUN ] [ Role ] <X509 file path 1> ...",
         "Add a keys to delegation using the provided public key X509 certificates.",
     )
     .long("Add a keys to delegation using the provided public key PEM encoded X509 certificates in a specific Global Unique Name.")
     .flags(&DELEGATION_ADD),
-    Command::new("list", "[ GUN ]", "Lists delegations for the Global Unique Name.")
+    Command::named("list", "[ GUN ]", "Lists delegations for the Global Unique Name.")
         .long("Lists all delegations known to notary for a specific Global Unique Name."),
-    Command::new("purge", "[ GUN ]", "Remove KeyID(s) from all delegation roles in the given GUN.")
+    Command::named("purge", "[ GUN ]", "Remove KeyID(s) from all delegation roles in the given GUN.")
         .long("Remove KeyID(s) from all delegation roles in the given GUN, for which the signing keys are available. Warnings will be printed for delegations that cannot be updated.")
         .flags(&DELEGATION_PURGE),
-    Command::new("remove", "[ GUN ] [ Role ] <KeyID 1> ...", "Remove KeyID(s) from the specified Role delegation.")
+    Command::named("remove", "[ GUN ] [ Role ] <KeyID 1> ...", "Remove KeyID(s) from the specified Role delegation.")
         .long("Remove KeyID(s) from the specified Role delegation in a specific Global Unique Name.")
         .flags(&DELEGATION_REMOVE),
 ];
@@ -107,78 +107,78 @@ static KEY_ROTATE: [Flag; 3] = [
     Flag::switch("server-managed", "Signing and key management will be handled by the remote server (no key will be generated or stored locally). Required for timestamp role, optional for snapshot role").short('r'),
 ];
 static KEY: [Command; 7] = [
-    Command::new("export", "", "Exports all keys from all local keystores. Can be filtered using the --key and --gun flags.")
+    Command::named("export", "", "Exports all keys from all local keystores. Can be filtered using the --key and --gun flags.")
         .long("Exports all keys from all local keystores. Which keys are exported can be restricted by using the --key or --gun flags. By default the result is sent to stdout, it can be directed to a file with the -o flag. Keys stored in a Yubikey cannot be exported.")
         .flags(&KEY_EXPORT),
-    Command::new("generate", "[ algorithm ]", "Generates a new key with a given algorithm.")
+    Command::named("generate", "[ algorithm ]", "Generates a new key with a given algorithm.")
         .long("Generates a new key with a given algorithm. If hardware key storage (e.g. a Yubikey) is available, generated root keys will be stored both on hardware and on disk (so that it can be backed up).  Please make sure to back up and then remove this on-key disk immediatelyafterwards. If a `--output` file name is provided, two files will be written, <output>.pem and <output>-key.pem, containing the publicand private keys respectively (the key will not be stored in Notary's key storage, including any connected hardware storage). If no `--role` is provided, \"root\" will be assumed.")
         .flags(&KEY_GENERATE),
-    Command::new("import", "pemfile [ pemfile ... ]", "Imports all keys from all provided .pem files")
+    Command::named("import", "pemfile [ pemfile ... ]", "Imports all keys from all provided .pem files")
         .long("Imports all keys from all provided .pem files by reading each PEM block from the file and writing that block to a unique object in the local keystore. A Yubikey will be the preferred import location for root keys if present.")
         .flags(&KEY_IMPORT),
-    Command::new("list", "", "Lists keys.").long("Lists all keys known to notary."),
-    Command::new("passwd", "[ keyID ]", "Changes the passphrase for the key with the given keyID.")
+    Command::named("list", "", "Lists keys.").long("Lists all keys known to notary."),
+    Command::named("passwd", "[ keyID ]", "Changes the passphrase for the key with the given keyID.")
         .long("Changes the passphrase for the key with the given keyID.  Will require validation of the old passphrase."),
-    Command::new("remove", "[ keyID ]", "Removes the key with the given keyID.")
+    Command::named("remove", "[ keyID ]", "Removes the key with the given keyID.")
         .long("Removes the key with the given keyID.  If the key is stored in more than one location, you will be asked which one to remove."),
-    Command::new("rotate", "[ GUN ] [ key role ]", "Rotate a signing (non-root) key of the given type for the given Globally Unique Name and role.")
+    Command::named("rotate", "[ GUN ] [ key role ]", "Rotate a signing (non-root) key of the given type for the given Globally Unique Name and role.")
         .long("Generates a new key for the given Globally Unique Name and role (one of \"snapshot\", \"targets\", \"root\", or \"timestamp\").  If rotating to a server-managed key, a new key is requested from the server rather than generated.  If the generation or key request is successful, the key rotation is immediately published.  No other changes, even if they are staged, will be published.")
         .flags(&KEY_ROTATE),
 ];
 
 static COMPLETION: [Command; 4] = [
-    Command::new("bash", "", "Generate the autocompletion script for bash"),
-    Command::new("fish", "", "Generate the autocompletion script for fish"),
-    Command::new("powershell", "", "Generate the autocompletion script for powershell"),
-    Command::new("zsh", "", "Generate the autocompletion script for zsh"),
+    Command::named("bash", "", "Generate the autocompletion script for bash"),
+    Command::named("fish", "", "Generate the autocompletion script for fish"),
+    Command::named("powershell", "", "Generate the autocompletion script for powershell"),
+    Command::named("zsh", "", "Generate the autocompletion script for zsh"),
 ];
 
 static COMMANDS: [Command; 17] = [
-    Command::new("add", "[ GUN ] <target> <file>", "Adds the file as a target to the trusted collection.")
+    Command::named("add", "[ GUN ] <target> <file>", "Adds the file as a target to the trusted collection.")
         .long("Adds the file as a target to the local trusted collection identified by the Globally Unique Name. This is an offline operation.  Please then use `publish` to push the changes to the remote trusted collection.")
         .flags(&ADD),
-    Command::new("addhash", "[ GUN ] <target> <byte size> <hashes>", "Adds the byte size and hash(es) as a target to the trusted collection.")
+    Command::named("addhash", "[ GUN ] <target> <byte size> <hashes>", "Adds the byte size and hash(es) as a target to the trusted collection.")
         .long("Adds the specified byte size and hash(es) as a target to the local trusted collection identified by the Globally Unique Name. This is an offline operation.  Please then use `publish` to push the changes to the remote trusted collection.")
         .flags(&ADDHASH),
-    Command::new("completion", "", "Generate the autocompletion script for the specified shell")
+    Command::named("completion", "", "Generate the autocompletion script for the specified shell")
         .long("Generate the autocompletion script for notary for the specified shell.\nSee each sub-command's help for details on how to use the generated script.")
         .children(&COMPLETION),
-    Command::new("delegation", "", "Operates on delegations.").long("Operations on TUF delegations.").children(&DELEGATION),
-    Command::new("delete", "[ GUN ]", "Deletes all content for a trusted collection")
+    Command::named("delegation", "", "Operates on delegations.").long("Operations on TUF delegations.").children(&DELEGATION),
+    Command::named("delete", "[ GUN ]", "Deletes all content for a trusted collection")
         .long("Deletes all local content for a trusted collection identified by the Globally Unique Name. Remote data can also be deleted with an additional flag.")
         .flags(&DELETE),
-    Command::new("help", "[command]", "Help about any command")
+    Command::named("help", "[command]", "Help about any command")
         .long("Help provides help for any command in the application.\nSimply type notary help [path to command] for full details."),
-    Command::new("init", "[ GUN ]", "Initializes a local trusted collection.")
+    Command::named("init", "[ GUN ]", "Initializes a local trusted collection.")
         .long("Initializes a local trusted collection identified by the Globally Unique Name. This is an online operation.")
         .flags(&INIT),
-    Command::new("key", "", "Operates on keys.").long("Operations on private keys.").children(&KEY),
-    Command::new("list", "[ GUN ]", "Lists targets for a remote trusted collection.")
+    Command::named("key", "", "Operates on keys.").long("Operations on private keys.").children(&KEY),
+    Command::named("list", "[ GUN ]", "Lists targets for a remote trusted collection.")
         .long("Lists all targets for a remote trusted collection identified by the Globally Unique Name. This is an online operation.")
         .flags(&LIST),
-    Command::new("lookup", "[ GUN ] <target>", "Looks up a specific target in a remote trusted collection.")
+    Command::named("lookup", "[ GUN ] <target>", "Looks up a specific target in a remote trusted collection.")
         .long("Looks up a specific target in a remote trusted collection identified by the Globally Unique Name."),
-    Command::new("publish", "[ GUN ]", "Publishes the local trusted collection.")
+    Command::named("publish", "[ GUN ]", "Publishes the local trusted collection.")
         .long("Publishes the local trusted collection identified by the Globally Unique Name, sending the local changes to a remote trusted server."),
-    Command::new("remove", "[ GUN ] <target>", "Removes a target from a trusted collection.")
+    Command::named("remove", "[ GUN ] <target>", "Removes a target from a trusted collection.")
         .long("Removes a target from the local trusted collection identified by the Globally Unique Name. This is an offline operation.  Please then use `publish` to push the changes to the remote trusted collection.")
         .flags(&REMOVE),
-    Command::new("reset", "[ GUN ]", "Resets unpublished changes for the local trusted collection.")
+    Command::named("reset", "[ GUN ]", "Resets unpublished changes for the local trusted collection.")
         .long("Resets unpublished changes for the local trusted collection identified by the Globally Unique Name.")
         .flags(&RESET),
-    Command::new("status", "[ GUN ]", "Displays status of unpublished changes to the local trusted collection.")
+    Command::named("status", "[ GUN ]", "Displays status of unpublished changes to the local trusted collection.")
         .long("Displays status of unpublished changes to the local trusted collection identified by the Globally Unique Name."),
-    Command::new("verify", "[ GUN ] <target>", "Verifies if the content is included in the remote trusted collection")
+    Command::named("verify", "[ GUN ] <target>", "Verifies if the content is included in the remote trusted collection")
         .long("Verifies if the data passed in STDIN is included in the remote trusted collection identified by the Globally Unique Name.")
         .flags(&VERIFY),
-    Command::new("version", "", "Print the version number of notary"),
-    Command::new("witness", "[ GUN ] <role> ...", "Marks roles to be re-signed the next time they're published")
+    Command::named("version", "", "Print the version number of notary"),
+    Command::named("witness", "[ GUN ] <role> ...", "Marks roles to be re-signed the next time they're published")
         .long("Marks roles to be re-signed the next time they're published. Currently will always bump version and expiry for role. N.B. behaviour may change when thresholding is introduced.")
         .flags(&WITH_PUBLISH),
 ];
 
 /// The whole client.
-pub(super) static ROOT: Command = Command::new("notary", "", "Notary allows the creation and management of trusted collections.")
+pub(super) static ROOT: Command = Command::named("notary", "", "Notary allows the creation and management of trusted collections.")
     .long("Notary allows the creation and management of collections of signed targets, allowing the signing and validation of arbitrary content.")
     .flags(&VERSION)
     .persistent(&GLOBAL)

@@ -37,29 +37,29 @@ static PULL: [Flag; 3] = [
 ];
 
 static KEYS: [Command; 2] = [
-    Command::new("generate", "NAME", "Generate and load a signing key-pair").flags(&DIR),
-    Command::new("load", "[OPTIONS] KEYFILE", "Load a private key file for signing").flags(&NAME),
+    Command::named("generate", "NAME", "Generate and load a signing key-pair").flags(&DIR),
+    Command::named("load", "[OPTIONS] KEYFILE", "Load a private key file for signing").flags(&NAME),
 ];
 
 static SIGNERS: [Command; 2] = [
-    Command::new("add", "OPTIONS NAME REPOSITORY [REPOSITORY...] ", "Add a signer").flags(&KEY),
-    Command::new("remove", "[OPTIONS] NAME REPOSITORY [REPOSITORY...]", "Remove a signer").flags(&FORCE),
+    Command::named("add", "OPTIONS NAME REPOSITORY [REPOSITORY...] ", "Add a signer").flags(&KEY),
+    Command::named("remove", "[OPTIONS] NAME REPOSITORY [REPOSITORY...]", "Remove a signer").flags(&FORCE),
 ];
 
 static CHILDREN: [Command; 7] = [
-    Command::new("inspect", "IMAGE[:TAG] [IMAGE[:TAG]...]", "Return low-level information about keys and signatures")
+    Command::named("inspect", "IMAGE[:TAG] [IMAGE[:TAG]...]", "Return low-level information about keys and signatures")
         .flags(&PRETTY),
-    Command::new("key", "COMMAND", "Manage keys for signing Docker images").children(&KEYS),
-    Command::new("pull", "[OPTIONS] NAME[:TAG]", "Download an image as it is signed").flags(&PULL),
-    Command::new("push", "[OPTIONS] NAME[:TAG]", "Upload an image and sign it").flags(&PUSH),
-    Command::new("revoke", "[OPTIONS] IMAGE[:TAG]", "Remove trust for an image").flags(&YES),
-    Command::new("sign", "IMAGE:TAG", "Sign an image").flags(&LOCAL),
-    Command::new("signer", "COMMAND", "Manage entities who can sign Docker images").children(&SIGNERS),
+    Command::named("key", "COMMAND", "Manage keys for signing Docker images").children(&KEYS),
+    Command::named("pull", "[OPTIONS] NAME[:TAG]", "Download an image as it is signed").flags(&PULL),
+    Command::named("push", "[OPTIONS] NAME[:TAG]", "Upload an image and sign it").flags(&PUSH),
+    Command::named("revoke", "[OPTIONS] IMAGE[:TAG]", "Remove trust for an image").flags(&YES),
+    Command::named("sign", "IMAGE:TAG", "Sign an image").flags(&LOCAL),
+    Command::named("signer", "COMMAND", "Manage entities who can sign Docker images").children(&SIGNERS),
 ];
 
 /// `docker trust`.
 pub(super) static TRUST: Command =
-    Command::new("docker trust", "COMMAND", "Manage trust on Docker images").persistent(&HELP).children(&CHILDREN);
+    Command::named("docker trust", "COMMAND", "Manage trust on Docker images").persistent(&HELP).children(&CHILDREN);
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
