@@ -112,6 +112,9 @@ fn tls(text: &str) -> String {
     if text.to_lowercase().contains("unknown") {
         return "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned();
     }
+    if text.contains("does not speak TLS") {
+        return "tls: first record does not look like a TLS handshake".to_owned();
+    }
     format!("tls: {text}")
 }
 

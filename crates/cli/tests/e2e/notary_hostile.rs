@@ -67,7 +67,7 @@ fn serve(server: &FakeServer, files: &Files, named: &Files) {
 }
 
 /// Everything below a folder, names and contents.
-fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut command = std::process::Command::new("find");
     let found = Finished::of(command.arg(folder).args(["-type", "f", "-not", "-name", "*.lock"]), b"");
     let mut names: Vec<&str> = found.stdout.lines().collect();

@@ -9,12 +9,16 @@ mod neutral;
 mod recorded;
 
 use crate::client::Client;
-use countersign_testkit::{Finished, Tool};
+use countersign_testkit::{Finished, Tool, fixtures};
 use neutral::Names;
 use recorded::{Entry, Outcome};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+
+/// The sources of the tests that play the sections: the plugin's and the shim's.
+const PLAYERS: [&str; 2] = [include_str!("trust_transcripts.rs"), include_str!("shim/transcripts.rs")];
 
 /// Which of a section's commands a test plays: two people share some sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +49,15 @@ pub(crate) struct Transcript {
     names: Names,
     /// By comment: none if it was equal, else how the two differ.
     played: BTreeMap<String, Option<String>>,
+    finished: Cell<bool>,
 }
 
 impl Transcript {
     /// Opens a section: the name of a file without its ending.
     pub(crate) fn of(section: &'static str, part: Part, personality: Personality) -> Self {
         let entries = recorded::read(section).into_iter().filter(|entry| entry.part() == part).collect();
-        Self { section, part, personality, entries, names: Names::default(), played: BTreeMap::new() }
+        let (names, played, finished) = (Names::default(), BTreeMap::new(), Cell::new(false));
+        Self { section, part, personality, entries, names, played, finished }
     }
 
     /// Says what a name of the transcripts (`reg.test:5000`, `trust.test:4443`, a digest) is on this stage from now on.
@@ -104,6 +110,7 @@ impl Transcript {
     /// Where docker 28 plays, nothing may differ but what is named here with the reason why it cannot be equal on this stage.
     #[track_caller]
     pub(crate) fn finish_except(&self, exceptions: &[(&str, &str)]) {
+        self.finished.set(true);
         let listed = match self.personality {
             Personality::Docker28 => exceptions.iter().map(|(comment, _)| (*comment).to_owned()).collect(),
             Personality::Plugin | Personality::Shim => listed::comments(self.section),
@@ -132,6 +139,13 @@ impl Transcript {
     }
 }
 
+impl Drop for Transcript {
+    fn drop(&mut self) {
+        let finished = self.finished.get() || std::thread::panicking();
+        assert!(finished, "{} ({:?}) was played and not compared", self.section, self.part);
+    }
+}
+
 /// Our program under another name.
 fn program(name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
@@ -146,6 +160,25 @@ fn every_listed_difference_names_a_recorded_command_and_a_reason() {
             && recorded::read(&row.section).iter().any(|entry| entry.comment == row.comment);
         assert!(known, "the compatibility page lists {}: {}, which is not recorded", row.section, row.comment);
         assert!(row.reason.len() > 10, "no reason is given for {}: {}", row.section, row.comment);
+    }
+}
+
+#[test]
+fn every_part_of_every_recorded_file_is_played_by_our_program() {
+    let folder = fixtures::path("transcripts");
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut recorded: Vec<String> = files.collect();
+    recorded.sort();
+    assert_eq!(recorded, recorded::SECTIONS.map(|section| format!("{section}.txt")), "in {}", folder.display());
+    // Whatever opens a part has to finish it, and finishing demands every command of the part: so it is enough that one
+    // of the players opens it.
+    for section in recorded::SECTIONS {
+        for part in [Part::Trust, Part::Docker] {
+            let said = recorded::read(section).iter().any(|entry| entry.part() == part);
+            let opening = format!("Transcript::of(\"{section}\", Part::{part:?}, ");
+            let plays = PLAYERS.iter().filter(|player| player.contains(&opening)).count();
+            assert_eq!(plays, usize::from(said), "{section} ({part:?}) is played by so many functions");
+        }
     }
 }
 

@@ -84,6 +84,11 @@ mod plugin {
     }
 
     #[test]
+    fn what_docker_29_says_without_a_plugin_is_said_no_more() {
+        without_a_plugin(OURS).finish();
+    }
+
+    #[test]
     fn keys_are_as_dockers() {
         keys(OURS).finish();
     }
@@ -203,6 +208,21 @@ fn usage_of_29(personality: Personality) -> Transcript {
     // No way leads to Docker Hub's service: a proxy that nobody runs stands before it.
     let alone = Client::new().env("HTTPS_PROXY", &format!("http://{}", nobody()));
     transcript.play("Hub server: warning (no network here)", &alone);
+    transcript
+}
+
+/// What docker 29 says where no plugin is installed: the same lines once ours is.
+fn without_a_plugin(personality: Personality) -> Transcript {
+    let shop = Shop::open();
+    let (owner, reader) = (shop.service.notary_client(), shop.client());
+    let mut transcript = Transcript::of("docker29", Part::Trust, personality);
+    transcript.call("reg.test:5000", &shop.registry.host());
+    let gun = format!("{}/acme/signme", shop.registry.host());
+    owner.run(&["init", "-p", &gun]).succeeded();
+    signed(&owner, &gun, "1.0", '2', &[]);
+    transcript.play("no plugin installed", &reader);
+    let inspected = transcript.play("no plugin installed, with a flag", &reader).succeeded();
+    assert!(inspected.stdout.contains("(Repo Admin)"), "{inspected}");
     transcript
 }
 

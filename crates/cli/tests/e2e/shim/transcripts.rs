@@ -2,13 +2,19 @@
 
 mod docker_28 {
     use crate::client::Client;
-    use crate::stage::Stage;
+    use crate::stage::{Shop, Stage};
     use crate::transcript::{Part, Personality, Transcript};
-    use countersign_testkit::{FakeServer, Port, Reply, TestCa, Tool};
+    use countersign_testkit::{FakeServer, Image, Port, Reply, TestCa, Tool};
+
+    const OURS: Personality = Personality::Shim;
 
     /// A person whose docker 28 is behind the shim.
     fn person(stage: &Stage) -> Client {
-        let client = stage.countersign().env("DOCKER_CONTENT_TRUST", "1");
+        before_28(stage.countersign())
+    }
+
+    fn before_28(client: Client) -> Client {
+        let client = client.env("DOCKER_CONTENT_TRUST", "1");
         client.env("COUNTERSIGN_DOCKER", Tool::DOCKER_28.path().to_str().unwrap())
     }
 
@@ -19,8 +25,7 @@ mod docker_28 {
         person.env("DOCKER_CONTENT_TRUST_SERVER", &format!("https://{nobody}"))
     }
 
-    fn set(section: &'static str, stage: &Stage) -> Transcript {
-        let mut transcript = Transcript::of(section, Part::Docker, Personality::Shim);
+    fn set(mut transcript: Transcript, stage: &Stage) -> Transcript {
         transcript.call("reg.test:5000", &stage.registry.host());
         transcript.call("trust.test:4443", stage.service.url().trim_start_matches("https://"));
         transcript
@@ -29,7 +34,7 @@ mod docker_28 {
     #[test]
     fn push() {
         let stage = Stage::set();
-        let mut transcript = set("push", &stage);
+        let mut transcript = set(Transcript::of("push", Part::Docker, OURS), &stage);
         let owner = person(&stage);
         let app = stage.repository("acme/app");
         for tag in ["v1", "v2", "v3"] {
@@ -68,7 +73,7 @@ mod docker_28 {
     #[test]
     fn create_run_build_and_service() {
         let stage = Stage::set();
-        let mut transcript = set("run", &stage);
+        let mut transcript = set(Transcript::of("run", Part::Docker, OURS), &stage);
         let owner = person(&stage);
         let app = stage.repository("acme/signme");
         // What the image of the recording would run, and what ours would.
@@ -144,7 +149,7 @@ mod docker_28 {
     #[test]
     fn pull() {
         let stage = Stage::set();
-        let mut transcript = set("pull", &stage);
+        let mut transcript = set(Transcript::of("pull", Part::Docker, OURS), &stage);
         let owner = person(&stage);
         let app = stage.repository("acme/app");
         let mut digests = Vec::new();
@@ -191,6 +196,68 @@ mod docker_28 {
             owner.run(&[&["docker"], arguments].concat()).succeeded();
         }
         transcript.play("the signed digest is a manifest list", &person(&stage));
+        transcript.finish();
+    }
+
+    #[test]
+    fn reading() {
+        let shop = Shop::open();
+        let mut transcript = Transcript::of("reading", Part::Docker, OURS);
+        transcript.call("reg.test:5000", &shop.registry.host());
+        transcript.call("trust.test:4443", shop.service.url().trim_start_matches("https://"));
+        transcript.play("pull, repository unknown", &before_28(shop.client()));
+        transcript.finish();
+    }
+
+    #[test]
+    fn configuration() {
+        let shop = Shop::open();
+        let mut transcript = Transcript::of("tls", Part::Docker, OURS);
+        transcript.call("reg.test:5000", &shop.registry.host());
+        transcript.call("<unwritable>", "/proc/countersign");
+        let with_file = |name: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let client = Client::new().sharing(folder.path()).of(&shop.service);
+            let files = folder.path().join("tls").join(shop.service.url().trim_start_matches("https://"));
+            std::fs::write(files.join(name), "").unwrap();
+            (before_28(client), folder)
+        };
+        transcript.play("cert without key", &with_file("a.cert").0);
+        transcript.play("key without cert", &with_file("a.key").0);
+        let stranger = Client::new().env("DOCKER_CONTENT_TRUST_SERVER", &shop.service.url());
+        transcript.play("unknown CA", &before_28(stranger));
+        let unset = before_28(Client::new());
+        transcript.play("no server variable, registry speaks plain http", &unset);
+        // The authority is the system's, so that the directory is all that is missing.
+        shop.registry.put_image("acme/signme", "1.0", &Image::with_message("one")).unwrap();
+        shop.client().run(&["sign", &format!("{}/acme/signme:1.0", shop.registry.host())]).succeeded();
+        let person = before_28(shop.client());
+        let authority = person.folder().join("authority.pem");
+        std::fs::write(&authority, shop.service.authority_pem()).unwrap();
+        transcript
+            .play("config directory cannot be created", &person.env("SSL_CERT_FILE", authority.to_str().unwrap()));
+        transcript.finish();
+    }
+
+    /// What docker 29 does without content trust: the same lines with the shim in front of the last docker that had it.
+    #[test]
+    fn docker_29() {
+        let stage = Stage::set();
+        let mut transcript = set(Transcript::of("docker29", Part::Docker, OURS), &stage);
+        let owner = person(&stage);
+        let app = stage.repository("acme/signme");
+        for tag in ["1.0", "9"] {
+            stage.engine.build(&format!("{app}:{tag}"), tag);
+        }
+        owner.run(&["docker", "push", &format!("{app}:1.0")]).succeeded();
+        owner.run(&["docker", "push", "--disable-content-trust", &format!("{app}:9")]).succeeded();
+        let refused = transcript.play("unsigned tag, variable set to 1", &person(&stage));
+        assert_eq!((refused.code, refused.stdout.as_str()), (3, ""), "{refused}");
+        let pushed = transcript.play("variable set to 1", &owner).succeeded();
+        assert!(pushed.stdout.contains(&format!("Successfully signed {app}:9")), "{pushed}");
+        transcript.play("flag warning is on stdout", &owner).succeeded();
+        let created = transcript.play("create: flag warning is on stdout", &owner).succeeded();
+        assert_eq!(created.stdout.trim_end().len(), 64, "only an id: {created}");
         transcript.finish();
     }
 }
