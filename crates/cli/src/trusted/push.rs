@@ -75,9 +75,7 @@ async fn push_tags(context: &Context, engine: &Engine, reference: &Reference) ->
     let push = engine.push(reference.repository(), PushTarget::AllTags, &auth);
     let pushing = push.finish_with(|event| {
         see(&mut lines, event);
-        if let Event::Pushed(manifest) = event {
-            told.push(manifest.clone());
-        }
+        told.extend(event.pushed());
     });
     pushing.await.map_err(of_engine)?;
     let mut pushed: Vec<PushedManifest> = Vec::new();

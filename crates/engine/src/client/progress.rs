@@ -104,8 +104,9 @@ impl Reader {
 
 /// Watches a push of one tag to its end, hands each event to `see`, and returns the manifest that is now under the tag.
 ///
-/// An engine may tell other things between, and the same manifest twice (the reference client fails at the second
-/// note of any kind).
+/// An engine may tell other things between, and the same manifest twice: in a note for programs, and in a line for people,
+/// which is all that one with the image store of containerd tells. (The reference client knows only notes, and fails at the
+/// second of any kind.)
 ///
 /// # Errors
 ///
@@ -119,7 +120,7 @@ pub async fn pushed_manifest(
     let mut told: Option<PushedManifest> = None;
     while let Some(event) = push.try_next().await? {
         see(&event);
-        let Event::Pushed(pushed) = event else { continue };
+        let Some(pushed) = event.pushed() else { continue };
         if pushed.tag != *tag {
             continue;
         }

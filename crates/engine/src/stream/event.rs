@@ -58,6 +58,34 @@ pub struct PushedManifest {
     pub size: u64,
 }
 
+impl Status {
+    /// Reads `v1: digest: sha256:… size: 524`.
+    ///
+    /// Engines with the image store of containerd tell what they pushed in no other way.
+    #[must_use]
+    pub fn pushed(&self) -> Option<PushedManifest> {
+        if self.id.is_some() || self.amount.is_some() {
+            return None;
+        }
+        let (tag, rest) = self.text.split_once(": digest: ")?;
+        let (digest, size) = rest.split_once(" size: ")?;
+        let (tag, digest) = (Tag::parse(tag).ok()?, Digest::parse(digest).ok()?);
+        Some(PushedManifest { tag, digest, size: size.parse().ok()? })
+    }
+}
+
+impl Event {
+    /// Returns the manifest that this says is now under a tag, to programs or to people.
+    #[must_use]
+    pub fn pushed(&self) -> Option<PushedManifest> {
+        match self {
+            Self::Pushed(pushed) => Some(pushed.clone()),
+            Self::Status(status) => status.pushed(),
+            _ => None,
+        }
+    }
+}
+
 /// A line as it comes (Docker Engine API: `JSONMessage`).
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -202,6 +230,23 @@ mod tests {
         let line = format!(r#"{{"progressDetail":{{}},"aux":{{"Tag":"v1","Digest":"sha256:{hex}","Size":524}}}}"#);
         let Some(Event::Pushed(pushed)) = parse(&line).unwrap() else { panic!("nothing pushed") };
         assert_eq!((pushed.tag.as_str(), pushed.digest.hex(), pushed.size), ("v1", hex, 524));
+    }
+
+    #[test]
+    fn what_was_pushed_is_read_from_the_line_for_people_too() {
+        let pushed = |text: &str, more: &str| {
+            parse(&format!(r#"{{"status":"{text}"{more}}}"#)).unwrap().and_then(|event| event.pushed())
+        };
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let found = pushed(&format!("v1: digest: {digest} size: 524"), "").unwrap();
+        assert_eq!((found.tag.as_str(), found.digest.to_string(), found.size), ("v1", digest.clone(), 524));
+        for text in ["v1: digest: sha256:00 size: 1", "v1: digest:  size: 1", "Pushed", "digest: x size: 1"] {
+            assert_eq!(pushed(text, ""), None, "{text}");
+        }
+        for text in [format!("a/b: digest: {digest} size: 1"), format!("v1: digest: {digest} size: -1")] {
+            assert_eq!(pushed(&text, ""), None, "{text}");
+        }
+        assert_eq!(pushed(&format!("v1: digest: {digest} size: 1"), r#","id":"layer""#), None);
     }
 
     #[test]

@@ -119,6 +119,16 @@ async fn notes_of_other_kinds_and_for_other_tags_do_not_disturb() {
 }
 
 #[tokio::test]
+async fn an_engine_that_tells_the_digest_only_to_people_is_understood() {
+    let a = digest("aa");
+    let line = format!("{{\"status\":\"v1: digest: {a} size: 524\"}}\n");
+    let pushed = Fake::start().push(Reply::ok(line.clone())).await.unwrap();
+    assert_eq!((pushed.digest.to_string(), pushed.size), (a, 524));
+    let outcome = Fake::start().push(Reply::ok(line + &aux("v1", &digest("bb")))).await;
+    assert!(matches!(outcome, Err(EngineError::TwoDigests { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn two_digests_for_one_tag_are_refused() {
     let lines = aux("v1", &digest("aa")) + &aux("v1", &digest("bb"));
     let outcome = Fake::start().push(Reply::ok(lines)).await;
