@@ -125,7 +125,9 @@ fn help(invocation: &Invocation) -> Result<(), Failure> {
 
 /// Writes text to stdout as it is, with whatever line ends it has.
 fn print(text: impl Display) -> Result<(), Failure> {
-    print_bytes(text.to_string().as_bytes())
+    let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+    let written = write!(stdout, "{text}").and_then(|()| stdout.flush());
+    written.map_err(|error| Failure::local(format!("cannot write to stdout: {error}")))
 }
 
 /// Writes bytes to stdout as they are.

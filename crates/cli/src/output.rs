@@ -2,6 +2,7 @@
 
 use crate::command::Format;
 use crate::error::{CliError, Kind};
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write;
 
@@ -68,12 +69,24 @@ impl Listing {
 
 /// Escapes what could move the cursor, forge lines or turn text around; line breaks count too.
 pub(crate) fn harmless(text: &str) -> String {
+    escaped(text).into_owned()
+}
+
+/// As [`harmless`], without a copy of what is harmless already.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let reordering = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-        if c.is_control() || reordering { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+        if is_harmful(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
     }
-    safe
+    Cow::Owned(safe)
+}
+
+fn is_harmful(c: char) -> bool {
+    let reordering = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+    c.is_control() || reordering
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::signing::{check_releasing, is_releasing};
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::{Collection, LookupError, RoleName};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,7 @@ pub struct SignedTag {
     /// The digest in hexadecimal.
     pub digest: String,
     /// Who signed it, in the order of the delegations.
-    pub signers: Vec<String>,
+    pub signers: Vec<Cow<'static, str>>,
 }
 
 /// Somebody and their keys.
@@ -72,7 +73,7 @@ impl Report {
 
 /// One row per released pair of tag and digest; its signers are all other roles that say the same.
 fn signed_tags(collection: &Collection, only: Option<&str>) -> Vec<SignedTag> {
-    type Row = (bool, Vec<String>);
+    type Row = (bool, Vec<Cow<'static, str>>);
     let mut rows: BTreeMap<(String, Sha256Digest), Row> = BTreeMap::new();
     for (role, paths) in collection.roles() {
         let Some(file) = collection.targets(&role) else { continue };
@@ -82,7 +83,7 @@ fn signed_tags(collection: &Collection, only: Option<&str>) -> Vec<SignedTag> {
             if is_releasing(&role) {
                 row.0 = true;
             } else {
-                row.1.push(signer(&role));
+                row.1.push(signer(&role).into());
             }
         };
         match only {
@@ -94,12 +95,13 @@ fn signed_tags(collection: &Collection, only: Option<&str>) -> Vec<SignedTag> {
     let mut tags: Vec<SignedTag> = released
         .map(|((signed_tag, sha256), (_, mut signers))| {
             if signers.is_empty() {
-                signers.push(REPOSITORY_ADMINISTRATOR.to_owned());
+                signers.push(REPOSITORY_ADMINISTRATOR.into());
             }
             SignedTag { signed_tag, digest: sha256.hex(), signers }
         })
         .collect();
-    tags.sort_by(|a, b| natural(&a.signed_tag, &b.signed_tag).then_with(|| a.digest.cmp(&b.digest)));
+    // The tags of one name are in the order of their digests already, and stay so.
+    tags.sort_by_cached_key(|tag| natural_key(&tag.signed_tag));
     tags
 }
 
@@ -134,33 +136,32 @@ fn administrative_keys(collection: &Collection) -> Vec<Owner> {
 /// Compares names so that numbers in them count as numbers: `1.9` before `1.10`, as docker sorts tags.
 #[must_use]
 pub fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        let (digits_a, digits_b) = (leading_digits(a), leading_digits(b));
-        if digits_a > 0 && digits_b > 0 {
-            let (number_a, rest_a) = a.split_at(digits_a);
-            let (number_b, rest_b) = b.split_at(digits_b);
-            let (plain_a, plain_b) = (without_zeros(number_a), without_zeros(number_b));
-            let order = plain_a.len().cmp(&plain_b.len()).then_with(|| plain_a.cmp(plain_b));
-            let order = order.then_with(|| digits_a.cmp(&digits_b));
-            if order.is_ne() {
-                return order;
-            }
-            (a, b) = (rest_a, rest_b);
+    natural_key(a).cmp(&natural_key(b))
+}
+
+/// Returns what sorts as its text does in natural order, byte by byte.
+///
+/// A number becomes a digit, for what is no number to be compared with, and then its length without leading zeros, its
+/// digits, and how many digits it has with them.
+fn natural_key(text: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(text.len() + 16);
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = leading_digits(rest);
+        if digits == 0 {
+            key.push(*first);
+            rest = behind;
             continue;
         }
-        match (a.split_first(), b.split_first()) {
-            (None, None) => return Ordering::Equal,
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
-            (Some((x, rest_a)), Some((y, rest_b))) => {
-                if x != y {
-                    return x.cmp(y);
-                }
-                (a, b) = (rest_a, rest_b);
-            }
-        }
+        let (number, behind) = rest.split_at(digits);
+        let plain = without_zeros(number);
+        key.push(b'0');
+        key.extend(plain.len().to_be_bytes());
+        key.extend(plain);
+        key.extend(digits.to_be_bytes());
+        rest = behind;
     }
+    key
 }
 
 fn leading_digits(text: &[u8]) -> usize {

@@ -242,8 +242,8 @@ impl Collection {
                     continue;
                 };
                 for (name, meta) in targets.entries.iter().filter(|(name, _)| paths.allow(name)) {
-                    if !all.contains_key(&*name) && !unknown.iter().any(|paths| paths.allow(&name)) {
-                        all.insert(name.into_owned(), Found { role: role.clone(), meta });
+                    if !unknown.iter().any(|paths| paths.allow(&name)) {
+                        all.entry(name.into_owned()).or_insert_with(|| Found { role: role.clone(), meta });
                     }
                 }
             }

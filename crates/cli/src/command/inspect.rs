@@ -1,7 +1,7 @@
 //! `countersign inspect`: who signed which tags, printed as docker prints it.
 
 use crate::context::{Context, GlobalOptions};
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::notes;
 use crate::output::{data, harmless, message};
 use crate::progress::showing;
@@ -11,7 +11,8 @@ use countersign_notary::Access;
 use countersign_trust::TrustError;
 use countersign_trust::report::{Owner, REPOSITORY_ADMINISTRATOR, Report, natural};
 use countersign_tuf::update::Purpose;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 /// Show signed tags, signers and keys
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ impl Inspect {
             }
         }
         if !self.pretty {
-            data(json(&reports)?)?;
+            print_json(&reports)?;
         }
         failure.map_or(Ok(()), Err)
     }
@@ -63,31 +64,85 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
     Ok(Report::new(image, &collection, tag).map_err(TrustError::from)?)
 }
 
-/// Writes the reports as docker does: four spaces, and everything escaped that Go and terminals mind.
-pub(crate) fn json(reports: &[Report]) -> Result<String, CliError> {
-    let mut output = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut output, formatter);
-    serde::Serialize::serialize(reports, &mut serializer).map_err(|error| CliError::internal(&error))?;
-    let text = String::from_utf8(output).map_err(|error| CliError::internal(&error))?;
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Inside strings only: outside of them JSON has none of these characters.
-        match c {
-            '<'
-            | '>'
+/// Writes the reports to stdout as docker does: four spaces, and everything escaped that Go and terminals mind.
+pub(crate) fn print_json(reports: &[Report]) -> Result<(), CliError> {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    let written = write_json(reports, &mut stdout).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+    written.map_err(|error| CliError::new(Kind::Local, format!("cannot write to stdout: {error}")))
+}
+
+fn write_json(reports: &[Report], to: impl io::Write) -> io::Result<()> {
+    let formatter = Escaping(serde_json::ser::PrettyFormatter::with_indent(b"    "));
+    let mut serializer = serde_json::Serializer::with_formatter(to, formatter);
+    Ok(serde::Serialize::serialize(reports, &mut serializer)?)
+}
+
+/// Escapes in strings what Go escapes there, and what could forge lines or turn text around.
+struct Escaping<'a>(serde_json::ser::PrettyFormatter<'a>);
+
+impl serde_json::ser::Formatter for Escaping<'_> {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_escaped) {
+            let (before, behind) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut chars = behind.chars();
+            if let Some(c) = chars.next() {
+                write!(writer, "\\u{:04x}", u32::from(c))?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+}
+
+fn is_escaped(c: char) -> bool {
+    matches!(
+        c,
+        '<' | '>'
             | '&'
             | '\u{7f}'..='\u{9f}'
             | '\u{200e}'
             | '\u{200f}'
             | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-            }
-            _ => escaped.push(c),
-        }
-    }
-    Ok(escaped)
+            | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// Writes a report as docker does with `--pretty`.

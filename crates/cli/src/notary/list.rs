@@ -3,12 +3,13 @@
 use super::context::{Reach, Session};
 use super::failure::Failure;
 use super::invocation::{Invocation, parse_gun};
-use super::table::table;
+use super::table::Columns;
 use super::{print, record};
 use crate::notes;
 use countersign_notary::Access;
 use countersign_tuf::metadata::FileMeta;
 use countersign_tuf::{Found, RoleName};
+use std::collections::BTreeMap;
 
 /// Lists every name.
 pub(super) async fn list(invocation: &Invocation) -> Result<(), Failure> {
@@ -26,12 +27,21 @@ pub(super) async fn list(invocation: &Invocation) -> Result<(), Failure> {
     if found.is_empty() {
         return print("\nNo targets present in this repository.\n\n");
     }
-    let row = |(name, Found { role, meta }): (String, Found)| {
-        let digest = meta.sha256.map(|hash| hash.hex()).unwrap_or_default();
-        [name, digest, meta.length.to_string(), role.to_string()]
-    };
-    let rows: Vec<[String; 4]> = found.into_iter().map(row).collect();
-    print(table(["NAME", "DIGEST", "SIZE (BYTES)", "ROLE"], &rows))
+    print(listing(&found))
+}
+
+/// Lays out what may be a hundred thousand names without a copy of each.
+fn listing(found: &BTreeMap<String, Found>) -> String {
+    let mut columns = Columns::headed(["NAME", "DIGEST", "SIZE (BYTES)", "ROLE"]);
+    let digest = |found: &Found| found.meta.sha256.map(|hash| hash.hex()).unwrap_or_default();
+    for (name, row) in found {
+        columns.measure([name, &digest(row), &row.meta.length.to_string(), row.role.as_str()]);
+    }
+    let mut text = columns.head();
+    for (name, row) in found {
+        columns.line([name, &digest(row), &row.meta.length.to_string(), row.role.as_str()], &mut text);
+    }
+    text
 }
 
 /// Shows what one name stands for.

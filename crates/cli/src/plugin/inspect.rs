@@ -2,7 +2,7 @@
 
 use super::line::Call;
 use super::session::{about, context};
-use crate::command::inspect::{json, pretty};
+use crate::command::inspect::{pretty, print_json};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{data, harmless, message};
@@ -37,7 +37,7 @@ pub(super) async fn run(call: &Call) -> Result<(), CliError> {
         }
     }
     if !is_pretty {
-        data(json(&reports)?)?;
+        print_json(&reports)?;
     }
     concluded(failures)
 }

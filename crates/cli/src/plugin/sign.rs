@@ -18,6 +18,7 @@ use countersign_registry::distribution::{DocumentName, RegistryError};
 use countersign_trust::report::{REPOSITORY_ADMINISTRATOR, Report};
 use countersign_trust::{CollectionClient, ReleasedTag, SignerName, TrustError};
 use countersign_tuf::Collection;
+use std::borrow::Cow;
 
 pub(super) async fn run(call: &Call) -> Result<(), CliError> {
     let image = call.own.texts().first().map(|image| (*image).to_owned()).unwrap_or_default();
@@ -177,8 +178,8 @@ impl Signing<'_> {
 fn signers(collection: &Collection, tag: &Tag, sha256: &Sha256Digest) -> Result<Vec<String>, TrustError> {
     let report = Report::new("", collection, Some(tag.as_str()))?;
     let row = report.signed_tags.into_iter().find(|row| row.digest == sha256.hex());
-    let mut signers = row.map(|row| row.signers).unwrap_or_default();
-    signers.retain(|signer| signer != REPOSITORY_ADMINISTRATOR);
+    let signers = row.into_iter().flat_map(|row| row.signers).filter(|signer| signer != REPOSITORY_ADMINISTRATOR);
+    let mut signers: Vec<String> = signers.map(Cow::into_owned).collect();
     signers.sort();
     Ok(signers)
 }
