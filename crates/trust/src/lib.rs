@@ -22,6 +22,7 @@ mod signers;
 mod signing;
 mod staging;
 mod targets;
+mod upload_note;
 mod witness;
 
 pub use client::{CollectionClient, FirstUseConsent};

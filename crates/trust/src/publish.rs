@@ -61,7 +61,12 @@ pub(crate) struct Publishing<'a> {
     pub(crate) recovery: Recovery,
     /// Whether what nears its expiry is renewed although nothing else changes.
     pub(crate) renewal: Renewal,
+    /// Told what is about to be uploaded; an upload that cannot be noted is not made.
+    pub(crate) noted: Option<&'a Noted<'a>>,
 }
+
+/// Takes note of an upload before it is made.
+pub(crate) type Noted<'a> = dyn Fn(&Publication) -> Result<(), TrustError> + 'a;
 
 /// Whether a publication without changes renews what nears its expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +83,7 @@ impl<'a> Publishing<'a> {
             review: None,
             recovery: Recovery::Refuse,
             renewal: Renewal::WithChangesOnly,
+            noted: None,
         }
     }
 }
@@ -125,6 +131,9 @@ impl CollectionClient<'_> {
                 }
                 base => base,
             };
+            if let Some(noted) = how.noted {
+                noted(&publication)?;
+            }
             if let Some(collection) = self.upload(&publication, base.as_ref()).await? {
                 let roles = publication.parts.into_keys().collect();
                 let (collection, base, unpurged) = (Box::new(collection), base.map(Box::new), publication.skipped);

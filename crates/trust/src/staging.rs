@@ -6,7 +6,9 @@ use crate::client::CollectionClient;
 use crate::error::TrustError;
 use crate::publish::{Published, Publishing, Renewal};
 use crate::request_error::RequestError;
+use crate::upload_note::UploadNote;
 use crate::witness::Review;
+use countersign_tuf::editor::Publication;
 use countersign_tuf::{Change, ChangeError};
 use countersign_vault::{ChangeId, SkippedChange};
 use std::cell::RefCell;
@@ -101,7 +103,8 @@ impl CollectionClient<'_> {
     /// [`Self::init`] or another client has left here, else anew; see [`Self::new_snapshot_key`].
     ///
     /// When others have published meanwhile, the list is read and applied again on top of that. A change leaves the list
-    /// only when the service has accepted it; what another process stages meanwhile stays for the next time.
+    /// only when the service has accepted it; what another process stages meanwhile stays for the next time. What a process
+    /// that was killed had published is taken out first, so that it does not undo what others have published since.
     ///
     /// With nothing staged, root and snapshot are signed anew where they near their expiry and their keys are here.
     ///
@@ -112,18 +115,41 @@ impl CollectionClient<'_> {
     pub async fn publish_staged(&self, review: &Review<'_>) -> Result<PublishedStaged, TrustError> {
         // Where the list cannot be written to, what is published would stay in it and be published again later.
         drop(self.local.lock()?);
+        self.settle_upload().await?;
         let applied = RefCell::new(Vec::new());
         let changes = |_: Option<&_>| {
             let (ids, changes): (Vec<ChangeId>, Vec<Change>) = self.readable()?.into_iter().unzip();
             *applied.borrow_mut() = ids;
             Ok(changes)
         };
-        let (published, changes) = self
-            .publish_as(&Publishing { review: Some(review), renewal: Renewal::AlsoAlone, ..Publishing::of(&changes) })
-            .await?;
-        let applied: BTreeSet<ChangeId> = applied.into_inner().into_iter().collect();
-        self.local.lock()?.remove_changes(&applied)?;
+        let noted = |publication: &Publication| match UploadNote::of(publication, &applied.borrow()) {
+            Some(note) => Ok(self.local.lock()?.note_upload(&note.write())?),
+            None => Ok(()),
+        };
+        let (renewal, how) = (Renewal::AlsoAlone, Publishing::of(&changes));
+        let (published, changes) =
+            self.publish_as(&Publishing { review: Some(review), renewal, noted: Some(&noted), ..how }).await?;
+        self.take_out(&applied.borrow().iter().cloned().collect())?;
         Ok(PublishedStaged { changes, published })
+    }
+
+    /// Takes what was published out of the list, then the note of it.
+    fn take_out(&self, published: &BTreeSet<ChangeId>) -> Result<(), TrustError> {
+        let locked = self.local.lock()?;
+        locked.remove_changes(published)?;
+        locked.forget_upload()?;
+        Ok(())
+    }
+
+    /// Takes out what a process had published that ended before it could do so itself.
+    async fn settle_upload(&self) -> Result<(), TrustError> {
+        let Some(note) = self.local.upload_note()?.and_then(|text| UploadNote::read(&text)) else { return Ok(()) };
+        let staged: BTreeSet<ChangeId> = self.local.changes()?.staged.into_iter().map(|change| change.id).collect();
+        let noted: BTreeSet<ChangeId> = staged.into_iter().filter(|id| note.names(id)).collect();
+        if !noted.is_empty() && !self.was_stored(&note).await? {
+            return Ok(());
+        }
+        self.take_out(&noted)
     }
 
     /// Reads the list where every file in it has to be a change: a part is never published as if it were everything.

@@ -18,6 +18,7 @@
 
 mod cache;
 mod changelist;
+mod upload_note;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,8 @@ const CHANGELIST: &str = "changelist";
 /// The record of rollback floors. It lies in the `metadata` directory, where the other clients open files by role name only;
 /// beside that directory it could be taken for a staged change of another collection (`…/changelist`).
 const SEEN: &str = "seen.json";
+/// The note of an upload on its way, beside the record and for the same reason; its name is no role's file.
+const UPLOAD: &str = "upload.note";
 
 /// Says why a collection's files could not be used.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const MAX_METADATA_BYTES: u64 = 100 * 1024 * 1024;
 /// Largest record of rollback floors (`seen.json`) in bytes.
 pub const MAX_SEEN_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest note of an upload in bytes: it names every change of a full list.
+pub const MAX_UPLOAD_NOTE_BYTES: u64 = 8 * 1024 * 1024;
 /// Largest private key file in bytes; an encrypted RSA key of 16384 bits needs about 13,000.
 pub const MAX_KEY_BYTES: u64 = 64 * 1024;
 /// Largest key bundle (export or import) in bytes.

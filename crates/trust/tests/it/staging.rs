@@ -63,6 +63,64 @@ async fn what_was_published_before_a_crash_is_not_published_twice() {
     assert_eq!(house.archive().stored, 1);
 }
 
+/// The state of a trust directory at the moment when the service has stored an upload and nobody knows it yet.
+async fn killed_after_the_upload(house: &House, owner: &Person) {
+    let trust = owner.trust_dir();
+    let copy = tempfile::tempdir().unwrap();
+    let (from, to) = (trust.clone(), copy.path().join("trust"));
+    let kept = to.clone();
+    house.lie_times(1, move |request, archive| {
+        (request.method == "POST").then(|| {
+            let reply = archive.answer(request);
+            let copied = std::process::Command::new("cp").arg("-a").arg(&from).arg(&to).status().unwrap();
+            assert!(copied.success());
+            reply
+        })
+    });
+    owner.client(house).publish_staged(&refuse).await.unwrap();
+    std::fs::remove_dir_all(&trust).unwrap();
+    let moved = std::process::Command::new("cp").arg("-a").arg(&kept).arg(&trust).status().unwrap();
+    assert!(moved.success());
+}
+
+#[tokio::test]
+async fn what_was_published_before_a_crash_does_not_undo_what_came_after_it() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v0").await.unwrap();
+    owner.client(&house).stage_target("v1", &meta("first"), &[]).unwrap();
+    killed_after_the_upload(&house, &owner).await;
+    assert_eq!(owner.client(&house).staged().unwrap().entries.len(), 1, "the list is not emptied yet");
+    // Somebody with the same keys moves the tag on.
+    let colleague = Person::new();
+    let keys = [owner.trust_dir(), colleague.trust_dir()];
+    let copied = std::process::Command::new("cp").arg("-a").args(&keys).status().unwrap();
+    assert!(copied.success());
+    colleague.client(&house).unstage(Unstage::All).unwrap();
+    colleague.client(&house).stage_target("v1", &meta("second"), &[]).unwrap();
+    colleague.client(&house).publish_staged(&refuse).await.unwrap();
+    let stored = house.archive().stored;
+    let published = owner.client(&house).publish_staged(&refuse).await.unwrap();
+    assert!(matches!(published.published, Published::Unchanged(_)) && published.changes.is_empty());
+    assert!(owner.client(&house).staged().unwrap().entries.is_empty());
+    assert_eq!(house.archive().stored, stored, "nothing was published anew");
+    // What is staged from then on is published as always.
+    owner.client(&house).stage_target("v2", &meta("third"), &[]).unwrap();
+    assert_eq!(owner.client(&house).publish_staged(&refuse).await.unwrap().changes.len(), 1);
+}
+
+#[tokio::test]
+async fn a_note_of_an_upload_that_was_never_stored_takes_nothing_out() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v0").await.unwrap();
+    let before = house.archive();
+    owner.client(&house).stage_target("v1", &meta("first"), &[]).unwrap();
+    killed_after_the_upload(&house, &owner).await;
+    house.restore(before);
+    let published = owner.client(&house).publish_staged(&refuse).await.unwrap();
+    assert_eq!(published.changes.len(), 1);
+    assert!(matches!(published.published, Published::Stored { .. }));
+}
+
 #[tokio::test]
 async fn what_is_staged_while_others_publish_is_kept_or_published_never_lost() {
     let (house, owner) = (House::open(), Person::new());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_tuf::RoleName;
 
-use super::{CollectionError, LocalCollection, LockedCollection, METADATA, SEEN};
+use super::{CollectionError, LocalCollection, LockedCollection, METADATA, SEEN, UPLOAD};
 use crate::error::FileError;
 use crate::folder::{EntryKind, Folder, Staged};
 use crate::limits::{MAX_DEPTH, MAX_METADATA_BYTES, MAX_SEEN_BYTES};
@@ -165,6 +165,7 @@ impl LockedCollection {
         let Some(folder) = self.sub_folder(METADATA)? else { return Ok(()) };
         folder.sweep()?;
         folder.remove_file(SEEN)?;
+        folder.remove_file(UPLOAD)?;
         if let Some(delegations) = folder.child(DELEGATIONS)? {
             delegations.remove_empty_below()?;
             folder.remove_empty(DELEGATIONS)?;

@@ -116,7 +116,7 @@ impl LocalCollection {
         Ok(names)
     }
 
-    fn too_many(&self, limit: u64, unit: &'static str) -> CollectionError {
+    pub(super) fn too_many(&self, limit: u64, unit: &'static str) -> CollectionError {
         CollectionError::TooManyChanges { gun: self.gun().clone(), limit, unit }
     }
 }
