@@ -28,6 +28,7 @@ mod version;
 mod witness;
 
 use crate::cobra::{self, Found, Interspersed};
+use crate::output::unwritten;
 use crate::runtime::{self, Threads};
 use failure::Failure;
 use invocation::Invocation;
@@ -127,14 +128,14 @@ fn help(invocation: &Invocation) -> Result<(), Failure> {
 fn print(text: impl Display) -> Result<(), Failure> {
     let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
     let written = write!(stdout, "{text}").and_then(|()| stdout.flush());
-    written.map_err(|error| Failure::local(format!("cannot write to stdout: {error}")))
+    Ok(written.map_err(|error| unwritten(&error))?)
 }
 
 /// Writes bytes to stdout as they are.
 fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    written.map_err(|error| Failure::local(format!("cannot write to stdout: {error}")))
+    Ok(written.map_err(|error| unwritten(&error))?)
 }
 
 /// Lists things below each other, each line with its end.

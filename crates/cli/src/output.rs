@@ -4,12 +4,20 @@ use crate::command::Format;
 use crate::error::{CliError, Kind};
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Writes a line of data to stdout.
 pub(crate) fn data(line: impl Display) -> Result<(), CliError> {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}").map_err(|error| CliError::new(Kind::Local, format!("cannot write to stdout: {error}")))
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}").map_err(|error| unwritten(&error))
+}
+
+/// An output that cannot be written. Where the reader went away, as `head` does, there is nothing to tell anybody.
+pub(crate) fn unwritten(error: &io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::new(Kind::Local, ""),
+        _ => CliError::new(Kind::Local, format!("cannot write to stdout: {error}")),
+    }
 }
 
 /// Writes a message to stderr; there is nobody to tell if that fails.
@@ -20,7 +28,9 @@ pub(crate) fn message(line: impl Display) {
 
 /// Writes an error and what to do about it to stderr.
 pub(crate) fn error(error: &CliError) {
-    message(format_args!("countersign: {}", harmless(&error.message)));
+    if !error.message.is_empty() {
+        message(format_args!("countersign: {}", harmless(&error.message)));
+    }
     for hint in &error.hints {
         message(format_args!("  hint: {}", harmless(hint)));
     }

@@ -1,9 +1,9 @@
 //! `countersign inspect`: who signed which tags, printed as docker prints it.
 
 use crate::context::{Context, GlobalOptions};
-use crate::error::{CliError, Kind};
+use crate::error::CliError;
 use crate::notes;
-use crate::output::{data, harmless, message};
+use crate::output::{data, harmless, message, unwritten};
 use crate::progress::showing;
 use clap::Args;
 use countersign_image::{Reference, Tag};
@@ -68,7 +68,7 @@ async fn report(context: &Context, image: &str) -> Result<Report, CliError> {
 pub(crate) fn print_json(reports: &[Report]) -> Result<(), CliError> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let written = write_json(reports, &mut stdout).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
-    written.map_err(|error| CliError::new(Kind::Local, format!("cannot write to stdout: {error}")))
+    written.map_err(|error| unwritten(&error))
 }
 
 fn write_json(reports: &[Report], to: impl io::Write) -> io::Result<()> {

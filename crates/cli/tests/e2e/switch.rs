@@ -47,3 +47,15 @@ fn without_a_named_service_the_registrys_own_host_is_asked_and_nobody_else() {
         reader.run(&["verify", &shop.name("v1")]).refused(USER, "valid https URL required for trust server, got");
     }
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_mishap_to_talk_about() {
+    for words in [&["completion", "bash"][..], &["notary", "--help"], &["docker-trust", "trust", "--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let output = command.args(words).stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+        assert!(!output.status.success(), "{words:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words:?}");
+    }
+}
