@@ -105,17 +105,8 @@ pub struct SignerRemoval {
     pub signer: DockerSigner,
     /// What becomes of the released tags.
     pub consequence: Consequence,
-    /// Whether the signer's keys alone have signed what is released: docker asks before it removes them.
-    pub last_release: LastRelease,
-}
-
-/// Who signed what is released.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastRelease {
-    /// The signer alone.
-    ByThisSigner,
-    /// Others as well, or others only, or nothing is released.
-    NotByThisSignerAlone,
+    /// The released names that neither the repository key nor a remaining signer has signed, in order.
+    pub released_alone: Vec<String>,
 }
 
 /// What became of a removal.
@@ -215,7 +206,7 @@ impl CollectionClient<'_> {
         let role = releases_role();
         let mut changes = Vec::new();
         let mut consequence = Consequence::NothingReleased;
-        let mut last_release = LastRelease::NotByThisSignerAlone;
+        let mut released_alone = Vec::new();
         let targets = base.targets(&RoleName::Targets);
         if let Some((targets, described)) = targets.and_then(|file| Some((file, file.delegations.get(&role)?))) {
             let canonical = |id: &KeyId| targets.delegations.keys.get(id).map(PublicKey::canonical_id);
@@ -231,9 +222,7 @@ impl CollectionClient<'_> {
             if let Some(file) = base.targets(&role) {
                 let by: BTreeSet<KeyId> = file.signers().filter_map(|id| canonical(&id)).collect();
                 let remaining = by.iter().filter(|id| left.contains(id)).count() as u64;
-                if by.iter().all(|id| signer.keys.contains(id)) {
-                    last_release = LastRelease::ByThisSigner;
-                }
+                released_alone = vouched_by_nobody_else(base, &role, &signer.role);
                 consequence = if remaining >= described.keys.threshold.max(1) {
                     Consequence::StaysReleased
                 } else if self.has_any_key(&left)? {
@@ -245,6 +234,19 @@ impl CollectionClient<'_> {
             }
         }
         changes.push(Change::DeleteDelegation { role: name.role().clone() });
-        Ok((SignerRemoval { signer, consequence, last_release }, changes))
+        Ok((SignerRemoval { signer, consequence, released_alone }, changes))
     }
+}
+
+/// Returns the names that a role lists and that no role but it and the given one has signed with the same content.
+fn vouched_by_nobody_else(base: &Collection, role: &RoleName, signer: &RoleName) -> Vec<String> {
+    let Some(file) = base.targets(role) else { return Vec::new() };
+    let others: Vec<_> = base.all_targets().filter(|(other, _)| *other != role && *other != signer).collect();
+    let alone = file.entries.iter().filter(|(name, meta)| {
+        !others.iter().any(|(other, file)| {
+            let may = base.effective_paths(other).is_some_and(|paths| paths.allow(name));
+            may && file.entries.get(name).as_ref() == Some(meta)
+        })
+    });
+    alone.map(|(name, _)| name.to_string()).collect()
 }

@@ -28,9 +28,7 @@ mod witness;
 pub use client::{CollectionClient, FirstUseConsent};
 pub use connection::{Connection, ConnectionError, Credentials, Destination, TlsFiles};
 pub use delegations::{Delegation, DelegationRemoval, MAX_PUBLIC_KEY_FILE, PathEdit, delegations, read_public_key};
-pub use docker_signers::{
-    Consequence, DockerSigner, LastRelease, SignerAdded, SignerName, SignerRemoval, SignerRemoved, signers,
-};
+pub use docker_signers::{Consequence, DockerSigner, SignerAdded, SignerName, SignerRemoval, SignerRemoved, signers};
 pub use error::TrustError;
 pub use initial::{Beginning, read_root_certificate};
 pub use publish::{Changes, Published};

@@ -12,11 +12,15 @@ use crate::trusted::words::{decorated, plain, user};
 use countersign_crypto::PublicKey;
 use countersign_image::Reference;
 use countersign_notary::Access;
-use countersign_trust::{Consequence, MAX_PUBLIC_KEY_FILE, RequestError, SignerName, TrustError, read_public_key};
+use countersign_trust::{
+    Consequence, MAX_PUBLIC_KEY_FILE, RequestError, SignerName, SignerRemoval, TrustError, read_public_key,
+};
 use std::io::Read;
 
 /// The role that everybody's releases are in.
 const RELEASES: &str = "releases";
+/// Names in a question; the others are counted.
+const MOST_NAMES: usize = 20;
 
 pub(super) async fn add(call: &Call) -> Result<(), CliError> {
     let arguments = call.own.texts();
@@ -129,11 +133,9 @@ async fn remove_from(context: &Context, image: &str, name: &str, consent: Consen
             CliError { message: format!("error retrieving signers for {image}: {}", error.message), ..error }
         }
     })?;
-    let question = format!(
-        "The signer {name:?} signed the last released version of {image}. Removing this signer will make {image} unpullable. Are you sure you want to continue?"
-    );
-    let unpullable = removal.consequence == Consequence::Unpullable;
-    if unpullable && consent == Consent::Asked && !Voice::Docker.confirms(question) {
+    if let Some(question) = question(image, name, &removal).filter(|_| consent == Consent::Asked)
+        && !Voice::Docker.confirms(question)
+    {
         return Err(user(format!("{name} was not removed: not confirmed")));
     }
     let removed = client.remove_signer(&signer).await.map_err(|error| plain(error, about(reference.gun(), &client)))?;
@@ -144,6 +146,28 @@ async fn remove_from(context: &Context, image: &str, name: &str, consent: Consen
         message(format_args!("  hint: what only {name} had released was signed anew with a key of this machine"));
     }
     Ok(())
+}
+
+/// Asks where docker asks: when the signer was the last to sign what is released. What nobody else vouches for is named
+/// before a key of this machine signs it, for the signer may be removed because the key was stolen.
+fn question(image: &str, name: &str, removal: &SignerRemoval) -> Option<String> {
+    let consequence = match removal.consequence {
+        Consequence::StaysReleased | Consequence::NothingReleased => return None,
+        Consequence::SignedAnew if removal.released_alone.is_empty() => return None,
+        Consequence::SignedAnew => {
+            let names = removal.released_alone.iter().map(|name| harmless(name));
+            let shown = names.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+            let more = match removal.released_alone.len().saturating_sub(MOST_NAMES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("A key of this machine will sign anew what nobody else has signed: {shown}{more}.")
+        }
+        Consequence::Unpullable => format!("Removing this signer will make {image} unpullable."),
+    };
+    Some(format!(
+        "The signer {name:?} signed the last released version of {image}. {consequence} Are you sure you want to continue?"
+    ))
 }
 
 /// The repositories for which it did not work; the others go on.

@@ -69,6 +69,29 @@ fn what_only_a_removed_signer_released_is_signed_anew_by_whoever_is_left() {
 }
 
 #[test]
+fn what_a_removed_signer_alone_has_signed_is_named_before_it_is_signed_anew() {
+    let shop = Shop::open();
+    let (owner, thief) = (shop.client(), shop.client());
+    team(&owner, &shop.gun(), &["bob"]);
+    thief.plugin(&["trust", "key", "generate", "alice"]).succeeded();
+    fs::copy(thief.folder().join("alice.pub"), owner.folder().join("alice.pub")).unwrap();
+    owner.plugin(&["trust", "signer", "add", "--key", "alice.pub", "alice", &shop.gun()]).succeeded();
+    for (person, tag) in [(&owner, "good"), (&thief, "evil")] {
+        shop.put(tag, tag);
+        person.run(&["sign", &shop.name(tag)]).succeeded();
+    }
+    let asked = owner.plugin(&["trust", "signer", "remove", "alice", &shop.gun()]).failed();
+    let question = "A key of this machine will sign anew what nobody else has signed: evil. Are you sure";
+    assert!(asked.stdout.contains(question), "{asked}");
+    assert_eq!(names(&report(&shop.client(), &shop.gun())), ["bob", "alice"]);
+    owner.plugin(&["trust", "signer", "remove", "--force", "alice", &shop.gun()]).succeeded();
+    assert_eq!(names(&report(&shop.client(), &shop.gun())), ["bob"]);
+    for tag in ["good", "evil"] {
+        shop.client().run(&["verify", &shop.name(tag)]).succeeded();
+    }
+}
+
+#[test]
 fn names_that_are_no_signers_and_repositories_that_are_none_do_not_stop_the_others() {
     let shop = Shop::open();
     let owner = shop.client();

@@ -3,9 +3,7 @@
 use crate::house::House;
 use crate::person::{Person, content, request};
 use countersign_crypto::PublicKey;
-use countersign_trust::{
-    Consequence, GivenUp, LastRelease, News, Published, RequestError, SignRequest, SignerName, TrustError,
-};
+use countersign_trust::{Consequence, GivenUp, News, Published, RequestError, SignRequest, SignerName, TrustError};
 use countersign_tuf::editor::EditError;
 use countersign_tuf::update::Purpose;
 use countersign_tuf::{LookupError, RoleName};
@@ -77,10 +75,7 @@ async fn a_signer_who_did_not_sign_last_goes_for_real() {
     let team = Team::of_two().await;
     team.bob.0.sign(&team.house, "v1").await.unwrap();
     let removal = team.owner.client(&team.house).signer_removal(&name("alice")).await.unwrap();
-    assert_eq!(
-        (removal.consequence, removal.last_release),
-        (Consequence::StaysReleased, LastRelease::NotByThisSignerAlone)
-    );
+    assert_eq!((removal.consequence, removal.released_alone), (Consequence::StaysReleased, vec![]));
     let removed = team.owner.client(&team.house).remove_signer(&name("alice")).await.unwrap();
     assert_eq!(removed.consequence, Consequence::StaysReleased);
     Person::new().find(&team.house, "v1").await.unwrap();
@@ -102,7 +97,8 @@ async fn what_the_removed_signer_released_alone_is_made_anew_by_whoever_signs_ne
     let moved = SignRequest { sha256: content("moved"), ..request("old") };
     team.alice.0.client(&team.house).sign(&[moved]).await.unwrap();
     let removal = team.owner.client(&team.house).signer_removal(&name("alice")).await.unwrap();
-    assert_eq!((removal.consequence, removal.last_release), (Consequence::Unpullable, LastRelease::ByThisSigner));
+    let alone = ["old", "v2", "v3"].map(str::to_owned).to_vec();
+    assert_eq!((removal.consequence, removal.released_alone), (Consequence::Unpullable, alone));
     team.owner.client(&team.house).remove_signer(&name("alice")).await.unwrap();
     let error = Person::new().find(&team.house, "v1").await.unwrap_err();
     assert!(matches!(error, TrustError::Lookup(LookupError::Broken { .. })), "{error:?}");
