@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 
+use countersign_vault::is_secret_variable;
 use zeroize::Zeroizing;
 
 use crate::limits::MAX_FILE_BYTES;
@@ -36,7 +37,12 @@ pub enum GpgError {
 /// # Errors
 /// [`GpgError`]; nothing is returned unless gpg ended with success, which takes that nobody changed the archive.
 pub fn decrypt(archive: &[u8]) -> Result<Zeroizing<Vec<u8>>, GpgError> {
-    let started = Command::new("gpg")
+    let mut command = Command::new("gpg");
+    // gpg has an agent of its own to ask.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_secret_variable(name)) {
+        command.env_remove(name);
+    }
+    let started = command
         .args(["--quiet", "--decrypt"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -9,6 +9,7 @@ pub(crate) use options::{
 use crate::audit::AuditLog;
 use crate::error::{CliError, Kind};
 use crate::prompt::{PersonPassphrases, Voice};
+use crate::settings::key_care::PASSPHRASE_COMMAND;
 use crate::settings::{PinRule, Settings};
 use countersign_crypto::KeyId;
 use countersign_image::Reference;
@@ -18,7 +19,10 @@ use countersign_registry::http::ProxyRules;
 use countersign_trust::{CollectionClient, Connection, Credentials, Destination, FirstUseConsent};
 use countersign_tuf::update::LostRoot;
 use countersign_tuf::{FirstUse, Gun, Pin, Pinning};
-use countersign_vault::{EnvironmentPassphrases, PassphraseSource, Remembered, Sequence, TrustDirectory};
+use countersign_vault::{
+    CommandPassphrases, EnvironmentPassphrases, PassphraseCommand, PassphraseSource, Remembered, Sequence,
+    TrustDirectory, is_secret_variable,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +34,9 @@ pub(crate) struct Context {
     /// What docker keeps for registries.
     pub(crate) credentials: Arc<CredentialStore>,
     pub(crate) passphrases: Box<dyn PassphraseSource>,
+    /// Who is asked for new passphrases of keys that have one.
+    passphrase_command: Option<PassphraseCommand>,
+    voice: Voice,
     pub(crate) audit: AuditLog,
     pub(crate) now: jiff::Timestamp,
     settings: Settings,
@@ -52,7 +59,8 @@ impl Context {
     /// Reads what a personality's options leave open; nothing is created and nothing is sent.
     pub(crate) fn open(options: ContextOptions) -> Result<Self, CliError> {
         let proxies = ProxyRules::from_environment().map_err(|error| CliError::new(Kind::Local, error))?;
-        let credentials = Arc::new(CredentialStore::from_environment(&options.docker_config));
+        let credentials = CredentialStore::from_environment(&options.docker_config).withholding(is_secret_variable);
+        let credentials = Arc::new(credentials);
         for remark in credentials.remarks() {
             warn(remark);
         }
@@ -67,7 +75,8 @@ impl Context {
         let settings = Settings::load()?;
         crate::error::tls_files_are(&connection.tls);
         let audit = AuditLog::open(options.audit_log.as_deref().or(settings.audit_log()))?;
-        let directory = TrustDirectory::at(&options.trust_dir)?;
+        let passphrase_command = passphrase_command(&settings)?;
+        let directory = TrustDirectory::at(&options.trust_dir)?.protecting(settings.keys().encryption());
         warn_about(&directory);
         let default_server = options
             .default_server
@@ -77,7 +86,9 @@ impl Context {
             docker_config: options.docker_config,
             connection,
             credentials,
-            passphrases: passphrases(options.voice),
+            passphrases: passphrases(options.voice, passphrase_command.clone()),
+            passphrase_command,
+            voice: options.voice,
             audit,
             now: jiff::Timestamp::now(),
             settings,
@@ -90,6 +101,23 @@ impl Context {
             lost_root: options.lost_root,
             consent: AskingPerson(options.voice),
         })
+    }
+
+    /// Returns who is asked for the new passphrase of a key that has one: not what opened it, and nothing remembered.
+    pub(crate) fn new_passphrases(&self) -> Box<dyn PassphraseSource> {
+        let environment = match self.voice {
+            Voice::Native | Voice::Docker => EnvironmentPassphrases::new_ones(|name| std::env::var_os(name)),
+            // As the reference does.
+            Voice::Notary => environment_passphrases(self.voice),
+        };
+        let environment = environment.remarking(|remark| warn(remark));
+        let person = PersonPassphrases { voice: self.voice };
+        match &self.passphrase_command {
+            Some(command) => {
+                Box::new(Sequence(environment, Sequence(CommandPassphrases::new(command.clone()), person)))
+            }
+            None => Box::new(Sequence(environment, person)),
+        }
     }
 
     /// Returns the pins as they apply to an image's collection.
@@ -205,14 +233,42 @@ impl FirstUseConsent for AskingPerson {
     }
 }
 
-fn passphrases(voice: Voice) -> Box<dyn PassphraseSource> {
+/// Puts the sources together: variables, the passphrase command, a person.
+fn passphrases(voice: Voice, command: Option<PassphraseCommand>) -> Box<dyn PassphraseSource> {
+    let person = Remembered::new(PersonPassphrases { voice });
+    let asked: Box<dyn PassphraseSource> = match command {
+        Some(command) => Box::new(Sequence(CommandPassphrases::new(command), person)),
+        None => Box::new(person),
+    };
+    Box::new(Sequence(environment_passphrases(voice), asked))
+}
+
+/// Returns the passphrases of the variables alone.
+fn environment_passphrases(voice: Voice) -> EnvironmentPassphrases {
     let lookup = |name: &str| std::env::var_os(name);
     let environment = match voice {
         Voice::Native | Voice::Docker => EnvironmentPassphrases::docker(lookup),
         Voice::Notary => EnvironmentPassphrases::notary(lookup),
     };
-    let environment = environment.remarking(|remark| warn(remark));
-    Box::new(Remembered::new(Sequence(environment, PersonPassphrases { voice })))
+    environment.remarking(|remark| warn(remark))
+}
+
+/// Returns the program that is asked for passphrases: what the variable names, else what the settings do. The variable holds a
+/// program alone or, in brackets, a list as in the settings.
+fn passphrase_command(settings: &Settings) -> Result<Option<PassphraseCommand>, CliError> {
+    let Some(text) = variable(PASSPHRASE_COMMAND) else { return Ok(settings.keys().passphrase_command().cloned()) };
+    let refuse = |reason: &dyn std::fmt::Display| {
+        CliError::new(Kind::Local, reason).hint(format!("the variable is {PASSPHRASE_COMMAND}"))
+    };
+    let words = match text.to_str() {
+        Some(list) if list.starts_with('[') => {
+            let words: Vec<String> =
+                serde_json::from_str(list).map_err(|_| refuse(&"the passphrase command is no list of words"))?;
+            words.into_iter().map(Into::into).collect()
+        }
+        _ => vec![text],
+    };
+    PassphraseCommand::new(words).map(Some).map_err(|error| refuse(&error))
 }
 
 /// Points out what others could read or change in the trust directory; keeping it is the owner's business.

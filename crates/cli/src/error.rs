@@ -134,7 +134,11 @@ impl From<KeyStoreError> for CliError {
             | KeyStoreError::BundleTooLarge { .. }
             | KeyStoreError::TooManyAtOnce { .. }
             | KeyStoreError::Label(_) => Self::user(&error),
+            KeyStoreError::PassphraseRefused { .. } => Self::new(Kind::Local, &error)
+                .hint("the command is passphrase-command of [keys] in the settings, or COUNTERSIGN_PASSPHRASE_COMMAND; it was not asked twice"),
+            KeyStoreError::NotMade { .. } => Self::internal(&error),
             KeyStoreError::NotFound { .. }
+            | KeyStoreError::NotEncrypted { .. }
             | KeyStoreError::OtherRole { .. }
             | KeyStoreError::OtherKey { .. }
             | KeyStoreError::Malformed { .. }

@@ -27,13 +27,16 @@ pub(crate) struct PersonPassphrases {
 
 impl PassphraseSource for PersonPassphrases {
     fn passphrase(&self, request: &PassphraseRequest<'_>) -> Reply {
-        if let (Some(origin), Purpose::Existing) = (&request.refused, request.purpose) {
+        if let (Some(origin), Purpose::Existing) = (request.refused(), request.purpose) {
             match origin {
                 Origin::Environment(variable) => {
                     output::message(format_args!("The passphrase in {variable} does not open this key."));
                 }
+                Origin::Command => {
+                    output::message("The passphrase of the passphrase command does not open this key.");
+                }
                 // Nobody has typed it for this key.
-                Origin::Remembered => {}
+                Origin::Remembered | Origin::File => {}
                 Origin::Person => self.voice.line("Passphrase incorrect. Please retry."),
             }
         }
@@ -50,6 +53,10 @@ impl PassphraseSource for PersonPassphrases {
                 None => Reply::Unavailable,
             },
             Purpose::New => self.ask_new(&alias, &id),
+            Purpose::Pin => match self.ask(&format!("Enter PIN for token {alias}: ")) {
+                Some(pin) => Reply::Passphrase(pin, Origin::Person),
+                None => Reply::Unavailable,
+            },
         }
     }
 }

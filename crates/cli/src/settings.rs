@@ -5,6 +5,7 @@
 
 mod document;
 mod error;
+pub(crate) mod key_care;
 mod pins;
 mod place;
 
@@ -19,6 +20,7 @@ use countersign_notary::ServiceAddress;
 use countersign_trust::Destination;
 use countersign_tuf::Gun;
 use document::Scope;
+use key_care::KeyCare;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +66,7 @@ pub(crate) struct Settings {
     /// Of equally good ones the first counts.
     rules: Vec<Rule>,
     audit_log: Option<PathBuf>,
+    keys: KeyCare,
 }
 
 impl Settings {
@@ -80,6 +83,7 @@ impl Settings {
                 let said = document::read(&place.file, &text, Scope::Settings)?;
                 settings.rules.extend(said.rules);
                 settings.audit_log = settings.audit_log.or(said.audit_log);
+                settings.keys.complete(said.keys);
             }
             settings.rules.extend(pins::rules(&place.pins)?);
         }
@@ -89,6 +93,11 @@ impl Settings {
     /// Returns the audit log's file.
     pub(crate) fn audit_log(&self) -> Option<&Path> {
         self.audit_log.as_deref()
+    }
+
+    /// Returns how private keys are kept and opened.
+    pub(crate) fn keys(&self) -> &KeyCare {
+        &self.keys
     }
 
     /// Returns the trust service of a collection. Authorities count if they belong to that service's rule or a more specific

@@ -179,16 +179,6 @@ impl PrivateKey {
         CertifiedSigner::new(self, public_key)
     }
 
-    /// Signs the `TBSCertificate` of a certificate.
-    pub(crate) fn sign_certificate(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
-        let signature = match &self.secret {
-            Secret::Ecdsa(key) => key.sign_certificate(tbs),
-            Secret::Rsa(key) => key.sign_certificate(tbs),
-            Secret::Ed25519(_) => None,
-        };
-        signature.ok_or_else(|| self.sign_error())
-    }
-
     fn from_secret(secret: Secret) -> Result<Self, PrivateKeyError> {
         let public_key = match &secret {
             Secret::Ecdsa(key) => PublicKey::new(KeyType::Ecdsa, key.public_der()?),
@@ -222,6 +212,15 @@ impl Signer for PrivateKey {
             Secret::Ecdsa(key) => key.sign(message),
             Secret::Rsa(key) => key.sign(message),
             Secret::Ed25519(pair) => pair.try_sign(message).ok().map(|signature| signature.as_ref().to_vec()),
+        };
+        signature.ok_or_else(|| self.sign_error())
+    }
+
+    fn sign_certificate(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
+        let signature = match &self.secret {
+            Secret::Ecdsa(key) => key.sign_certificate(tbs),
+            Secret::Rsa(key) => key.sign_certificate(tbs),
+            Secret::Ed25519(_) => return Err(SignError::NoCertificate { key: self.public_key.id() }),
         };
         signature.ok_or_else(|| self.sign_error())
     }

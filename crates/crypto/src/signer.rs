@@ -26,6 +26,12 @@ pub enum SignError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The key does not sign certificates.
+    #[error("the key {key} cannot sign a certificate")]
+    NoCertificate {
+        /// Canonical ID of the key.
+        key: KeyId,
+    },
 }
 
 /// Signs messages with one private key.
@@ -41,6 +47,16 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// When the key cannot be used now.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Signs the `TBSCertificate` of a certificate, with the hash that the key's size asks for: a signature as X.509 writes
+    /// it, ECDSA in DER and RSA with PKCS#1 v1.5 padding.
+    ///
+    /// # Errors
+    /// When the key is of no kind that certifies, or cannot be used now.
+    fn sign_certificate(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
+        let _ = tbs;
+        Err(SignError::NoCertificate { key: self.public_key().canonical_id() })
+    }
 }
 
 impl<T: Signer + ?Sized> Signer for Arc<T> {
@@ -54,6 +70,10 @@ impl<T: Signer + ?Sized> Signer for Arc<T> {
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         (**self).sign(message)
+    }
+
+    fn sign_certificate(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
+        (**self).sign_certificate(tbs)
     }
 }
 

@@ -68,7 +68,9 @@ pub enum Protection<'a> {
     /// By a passphrase, in the only form that every client reads: PBKDF2-HMAC-SHA1 with 2,048 rounds, AES-256-CBC.
     Compatible(&'a [u8]),
     /// By a passphrase, with PBKDF2-HMAC-SHA256 and 600,000 rounds: openssl reads it, the reference does not.
-    Strong(&'a [u8]),
+    Pbkdf2Sha256(&'a [u8]),
+    /// By a passphrase, with scrypt, which takes 16 MiB for each guess: openssl reads it, the reference does not.
+    Scrypt(&'a [u8]),
 }
 
 impl fmt::Debug for Protection<'_> {
@@ -76,7 +78,8 @@ impl fmt::Debug for Protection<'_> {
         f.write_str(match self {
             Self::None => "None",
             Self::Compatible(_) => "Compatible(…)",
-            Self::Strong(_) => "Strong(…)",
+            Self::Pbkdf2Sha256(_) => "Pbkdf2Sha256(…)",
+            Self::Scrypt(_) => "Scrypt(…)",
         })
     }
 }
@@ -96,16 +99,14 @@ impl KeyBlock {
     /// When the passphrase is empty or there is no randomness.
     pub fn seal(key: &PrivateKey, protection: Protection<'_>, random: &mut dyn Random) -> Result<Self, KeyFileError> {
         let plain = pkcs8::encode(key)?;
-        let (label, body) = match protection {
-            Protection::None => (Label::Plain, plain),
-            Protection::Compatible(passphrase) => {
-                (Label::Encrypted, Zeroizing::new(pbes2::encrypt(&plain, passphrase, Strength::Compatible, random)?))
-            }
-            Protection::Strong(passphrase) => {
-                (Label::Encrypted, Zeroizing::new(pbes2::encrypt(&plain, passphrase, Strength::Strong, random)?))
-            }
+        let (strength, passphrase) = match protection {
+            Protection::None => return Ok(Self { label: Label::Plain, headers: Vec::new(), body: plain }),
+            Protection::Compatible(passphrase) => (Strength::Compatible, passphrase),
+            Protection::Pbkdf2Sha256(passphrase) => (Strength::Pbkdf2Sha256, passphrase),
+            Protection::Scrypt(passphrase) => (Strength::Scrypt, passphrase),
         };
-        Ok(Self { label, headers: Vec::new(), body })
+        let body = Zeroizing::new(pbes2::encrypt(&plain, passphrase, strength, random)?);
+        Ok(Self { label: Label::Encrypted, headers: Vec::new(), body })
     }
 
     /// Returns the kind of the block.

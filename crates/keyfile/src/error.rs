@@ -44,6 +44,21 @@ pub enum KeyFileError {
         /// The most that is done.
         limit: u32,
     },
+    /// The file asks for more memory or work than is given, or for none.
+    #[error(
+        "the key asks for scrypt with N = {cost}, r = {block_size}, p = {parallelization}; at most {} MiB and {} blocks of \
+         work are given",
+        crate::MAX_SCRYPT_MEMORY / (1024 * 1024),
+        crate::MAX_SCRYPT_WORK
+    )]
+    Scrypt {
+        /// N, which has to be a power of two.
+        cost: u64,
+        /// r.
+        block_size: u16,
+        /// p.
+        parallelization: u16,
+    },
     /// A header would break the file.
     #[error("header {name} cannot hold {value:?}")]
     InvalidHeader {

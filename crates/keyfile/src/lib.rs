@@ -28,3 +28,7 @@ pub const MAX_HEADERS: usize = 32;
 pub const MAX_BODY: usize = 64 * 1024;
 /// The most rounds of PBKDF2 that a file may ask for: some seconds of work.
 pub const MAX_ITERATIONS: u32 = 10_000_000;
+/// The most memory that scrypt may ask for, in bytes: 128 · N · r.
+pub const MAX_SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
+/// The most work that scrypt may ask for, N · r · p: some seconds.
+pub const MAX_SCRYPT_WORK: u64 = 1 << 23;

@@ -1,15 +1,15 @@
-//! Encrypted PKCS#8: PBES2 with PBKDF2 and AES in CBC mode (RFC 8018; Notary protocol, private key files).
+//! Encrypted PKCS#8: PBES2 with PBKDF2 or scrypt and AES in CBC mode (RFC 8018; RFC 7914; Notary protocol, private key files).
 
 use countersign_crypto::Random;
 use der::asn1::OctetStringRef;
 use der::{Decode as _, Encode as _, Sequence};
 use pbkdf2::pbkdf2_hmac;
-use pkcs5::pbes2::{EncryptionScheme, Kdf, Parameters, Pbkdf2Params, Pbkdf2Prf, Salt};
+use pkcs5::pbes2::{EncryptionScheme, Kdf, Parameters, Pbkdf2Params, Pbkdf2Prf, Salt, ScryptParams};
 use zeroize::Zeroizing;
 
-use crate::MAX_ITERATIONS;
 use crate::cipher::{Cipher, MAX_KEY, encrypt_aes256};
 use crate::error::KeyFileError;
+use crate::{MAX_ITERATIONS, MAX_SCRYPT_MEMORY, MAX_SCRYPT_WORK};
 
 /// Rounds of PBKDF2 that the reference writes, and the only ones its users can count on.
 const COMPATIBLE_ITERATIONS: u32 = 2048;
@@ -17,6 +17,9 @@ const COMPATIBLE_ITERATIONS: u32 = 2048;
 const STRONG_ITERATIONS: u32 = 600_000;
 /// Salt bytes of the reference; the strong form has twice as many.
 const COMPATIBLE_SALT: usize = 8;
+/// The cost of scrypt as it is written, N, r and p: 16 MiB, five times over (OWASP, password storage, 2023). openssl reads no
+/// file that asks for more than 32 MiB.
+const SCRYPT: (u64, u16, u16) = (1 << 14, 8, 5);
 
 /// The outer structure, `EncryptedPrivateKeyInfo`.
 #[derive(Sequence)]
@@ -29,7 +32,8 @@ struct Encrypted<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strength {
     Compatible,
-    Strong,
+    Pbkdf2Sha256,
+    Scrypt,
 }
 
 pub(crate) fn decrypt(body: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
@@ -43,11 +47,14 @@ pub(crate) fn decrypt(body: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8
         EncryptionScheme::Aes256Cbc { iv } => (Cipher::Aes256, iv),
         other => return Err(KeyFileError::UnsupportedEncryption(format!("cipher {}", other.oid()))),
     };
-    let Kdf::Pbkdf2(params) = kdf else {
-        return Err(KeyFileError::UnsupportedEncryption("key derivation other than PBKDF2".to_owned()));
+    let key = match &kdf {
+        Kdf::Pbkdf2(params) => {
+            check(params, cipher)?;
+            derive(params, cipher.key_length(), passphrase)?
+        }
+        Kdf::Scrypt(params) => scrypt_key(params, cipher, passphrase)?,
+        other => return Err(KeyFileError::UnsupportedEncryption(format!("key derivation {}", other.oid()))),
     };
-    check(&params, cipher)?;
-    let key = derive(&params, cipher.key_length(), passphrase)?;
     cipher.decrypt(&key, iv, encrypted.text.as_bytes())
 }
 
@@ -60,26 +67,59 @@ pub(crate) fn encrypt(
     if passphrase.is_empty() {
         return Err(KeyFileError::EmptyPassphrase);
     }
-    let (salt_length, iteration_count, prf) = match strength {
-        Strength::Compatible => (COMPATIBLE_SALT, COMPATIBLE_ITERATIONS, Pbkdf2Prf::HmacWithSha1),
-        Strength::Strong => (2 * COMPATIBLE_SALT, STRONG_ITERATIONS, Pbkdf2Prf::HmacWithSha256),
+    let mut salt = match strength {
+        Strength::Compatible => vec![0; COMPATIBLE_SALT],
+        Strength::Pbkdf2Sha256 | Strength::Scrypt => vec![0; 2 * COMPATIBLE_SALT],
     };
-    let mut salt = vec![0; salt_length];
     let mut iv = [0; 16];
     random.fill(&mut salt)?;
     random.fill(&mut iv)?;
     let salt = Salt::new(&salt).map_err(|_| KeyFileError::NotWritten)?;
-    let params = Pbkdf2Params { salt, iteration_count, key_length: None, prf };
-    let key = derive(&params, Cipher::Aes256.key_length(), passphrase)?;
+    let pbkdf2 = |salt, iteration_count, prf| Pbkdf2Params { salt, iteration_count, key_length: None, prf };
+    let (kdf, key) = match strength {
+        Strength::Compatible => derived(pbkdf2(salt, COMPATIBLE_ITERATIONS, Pbkdf2Prf::HmacWithSha1), passphrase)?,
+        Strength::Pbkdf2Sha256 => derived(pbkdf2(salt, STRONG_ITERATIONS, Pbkdf2Prf::HmacWithSha256), passphrase)?,
+        Strength::Scrypt => {
+            let (cost_parameter, block_size, parallelization) = SCRYPT;
+            let params = ScryptParams { salt, cost_parameter, block_size, parallelization, key_length: None };
+            let key = scrypt_key(&params, Cipher::Aes256, passphrase)?;
+            (Kdf::Scrypt(params), key)
+        }
+    };
     let text = encrypt_aes256(&key, &iv, text)?;
     let encrypted = Encrypted {
-        scheme: pkcs5::EncryptionScheme::Pbes2(Parameters {
-            kdf: Kdf::Pbkdf2(params),
-            encryption: EncryptionScheme::Aes256Cbc { iv },
-        }),
+        scheme: pkcs5::EncryptionScheme::Pbes2(Parameters { kdf, encryption: EncryptionScheme::Aes256Cbc { iv } }),
         text: OctetStringRef::new(&text).map_err(|_| KeyFileError::NotWritten)?,
     };
     encrypted.to_der().map_err(|_| KeyFileError::NotWritten)
+}
+
+fn derived(params: Pbkdf2Params, passphrase: &[u8]) -> Result<(Kdf, Zeroizing<Vec<u8>>), KeyFileError> {
+    let key = derive(&params, Cipher::Aes256.key_length(), passphrase)?;
+    Ok((Kdf::Pbkdf2(params), key))
+}
+
+/// Derives a key with scrypt, unless that takes more memory or time than a key is worth.
+fn scrypt_key(params: &ScryptParams, cipher: Cipher, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let ScryptParams { cost_parameter: cost, block_size, parallelization, .. } = *params;
+    let refused = || KeyFileError::Scrypt { cost, block_size, parallelization };
+    let blocks = cost.checked_mul(block_size.into()).ok_or_else(refused)?;
+    let memory = blocks.checked_mul(128).ok_or_else(refused)?;
+    let work = blocks.checked_mul(parallelization.into()).ok_or_else(refused)?;
+    if cost < 2 || !cost.is_power_of_two() || memory > MAX_SCRYPT_MEMORY || work > MAX_SCRYPT_WORK {
+        return Err(refused());
+    }
+    if params.salt.as_bytes().is_empty() {
+        return Err(KeyFileError::Malformed("the salt is empty"));
+    }
+    if params.key_length.is_some_and(|length| usize::from(length) != cipher.key_length()) {
+        return Err(KeyFileError::Malformed("the key length does not fit the cipher"));
+    }
+    let log_n = u8::try_from(cost.trailing_zeros()).map_err(|_| refused())?;
+    let checked = scrypt::Params::new(log_n, block_size.into(), parallelization.into()).map_err(|_| refused())?;
+    let mut key = Zeroizing::new(vec![0; cipher.key_length()]);
+    scrypt::scrypt(passphrase, params.salt.as_bytes(), &checked, &mut key).map_err(|_| refused())?;
+    Ok(key)
 }
 
 /// Refuses parameters that protect nothing or take forever.

@@ -6,7 +6,7 @@ use crate::request_error::RequestError;
 use crate::rotation::Holder;
 use crate::signers::StoredSigners;
 use countersign_crypto::certificate::{Certificate, CertificateBundle, Expiry, self_signed};
-use countersign_crypto::{Algorithm, KeyId, KeyType, PrivateKey, PublicKey};
+use countersign_crypto::{Algorithm, KeyId, KeyType, PublicKey, Signer};
 use countersign_keyfile::KeyFile;
 use countersign_tuf::editor::{BaseKeys, Editor, Initial, initialise};
 use countersign_tuf::update::{Purpose, UpdateError};
@@ -193,15 +193,15 @@ impl CollectionClient<'_> {
         Ok(certificates.clone())
     }
 
-    fn root_key(&self, id: &KeyId) -> Result<Arc<PrivateKey>, TrustError> {
+    fn root_key(&self, id: &KeyId) -> Result<Arc<dyn Signer>, TrustError> {
         match self.keys.find(id)? {
-            Some(entry) if entry.role == RoleName::Root.as_str() => Ok(self.keys.load(id, self.passphrases)?),
+            Some(entry) if entry.role == RoleName::Root.as_str() => Ok(self.keys.signer(id, self.passphrases)?),
             _ => Err(RequestError::NoRootKey(*id).into()),
         }
     }
 
     /// Makes a certificate for this collection with a root key.
-    pub(crate) fn certified(&self, key: &PrivateKey) -> Result<PublicKey, TrustError> {
+    pub(crate) fn certified(&self, key: &dyn Signer) -> Result<PublicKey, TrustError> {
         let making = |error: &dyn std::fmt::Display| TrustError::Making(error.to_string());
         let pem = self_signed(self.gun().as_str(), key, self.now).map_err(|error| making(&error))?;
         let bundle = CertificateBundle::parse(pem.as_ref()).map_err(|error| making(&error))?;
@@ -213,9 +213,9 @@ impl CollectionClient<'_> {
     }
 
     /// Opens this machine's key for a purpose, the one with the smallest id as docker does; makes one if there is none.
-    pub(crate) fn own_key(&self, label: &KeyLabel) -> Result<Arc<PrivateKey>, TrustError> {
+    pub(crate) fn own_key(&self, label: &KeyLabel) -> Result<Arc<dyn Signer>, TrustError> {
         match self.known_key(label)? {
-            Some(id) => Ok(self.keys.load(&id, self.passphrases)?),
+            Some(id) => Ok(self.keys.signer(&id, self.passphrases)?),
             None => self.make_key(label),
         }
     }
@@ -235,11 +235,9 @@ impl CollectionClient<'_> {
         }
     }
 
-    /// Makes a new key and keeps it.
-    pub(crate) fn make_key(&self, label: &KeyLabel) -> Result<Arc<PrivateKey>, TrustError> {
-        let key = PrivateKey::generate(Algorithm::EcdsaP256).map_err(|error| TrustError::Making(error.to_string()))?;
-        self.keys.add(&key, label, self.passphrases)?;
-        Ok(Arc::new(key))
+    /// Makes a new key and keeps it where the store's new keys are kept.
+    pub(crate) fn make_key(&self, label: &KeyLabel) -> Result<Arc<dyn Signer>, TrustError> {
+        Ok(self.keys.make(Algorithm::EcdsaP256, label, self.passphrases)?)
     }
 
     /// Labels a key for a base role of this collection.

@@ -148,7 +148,7 @@ impl CollectionClient<'_> {
             NewKeys::OfService => Ok(vec![self.service.rotate_key(role).await?]),
             NewKeys::Generate => {
                 let key = self.make_key(&self.label(role)?)?;
-                Ok(vec![if *role == RoleName::Root { self.certified(&key)? } else { key.public_key().clone() }])
+                Ok(vec![if *role == RoleName::Root { self.certified(&*key)? } else { key.public_key().clone() }])
             }
             NewKeys::Stored(ids) => ids.iter().map(|id| self.stored_key(role, id)).collect(),
         }
@@ -160,8 +160,8 @@ impl CollectionClient<'_> {
         if *role == RoleName::Root && entry.role != role.as_str() {
             return Err(RequestError::NoRootKey(*id).into());
         }
-        let key = self.keys.load(id, self.passphrases)?;
-        if *role == RoleName::Root { self.certified(&key) } else { Ok(key.public_key().clone()) }
+        let key = self.keys.signer(id, self.passphrases)?;
+        if *role == RoleName::Root { self.certified(&*key) } else { Ok(key.public_key().clone()) }
     }
 
     /// Removes private keys that the role had, unless they are kept for something else. The service has accepted: that one

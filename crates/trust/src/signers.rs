@@ -18,7 +18,6 @@ impl SignerSet for StoredSigners<'_> {
         if self.keys.find(id).map_err(unavailable)?.is_none() {
             return Ok(None);
         }
-        let key = self.keys.load(id, self.passphrases).map_err(unavailable)?;
-        Ok(Some(key))
+        self.keys.signer(id, self.passphrases).map(Some).map_err(unavailable)
     }
 }

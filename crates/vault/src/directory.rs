@@ -11,7 +11,7 @@ use rustix::process::geteuid;
 use crate::collection::{self, CollectionError, LocalCollection};
 use crate::error::{FileError, LockError};
 use crate::folder::{self, EntryKind, Folder};
-use crate::keys::KeyStore;
+use crate::keys::{KeyProtection, KeyStore};
 use crate::limits::DEFAULT_LOCK_WAIT;
 use crate::lock::FileLock;
 
@@ -36,6 +36,7 @@ pub struct TrustDirectory {
     /// The directory once it is there.
     top: Arc<OnceLock<Folder>>,
     lock_wait: Duration,
+    protection: KeyProtection,
 }
 
 /// Something about the trust directory that its owner should hear about.
@@ -99,7 +100,7 @@ impl TrustDirectory {
         match Self::open(&path) {
             Err(FileError::Missing { .. }) => {
                 let (path, top) = (path.as_ref().into(), Arc::new(OnceLock::new()));
-                Ok(Self { path, top, lock_wait: DEFAULT_LOCK_WAIT })
+                Ok(Self { path, top, lock_wait: DEFAULT_LOCK_WAIT, protection: KeyProtection::default() })
             }
             other => other,
         }
@@ -114,7 +115,8 @@ impl TrustDirectory {
     }
 
     fn of(top: Folder) -> Self {
-        Self { path: top.path().into(), top: Arc::new(OnceLock::from(top)), lock_wait: DEFAULT_LOCK_WAIT }
+        let (path, protection) = (top.path().into(), KeyProtection::default());
+        Self { path, top: Arc::new(OnceLock::from(top)), lock_wait: DEFAULT_LOCK_WAIT, protection }
     }
 
     /// Returns the directory if it is there, also if another process has made it meanwhile.
@@ -135,6 +137,17 @@ impl TrustDirectory {
         }
         let top = Folder::create_top(&self.path)?;
         Ok(self.top.get_or_init(|| top).clone())
+    }
+
+    /// Chooses how keys are protected that are written from now on.
+    #[must_use]
+    pub fn protecting(mut self, protection: KeyProtection) -> Self {
+        self.protection = protection;
+        self
+    }
+
+    pub(crate) fn protection(&self) -> KeyProtection {
+        self.protection
     }
 
     /// Sets how long to wait for a lock that another process holds.

@@ -18,9 +18,10 @@ mod opening;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_crypto::{KeyId, PrivateKey};
+use countersign_crypto::{Algorithm, KeyId, PrivateKey, Signer};
 use countersign_keyfile::KeyBlock;
 use zeroize::Zeroizing;
 
@@ -29,7 +30,8 @@ use crate::error::{FileError, LockError};
 use crate::folder::Folder;
 use crate::limits::MAX_KEY_BYTES;
 use crate::lock::FileLock;
-use crate::passphrase::PassphraseSource;
+use crate::passphrase::{Passphrase, PassphraseSource};
+use opening::Asked;
 
 pub use arrival::{Differing, Presence};
 pub use bundle::{
@@ -61,9 +63,39 @@ pub enum KeyProtection {
     /// In the only form that docker and notary read: PBKDF2-HMAC-SHA1 with 2,048 rounds.
     #[default]
     Compatible,
-    /// In a form that resists guessing better and that docker and notary do not read.
-    Strong,
+    /// PBKDF2-HMAC-SHA256 with 600,000 rounds, which resists guessing better; docker and notary do not read it.
+    Pbkdf2Sha256,
+    /// scrypt, which takes memory for each guess; docker and notary do not read it.
+    Scrypt,
 }
+
+impl KeyProtection {
+    /// Every form.
+    pub const ALL: [Self; 3] = [Self::Compatible, Self::Pbkdf2Sha256, Self::Scrypt];
+
+    /// Returns the form's name in settings and options.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compatible => "compatible",
+            Self::Pbkdf2Sha256 => "pbkdf2-sha256",
+            Self::Scrypt => "scrypt",
+        }
+    }
+}
+
+impl FromStr for KeyProtection {
+    type Err = UnknownProtection;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|form| form.as_str() == text).ok_or_else(|| UnknownProtection(text.to_owned()))
+    }
+}
+
+/// Says that a word names no form of protection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no encryption of key files: there are compatible, pbkdf2-sha256 and scrypt")]
+pub struct UnknownProtection(String);
 
 /// A key file that was found and read.
 struct Found {
@@ -76,7 +108,8 @@ struct Found {
 
 impl KeyStore {
     pub(crate) fn new(directory: TrustDirectory) -> Self {
-        Self { directory, protection: KeyProtection::Compatible, opened: Arc::default() }
+        let protection = directory.protection();
+        Self { directory, protection, opened: Arc::default() }
     }
 
     /// Chooses how keys are protected that are written from now on.
@@ -117,6 +150,38 @@ impl KeyStore {
         Ok(key)
     }
 
+    /// Finds a key wherever it is kept and makes it ready to sign; a file's key is opened as by [`Self::load`].
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn signer(&self, id: &KeyId, passphrases: &dyn PassphraseSource) -> Result<Arc<dyn Signer>, KeyStoreError> {
+        Ok(self.load(id, passphrases)?)
+    }
+
+    /// Makes a new key and keeps it where new keys are kept.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; when no such key can be made.
+    pub fn make(
+        &self,
+        algorithm: Algorithm,
+        label: &KeyLabel,
+        passphrases: &dyn PassphraseSource,
+    ) -> Result<Arc<dyn Signer>, KeyStoreError> {
+        let key =
+            PrivateKey::generate(algorithm).map_err(|error| KeyStoreError::NotMade { reason: error.to_string() })?;
+        self.add(&key, label, passphrases)?;
+        let key = Arc::new(key);
+        self.opened().insert(key.public_key().canonical_id(), Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// Returns how keys are protected that are written from now on.
+    #[must_use]
+    pub fn protection(&self) -> KeyProtection {
+        self.protection
+    }
+
     /// Reads a key's file: the plain place first, then wherever else a file of that id is.
     fn look_up(&self, id: &KeyId) -> Result<Option<Found>, KeyStoreError> {
         listing::look_up(&self.directory, id)
@@ -143,10 +208,20 @@ impl KeyStore {
 impl Found {
     /// Opens the key and checks that it is the one that the file's name says.
     fn open(&self, passphrases: &dyn PassphraseSource) -> Result<PrivateKey, KeyStoreError> {
-        let KeyEntry { id, role, path, .. } = &self.entry;
-        let (key, _) = opening::open(&self.block, path, role, Some(*id), passphrases)?;
+        self.open_with(passphrases).map(|(key, _)| key)
+    }
+
+    /// As [`Self::open`], and returns the passphrase that did it, none for a key that is not encrypted.
+    fn open_with(&self, passphrases: &dyn PassphraseSource) -> Result<(PrivateKey, Option<Passphrase>), KeyStoreError> {
+        let KeyEntry { id, role, gun, path, .. } = &self.entry;
+        let of = Asked { role, gun: gun.as_ref(), id: Some(*id) };
+        let (key, passphrase) = opening::open(&self.block, path, of, passphrases)?;
         let actual = key.public_key().canonical_id();
-        if actual == *id { Ok(key) } else { Err(KeyStoreError::OtherKey { path: path.clone(), expected: *id, actual }) }
+        if actual == *id {
+            Ok((key, passphrase))
+        } else {
+            Err(KeyStoreError::OtherKey { path: path.clone(), expected: *id, actual })
+        }
     }
 }
 

@@ -37,9 +37,11 @@ pub use folder::Removal;
 pub use keys::{
     Addition, CarriedKey, Differing, ExportedKeys, ImportDefaults, ImportReport, ImportedKey, KeptKey, KeyEntry,
     KeyLabel, KeyLabelError, KeyListing, KeyPlace, KeyProtection, KeySelection, KeyStore, KeyStoreError,
-    MigrationReport, Presence, SkippedBlock, SkippedBlockReason, SkippedKey, SkippedKeyReason, is_key_file_name,
+    MigrationReport, Presence, SkippedBlock, SkippedBlockReason, SkippedKey, SkippedKeyReason, UnknownProtection,
+    is_key_file_name,
 };
 pub use passphrase::{
-    EnvironmentPassphrases, NoPassphrases, Origin, Passphrase, PassphraseRefused, PassphraseRemark, PassphraseRequest,
-    PassphraseSource, Purpose, Remembered, Reply, Sequence,
+    CommandPassphrases, EnvironmentPassphrases, NoPassphrases, Origin, Passphrase, PassphraseCommand,
+    PassphraseCommandError, PassphraseRefused, PassphraseRemark, PassphraseRequest, PassphraseSource, Purpose,
+    Remembered, Reply, Sequence, gun_variable, is_secret_variable,
 };

@@ -30,6 +30,8 @@ pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(30);
 pub const MAX_PASSPHRASE_BYTES: usize = 64 * 1024;
 /// Longest wait for a passphrase from a file or descriptor that an environment variable names.
 pub const PASSPHRASE_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for the program that is asked for passphrases: a person may have to touch or unlock something.
+pub const PASSPHRASE_COMMAND_PATIENCE: Duration = Duration::from_mins(2);
 /// Shortest passphrase for a new key in bytes when a person types it (Notary protocol, constants).
 pub const MIN_NEW_PASSPHRASE_BYTES: usize = 8;
 /// Times a passphrase for an existing key is asked for (Notary protocol, passphrases).

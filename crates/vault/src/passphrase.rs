@@ -1,18 +1,24 @@
 //! Where passphrases come from.
 
+mod command;
 mod environment;
 mod remembered;
+mod secret_variables;
 mod source_file;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use countersign_crypto::KeyId;
+use countersign_tuf::Gun;
 use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::limits::{MAX_PASSPHRASE_BYTES, MIN_NEW_PASSPHRASE_BYTES};
 
-pub use environment::{EnvironmentPassphrases, PassphraseRemark};
+pub use command::{CommandPassphrases, PassphraseCommand, PassphraseCommandError};
+pub use environment::{EnvironmentPassphrases, PassphraseRemark, gun_variable};
 pub use remembered::{Remembered, Sequence};
+pub use secret_variables::is_secret_variable;
 
 /// A passphrase: any bytes, wiped from memory when dropped and never printed.
 #[derive(Clone)]
@@ -69,19 +75,26 @@ impl fmt::Debug for Passphrase {
 }
 
 /// What a passphrase is wanted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// To open a key that is there.
     Existing,
     /// To protect a key from now on; a person is asked twice.
     New,
+    /// To log in to a token, which locks itself after a few wrong ones: a source is asked once, and whatever it gives is
+    /// tried once.
+    Pin,
 }
 
 /// Where a passphrase came from, so that a wrong one can be told by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// From the environment variable of this name, or from what it names.
-    Environment(&'static str),
+    Environment(Cow<'static, str>),
+    /// From the command that was chosen for it.
+    Command,
+    /// From a file that the configuration of a token names.
+    File,
     /// From earlier in this process, given for the same alias.
     Remembered,
     /// From a person.
@@ -91,16 +104,33 @@ pub enum Origin {
 /// A request for a passphrase.
 #[derive(Debug, Clone)]
 pub struct PassphraseRequest<'a> {
-    /// The key's role text: a base role, a delegation, or free words; empty if unknown (Notary protocol, passphrases).
+    /// The key's role text: a base role, a delegation, or free words; empty if unknown (Notary protocol, passphrases). For a
+    /// PIN the token's name.
     pub alias: &'a str,
+    /// The collection that the key belongs to, none for root keys and those of delegations.
+    pub gun: Option<&'a Gun>,
     /// The key's canonical id, if known: an encrypted key that is imported hides it.
     pub key_id: Option<KeyId>,
     /// What it is wanted for.
     pub purpose: Purpose,
     /// Counts the requests for this key, beginning with 1.
     pub attempt: u32,
-    /// Where the previous passphrase came from, which did not open the key. None at the first attempt and for new keys.
-    pub refused: Option<Origin>,
+    /// Where the previous passphrases came from, which did not open the key. Empty at the first attempt and for new keys.
+    pub tried: Vec<Origin>,
+}
+
+impl<'a> PassphraseRequest<'a> {
+    /// Begins to ask for a key of no particular collection.
+    #[must_use]
+    pub fn new(alias: &'a str, purpose: Purpose) -> Self {
+        Self { alias, gun: None, key_id: None, purpose, attempt: 1, tried: Vec::new() }
+    }
+
+    /// Returns where the previous passphrase came from, which did not open the key.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Origin> {
+        self.tried.last()
+    }
 }
 
 /// The answer to a [`PassphraseRequest`].
@@ -112,6 +142,8 @@ pub enum Reply {
     Again,
     /// There is no passphrase, or no further one.
     Unavailable,
+    /// Whoever was asked refuses to give one, and says why: nobody else is asked.
+    Refused(String),
 }
 
 /// Supplies passphrases: from the environment, a person, or a test.
@@ -120,8 +152,8 @@ pub trait PassphraseSource: Send + Sync {
     fn passphrase(&self, request: &PassphraseRequest<'_>) -> Reply;
 
     /// Hears that a passphrase of this source opened or now protects the key asked for.
-    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase) {
-        let _ = (request, passphrase);
+    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase, origin: &Origin) {
+        let _ = (request, passphrase, origin);
     }
 }
 
@@ -130,8 +162,8 @@ impl<T: PassphraseSource + ?Sized> PassphraseSource for &T {
         (**self).passphrase(request)
     }
 
-    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase) {
-        (**self).accepted(request, passphrase);
+    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase, origin: &Origin) {
+        (**self).accepted(request, passphrase, origin);
     }
 }
 
@@ -140,8 +172,8 @@ impl<T: PassphraseSource + ?Sized> PassphraseSource for Box<T> {
         (**self).passphrase(request)
     }
 
-    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase) {
-        (**self).accepted(request, passphrase);
+    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase, origin: &Origin) {
+        (**self).accepted(request, passphrase, origin);
     }
 }
 
@@ -150,8 +182,8 @@ impl<T: PassphraseSource + ?Sized> PassphraseSource for std::sync::Arc<T> {
         (**self).passphrase(request)
     }
 
-    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase) {
-        (**self).accepted(request, passphrase);
+    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase, origin: &Origin) {
+        (**self).accepted(request, passphrase, origin);
     }
 }
 

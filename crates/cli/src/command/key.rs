@@ -2,6 +2,8 @@
 
 mod archive;
 mod backup;
+mod encryption;
+mod passwd;
 mod restore;
 
 use super::Format;
@@ -10,7 +12,7 @@ use crate::error::{CliError, Kind};
 use crate::output::{Listing, data, harmless, message};
 use clap::{Args, Subcommand};
 use countersign_crypto::{Algorithm, PrivateKey};
-use countersign_vault::{ImportDefaults, KeyLabel};
+use countersign_vault::{ImportDefaults, KeyLabel, KeyProtection};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -22,6 +24,7 @@ pub(crate) enum Key {
     Generate(Generate),
     Load(Load),
     List(List),
+    Passwd(passwd::Passwd),
     Backup(backup::Backup),
     Restore(restore::Restore),
 }
@@ -34,6 +37,9 @@ pub(crate) struct Generate {
     /// Where to write NAME.pub
     #[arg(long, default_value = ".")]
     dir: PathBuf,
+    /// How to encrypt the file: compatible, pbkdf2-sha256 or scrypt [default: the settings', else compatible]
+    #[arg(long, value_name = "FORM")]
+    encryption: Option<KeyProtection>,
 }
 
 /// Load private keys from a PEM file into the trust directory
@@ -44,6 +50,9 @@ pub(crate) struct Load {
     /// The signer that the keys are for, where the file does not say
     #[arg(long, default_value = "signer")]
     name: String,
+    /// How to encrypt keys that are encrypted here: compatible, pbkdf2-sha256 or scrypt [default: the settings', else compatible]
+    #[arg(long, value_name = "FORM")]
+    encryption: Option<KeyProtection>,
 }
 
 /// List the private keys of the trust directory
@@ -61,6 +70,7 @@ impl Key {
             Self::Generate(generate) => generate.run(&context),
             Self::Load(load) => load.run(&context),
             Self::List(list) => list.run(&context),
+            Self::Passwd(passwd) => passwd.run(&context),
             Self::Backup(backup) => backup.run(&context),
             Self::Restore(restore) => restore.run(&context),
         }
@@ -103,7 +113,9 @@ impl Generate {
             }
             _ => CliError::new(Kind::Local, error),
         })?;
-        let stored = context.directory.keys().add(&key, &label, &context.passphrases);
+        let store = encryption::store(context, self.encryption);
+        encryption::remark(store.protection());
+        let stored = store.add(&key, &label, &context.passphrases);
         let written = stored.map_err(CliError::from).and_then(|_| {
             let pem = public_pem(&key, &self.name)?;
             file.write_all(pem.as_bytes())
@@ -141,7 +153,9 @@ impl Load {
         }
         let bytes = zeroize::Zeroizing::new(read_bounded(&self.file).map_err(|error| refuse(&error))?);
         let defaults = ImportDefaults { role: Some(self.name.clone()), gun: None };
-        let report = context.directory.keys().import(&bytes, &defaults, &context.passphrases)?;
+        let store = encryption::store(context, self.encryption);
+        encryption::remark(store.protection());
+        let report = store.import(&bytes, &defaults, &context.passphrases)?;
         for skipped in &report.skipped {
             message(format_args!("skipped key {}: {}", skipped.index, harmless(&skipped.reason.to_string())));
         }

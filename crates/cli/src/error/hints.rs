@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 
 /// Where passphrases come from.
 pub(super) const PASSPHRASES: &str = "passphrases come from DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE (root keys) and \
-     DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE (all others), for notary from NOTARY_…_PASSPHRASE, from a file or descriptor \
-     named by the same with _FILE or _FD, or are asked for: at a terminal, else as lines on standard input";
+     DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE (all others), for notary from NOTARY_…_PASSPHRASE, for one collection's keys \
+     from COUNTERSIGN_PASSPHRASE_FOR_…, from a file or descriptor named by the same with _FILE or _FD, from a passphrase \
+     command, or are asked for: at a terminal, else as lines on standard input";
 
 /// Where this process looks for certificates; errors come from where nobody knows it any more.
 static TLS_FILES: OnceLock<TlsFiles> = OnceLock::new();

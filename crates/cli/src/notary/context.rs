@@ -62,6 +62,11 @@ impl Keys {
         &self.shared.passphrases
     }
 
+    /// Returns where new passphrases of keys that have one come from.
+    pub(super) fn new_passphrases(&self) -> Box<dyn PassphraseSource> {
+        self.shared.new_passphrases()
+    }
+
     /// Returns where the keys are, as the client shows it.
     pub(super) fn location(&self) -> String {
         cleaned(&self.trust_dir.join("private")).display().to_string()

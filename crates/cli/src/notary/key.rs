@@ -14,9 +14,9 @@ use super::invocation::Invocation;
 use super::print;
 use super::table::table;
 use crate::output::{harmless, message};
-use crate::prompt::{PersonPassphrases, Voice};
+use crate::prompt::Voice;
 use countersign_crypto::KeyId;
-use countersign_vault::{EnvironmentPassphrases, KeyStoreError, Sequence};
+use countersign_vault::KeyStoreError;
 
 /// Most characters of a collection's name that are shown.
 const GUN_WIDTH: usize = 25;
@@ -96,10 +96,7 @@ pub(super) fn passwd(invocation: &Invocation) -> Result<(), Failure> {
     let keys = Keys::open(invocation)?;
     let missing = || Failure::local(format!("could not retrieve local key for key ID provided: {text}"));
     let id = id.ok_or_else(missing)?;
-    // Nothing is remembered here: the new passphrase is not to be the old one without a word.
-    let environment = EnvironmentPassphrases::notary(|name| std::env::var_os(name));
-    let new = Sequence(environment, PersonPassphrases { voice: Voice::Notary });
-    keys.store().change_passphrase(&id, keys.passphrases(), &new).map_err(|error| match &error {
+    keys.store().change_passphrase(&id, keys.passphrases(), &keys.new_passphrases()).map_err(|error| match &error {
         KeyStoreError::NotFound { .. } => missing(),
         KeyStoreError::PassphraseInvalid { .. } => missing().hint(error.to_string()),
         _ => error.into(),

@@ -1,6 +1,7 @@
 //! The settings file's keys, read strictly: what is not understood is an error that names file, line and key.
 
 use super::error::SettingsError;
+use super::key_care::{KeyCare, KeysTable};
 use super::place::read_trusted;
 use super::{PinRule, Rule, Sourced};
 use crate::context::FirstUsePolicy;
@@ -28,6 +29,7 @@ struct Document {
     root_ca: Option<Spanned<String>>,
     first_use: Option<Spanned<FirstUsePolicy>>,
     audit_log: Option<Spanned<String>>,
+    keys: Option<Spanned<KeysTable>>,
     #[serde(default)]
     images: BTreeMap<Spanned<String>, ImageRule>,
 }
@@ -48,6 +50,7 @@ struct ImageRule {
 pub(super) struct Said {
     pub(super) rules: Vec<Rule>,
     pub(super) audit_log: Option<PathBuf>,
+    pub(super) keys: KeyCare,
 }
 
 /// What may be in a file.
@@ -69,7 +72,7 @@ pub(super) fn read(file: &Path, text: &str, scope: Scope) -> Result<Said, Settin
     reader.said(document)
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     file: Arc<Path>,
     text: &'a str,
     scope: Scope,
@@ -87,7 +90,7 @@ impl Reader<'_> {
         Some(key.trim().chars().take(80).collect())
     }
 
-    fn refuse<T>(&self, value: &Spanned<T>, key: &str, reason: impl std::fmt::Display) -> SettingsError {
+    pub(super) fn refuse<T>(&self, value: &Spanned<T>, key: &str, reason: impl std::fmt::Display) -> SettingsError {
         let (line, key) = (self.line(&value.span()), Some(key.to_owned()));
         SettingsError { file: self.file.to_path_buf(), line, key, reason: reason.to_string() }
     }
@@ -97,10 +100,10 @@ impl Reader<'_> {
     }
 
     fn said(&self, document: Document) -> Result<Said, SettingsError> {
-        let Document { service, service_ca, root_ca, first_use, audit_log, images } = document;
+        let Document { service, service_ca, root_ca, first_use, audit_log, keys, images } = document;
         let audit_log = audit_log.map(|value| self.path(&value, "audit-log")).transpose()?;
         let everything = ImageRule { service, service_ca, root_ca, first_use, ..ImageRule::default() };
-        if self.scope == Scope::Pins && (everything.root_ca.is_some() || audit_log.is_some()) {
+        if self.scope == Scope::Pins && (everything.root_ca.is_some() || audit_log.is_some() || keys.is_some()) {
             let reason = "a file of pins has only [images.\"…\"] with root-keys or root-ca-pem";
             return Err(SettingsError::of_file(&self.file, reason));
         }
@@ -113,7 +116,8 @@ impl Reader<'_> {
                 check_prefix(prefix.get_ref()).map_err(|reason| self.refuse(&prefix, prefix.get_ref(), reason))?;
             rules.push(self.rule(name, &rule)?);
         }
-        Ok(Said { rules, audit_log: audit_log.map(|path| path.value) })
+        let keys = keys.map(|table| KeyCare::of(table.into_inner(), self)).transpose()?.unwrap_or_default();
+        Ok(Said { rules, audit_log: audit_log.map(|path| path.value), keys })
     }
 
     fn rule(&self, prefix: String, rule: &ImageRule) -> Result<Rule, SettingsError> {
@@ -189,7 +193,7 @@ impl Reader<'_> {
     }
 
     /// Resolves a path: `~/` is the home directory, a relative one begins at the settings file's folder.
-    fn path(&self, value: &Spanned<String>, key: &str) -> Result<Sourced<PathBuf>, SettingsError> {
+    pub(super) fn path(&self, value: &Spanned<String>, key: &str) -> Result<Sourced<PathBuf>, SettingsError> {
         let text = value.get_ref();
         if text.is_empty() {
             return Err(self.refuse(value, key, "the path is empty"));

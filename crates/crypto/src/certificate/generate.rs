@@ -1,5 +1,9 @@
 //! Self-signed root certificates, exactly as the reference makes them.
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
+};
 use der::asn1::{BitStringRef, ObjectIdentifier, OctetString, PrintableStringRef, SetOfVec, Uint, Utf8StringRef};
 use der::{Any, AnyRef, DateTime, Decode as _, Encode as _, Sequence};
 use jiff::{SignedDuration, Timestamp};
@@ -11,8 +15,10 @@ use x509_cert::time::{Time, Validity};
 use super::{COMMON_NAME, Certificate, CertificateError};
 use crate::curve::Curve;
 use crate::key_type::KeyType;
-use crate::private_key::PrivateKey;
+use crate::public_key::PublicKey;
 use crate::random::{Random as _, SystemRandom};
+use crate::signer::Signer;
+use crate::spki::SubjectPublicKey;
 
 /// How long a new root certificate is valid: ten years of 365 days.
 pub const VALIDITY: SignedDuration = SignedDuration::from_hours(3650 * 24);
@@ -67,9 +73,9 @@ struct Signed<'a> {
 /// authority (Notary protocol, root certificate generation).
 ///
 /// # Errors
-/// When the key is an Ed25519 key, or the library fails.
-pub fn self_signed(common_name: &str, key: &PrivateKey, now: Timestamp) -> Result<Vec<u8>, CertificateError> {
-    let algorithm = algorithm(key)?;
+/// When the key is an Ed25519 key, cannot be used, or gives a signature that is not its own; when the library fails.
+pub fn self_signed(common_name: &str, key: &dyn Signer, now: Timestamp) -> Result<Vec<u8>, CertificateError> {
+    let (algorithm, verification) = algorithm(key.public_key())?;
     let subject = name(common_name).map_err(not_issued)?;
     let mut serial = [0; SERIAL_LENGTH];
     SystemRandom.fill(&mut serial).map_err(not_issued)?;
@@ -86,6 +92,8 @@ pub fn self_signed(common_name: &str, key: &PrivateKey, now: Timestamp) -> Resul
     };
     let unsigned = unsigned.to_der().map_err(not_issued)?;
     let signature = key.sign_certificate(&unsigned).map_err(not_issued)?;
+    // The key may be in a device that answers with anything.
+    verification.check(&unsigned, &signature)?;
     let signed = Signed {
         unsigned: AnyRef::from_der(&unsigned).map_err(not_issued)?,
         algorithm,
@@ -95,14 +103,36 @@ pub fn self_signed(common_name: &str, key: &PrivateKey, now: Timestamp) -> Resul
     Ok(Certificate::from_der(&der)?.to_pem().into_bytes())
 }
 
-fn algorithm(key: &PrivateKey) -> Result<Algorithm, CertificateError> {
-    let ecdsa = |oid| Ok(Algorithm { oid, parameters: None });
-    match (key.public_key().key_type(), key.curve()) {
-        (_, Some(Curve::P256)) => ecdsa(ECDSA_WITH_SHA256),
-        (_, Some(Curve::P384)) => ecdsa(ECDSA_WITH_SHA384),
-        (_, Some(Curve::P521)) => ecdsa(ECDSA_WITH_SHA512),
-        (KeyType::Rsa, None) => Ok(Algorithm { oid: SHA256_WITH_RSA, parameters: Some(Any::null()) }),
-        (other, None) => Err(not_issued(format_args!("keys of type {other} cannot have a certificate"))),
+/// How the signature of a new certificate is checked.
+struct Verification {
+    algorithm: &'static dyn VerificationAlgorithm,
+    key: Vec<u8>,
+}
+
+impl Verification {
+    fn check(&self, unsigned: &[u8], signature: &[u8]) -> Result<(), CertificateError> {
+        let key = ParsedPublicKey::new(self.algorithm, &self.key).map_err(not_issued)?;
+        key.verify_sig(unsigned, signature).map_err(|_| not_issued("the signature is not by this key"))
+    }
+}
+
+fn algorithm(key: &PublicKey) -> Result<(Algorithm, Verification), CertificateError> {
+    if !matches!(key.key_type(), KeyType::Ecdsa | KeyType::Rsa) {
+        return Err(not_issued(format_args!("keys of type {} cannot have a certificate", key.key_type())));
+    }
+    match SubjectPublicKey::parse(key.key_type(), key.bytes()).map_err(not_issued)? {
+        SubjectPublicKey::Ec { curve, point } => {
+            let (oid, algorithm): (_, &'static dyn VerificationAlgorithm) = match curve {
+                Curve::P256 => (ECDSA_WITH_SHA256, &ECDSA_P256_SHA256_ASN1),
+                Curve::P384 => (ECDSA_WITH_SHA384, &ECDSA_P384_SHA384_ASN1),
+                Curve::P521 => (ECDSA_WITH_SHA512, &ECDSA_P521_SHA512_ASN1),
+            };
+            Ok((Algorithm { oid, parameters: None }, Verification { algorithm, key: point.to_vec() }))
+        }
+        SubjectPublicKey::Rsa { pkcs1 } => Ok((
+            Algorithm { oid: SHA256_WITH_RSA, parameters: Some(Any::null()) },
+            Verification { algorithm: &RSA_PKCS1_2048_8192_SHA256, key: pkcs1.to_vec() },
+        )),
     }
 }
 

@@ -29,7 +29,12 @@ fn openssl_reads_what_is_written() {
     let folder = tempfile::tempdir().unwrap();
     for algorithm in [Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::EcdsaP521, Algorithm::Rsa { bits: 2048 }] {
         let key = PrivateKey::generate(algorithm).unwrap();
-        for protection in [Protection::None, Protection::Compatible(b"pass word"), Protection::Strong(b"pass word")] {
+        for protection in [
+            Protection::None,
+            Protection::Compatible(b"pass word"),
+            Protection::Pbkdf2Sha256(b"pass word"),
+            Protection::Scrypt(b"pass word"),
+        ] {
             let pem = KeyBlock::seal(&key, protection, &mut SystemRandom).unwrap().to_pem();
             let path = file(&folder, "key.pem", pem.as_bytes());
             assert_eq!(public_der(&path, "pass word"), key.public_key().bytes(), "{algorithm:?} {protection:?}");
@@ -101,17 +106,25 @@ fn ed25519_of_openssl_is_read() {
 }
 
 #[test]
-fn scrypt_and_triple_des_of_openssl_are_refused_without_work() {
+fn scrypt_of_openssl_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let plain = openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     let plain = file(&folder, "plain.pem", &plain);
-    for options in [&["-scrypt"][..], &["-v2", "des3"]] {
-        let mut arguments = vec!["pkcs8", "-topk8", "-in", plain.as_str(), "-passout", "pass:secret"];
-        arguments.extend(options);
-        let verdict = block(&openssl(&arguments)).decrypt(b"secret");
-        assert!(
-            matches!(verdict, Err(countersign_keyfile::KeyFileError::UnsupportedEncryption(_))),
-            "{options:?}: {verdict:?}"
-        );
+    for cost in [&[][..], &["-scrypt_N", "1024", "-scrypt_r", "4", "-scrypt_p", "2"]] {
+        let mut arguments = vec!["pkcs8", "-topk8", "-in", plain.as_str(), "-passout", "pass:secret", "-scrypt"];
+        arguments.extend(cost);
+        let pem = openssl(&arguments);
+        assert_eq!(block(&pem).decrypt(b"secret").unwrap().public_key().bytes(), public_der(&plain, ""));
+        block(&pem).decrypt(b"Secret").unwrap_err();
     }
+}
+
+#[test]
+fn triple_des_of_openssl_is_refused_without_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let plain = file(&folder, "plain.pem", &plain);
+    let pem = openssl(&["pkcs8", "-topk8", "-in", &plain, "-passout", "pass:secret", "-v2", "des3"]);
+    let verdict = block(&pem).decrypt(b"secret");
+    assert!(matches!(verdict, Err(countersign_keyfile::KeyFileError::UnsupportedEncryption(_))), "{verdict:?}");
 }

@@ -333,3 +333,65 @@ fn a_passphrase_counts_byte_for_byte() {
     let huge = vec![b'p'; 10_000_000];
     assert_eq!(block.decrypt(&huge).unwrap_err(), KeyFileError::WrongPassphrase);
 }
+
+#[derive(Sequence)]
+struct Scrypt {
+    salt: OctetString,
+    cost: u64,
+    block_size: u16,
+    parallelization: u16,
+}
+
+#[derive(Sequence)]
+struct Pbes2 {
+    kdf: Algorithm,
+    cipher: Algorithm,
+}
+
+#[derive(Sequence)]
+struct Encrypted {
+    scheme: Algorithm,
+    text: OctetString,
+}
+
+fn with_scrypt(salt: &[u8], cost: u64, block_size: u16, parallelization: u16) -> KeyFileError {
+    let scrypt = Scrypt { salt: OctetString::new(salt).unwrap(), cost, block_size, parallelization };
+    let kdf = Algorithm { oid: oid("1.3.6.1.4.1.11591.4.11"), parameters: Some(Any::encode_from(&scrypt).unwrap()) };
+    let iv = OctetString::new([0; 16]).unwrap();
+    let cipher = Algorithm { oid: oid("2.16.840.1.101.3.4.1.42"), parameters: Some(Any::encode_from(&iv).unwrap()) };
+    let parameters = Some(Any::encode_from(&Pbes2 { kdf, cipher }).unwrap());
+    let scheme = Algorithm { oid: oid("1.2.840.113549.1.5.13"), parameters };
+    let body = Encrypted { scheme, text: OctetString::new([0; 160]).unwrap() }.to_der().unwrap();
+    armored("ENCRYPTED PRIVATE KEY", &body).decrypt(b"p").unwrap_err()
+}
+
+#[test]
+fn scrypt_that_would_take_all_memory_or_time_is_refused_at_once() {
+    // Within the bounds work is done, and only the passphrase is wrong.
+    assert_eq!(with_scrypt(b"salt", 1 << 14, 8, 1), KeyFileError::WrongPassphrase);
+    let start = Instant::now();
+    for (cost, block_size, parallelization) in [
+        (1 << 19, 8, 1),
+        (1 << 18, 9, 1),
+        (1 << 40, 8, 1),
+        (1 << 63, 8, 1),
+        (1 << 10, u16::MAX, u16::MAX),
+        (2, 8, u16::MAX),
+        (1 << 14, 8, 65),
+        (1000, 8, 1),
+        (0, 8, 1),
+        (1, 8, 1),
+        (1 << 14, 0, 1),
+        (1 << 14, 8, 0),
+    ] {
+        let refused = with_scrypt(b"salt", cost, block_size, parallelization);
+        if (cost, parallelization) == (2, u16::MAX) {
+            // Little work after all: p is large, but N is nothing.
+            assert_eq!(refused, KeyFileError::WrongPassphrase);
+            continue;
+        }
+        assert_eq!(refused, KeyFileError::Scrypt { cost, block_size, parallelization });
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(with_scrypt(b"", 1 << 14, 8, 1), KeyFileError::Malformed("the salt is empty"));
+}

@@ -187,13 +187,16 @@ fn new_keys_of_every_kind_survive_every_protection() {
             Protection::None,
             Protection::Compatible(b"p"),
             Protection::Compatible("pässwörd \u{0} ".as_bytes()),
-            Protection::Strong(&[0xff; 300]),
+            Protection::Pbkdf2Sha256(&[0xff; 300]),
+            Protection::Scrypt(&[0xff; 300]),
         ] {
             let pem = KeyBlock::seal(&key, protection, &mut SystemRandom).unwrap().to_pem();
             let read = block(pem.as_bytes());
             let passphrase = match protection {
                 Protection::None => &[][..],
-                Protection::Compatible(passphrase) | Protection::Strong(passphrase) => passphrase,
+                Protection::Compatible(passphrase)
+                | Protection::Pbkdf2Sha256(passphrase)
+                | Protection::Scrypt(passphrase) => passphrase,
             };
             assert_eq!(read.decrypt(passphrase).unwrap().public_key(), key.public_key());
         }
@@ -212,7 +215,7 @@ fn two_files_of_one_key_share_neither_salt_nor_iv() {
 #[test]
 fn an_empty_passphrase_or_no_randomness_writes_nothing() {
     let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
-    for protection in [Protection::Compatible(b""), Protection::Strong(b"")] {
+    for protection in [Protection::Compatible(b""), Protection::Pbkdf2Sha256(b""), Protection::Scrypt(b"")] {
         let verdict = KeyBlock::seal(&key, protection, &mut SystemRandom);
         assert_eq!(verdict.unwrap_err(), KeyFileError::EmptyPassphrase);
     }

@@ -66,6 +66,7 @@ pub(crate) struct Helper {
     program: String,
     search: Option<std::ffi::OsString>,
     patience: Duration,
+    withheld: fn(&OsStr) -> bool,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +90,7 @@ impl Helper {
             program: format!("docker-credential-{suffix}"),
             search: std::env::var_os("PATH"),
             patience: HELPER_PATIENCE,
+            withheld: |_| false,
         })
     }
 
@@ -100,6 +102,12 @@ impl Helper {
 
     pub(crate) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Does not hand on the environment variables for which this says yes.
+    pub(crate) fn withholding(mut self, withheld: fn(&OsStr) -> bool) -> Self {
+        self.withheld = withheld;
         self
     }
 
@@ -132,7 +140,11 @@ impl Helper {
     async fn run(&self, action: &str, input: &str) -> Result<(bool, zeroize::Zeroizing<Vec<u8>>), HelperError> {
         let start = |source| HelperError::Start { program: self.program.clone(), source };
         let path = self.locate().ok_or_else(|| start(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
-        let mut child = Command::new(path)
+        let mut command = Command::new(path);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| (self.withheld)(name)) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .arg(action)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

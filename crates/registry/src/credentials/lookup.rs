@@ -1,6 +1,6 @@
 //! Finds the credentials for a registry in docker's order.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub struct CredentialStore {
     config: DockerConfig,
     search: OsString,
     patience: Duration,
+    withheld: fn(&OsStr) -> bool,
     remarks: Vec<CredentialError>,
 }
 
@@ -51,13 +52,20 @@ impl CredentialStore {
             |result: Result<DockerConfig, ConfigError>| result.map_err(|error| remarks.push(error.into())).ok();
         let inline = inline.and_then(|text| keep(DockerConfig::parse_inline(text.expose_secret())));
         let config = keep(DockerConfig::load(directory)).unwrap_or_default();
-        Self { inline, config, search, patience: HELPER_PATIENCE, remarks }
+        Self { inline, config, search, patience: HELPER_PATIENCE, withheld: |_| false, remarks }
     }
 
     /// Sets how long a helper may take.
     #[must_use]
     pub fn helper_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Does not hand on to helpers the environment variables for which this says yes: secrets that are not theirs.
+    #[must_use]
+    pub fn withholding(mut self, withheld: fn(&OsStr) -> bool) -> Self {
+        self.withheld = withheld;
         self
     }
 
@@ -88,7 +96,7 @@ impl CredentialStore {
             return Ok(credential);
         }
         if let Some(name) = self.config.helper(registry) {
-            let helper = Helper::new(name)?.search(&self.search).patience(self.patience);
+            let helper = Helper::new(name)?.search(&self.search).patience(self.patience).withholding(self.withheld);
             let found = helper.get(registry.credential_key()).await?;
             return Ok(found);
         }
@@ -115,7 +123,7 @@ impl CredentialStore {
         } else {
             "secretservice"
         };
-        let helper = Helper::new(name).ok()?.search(&self.search).patience(self.patience);
+        let helper = Helper::new(name).ok()?.search(&self.search).patience(self.patience).withholding(self.withheld);
         helper.locate().is_some().then_some(helper)
     }
 }

@@ -9,6 +9,7 @@ use countersign_keyfile::{KeyBlock, KeyFile, KeyFileError};
 use countersign_tuf::Gun;
 use zeroize::Zeroizing;
 
+use super::opening::Asked;
 use super::{Addition, Found, KeyLabel, KeyLabelError, KeyStore, KeyStoreError, SkippedKey, file, opening, write};
 use crate::limits::MAX_BUNDLE_BYTES;
 use crate::passphrase::{Passphrase, PassphraseSource};
@@ -305,9 +306,11 @@ impl KeyStore {
                 write(&self.private(&lock).map_err(KeyStoreError::from)?, &id, block)?;
             }
             Some((key, Some(passphrase))) => store(&file::seal(&key, &passphrase, self.protection, label)?)?,
-            Some((key, None)) => opening::with_new_passphrase(label.role(), id, passphrases, |passphrase| {
-                store(&file::seal(&key, passphrase, self.protection, label)?)
-            })?,
+            Some((key, None)) => {
+                opening::with_new_passphrase(label.role(), label.gun(), id, passphrases, |passphrase| {
+                    store(&file::seal(&key, passphrase, self.protection, label)?)
+                })?;
+            }
         }
         Ok(())
     }
@@ -380,5 +383,6 @@ fn open(
     id: Option<KeyId>,
     passphrases: &dyn PassphraseSource,
 ) -> Result<(PrivateKey, Option<Passphrase>), KeyStoreError> {
-    opening::open(block, Path::new(BUNDLE), label.role(), id, passphrases)
+    let of = Asked { role: label.role(), gun: label.gun(), id };
+    opening::open(block, Path::new(BUNDLE), of, passphrases)
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::listing::{self, Understood};
+use super::opening::Asked;
 use super::{Found, KeyPlace, KeyStore, KeyStoreError, SUFFIX, SkippedKeyReason, opening};
 use crate::passphrase::PassphraseSource;
 
@@ -109,7 +110,8 @@ impl CarriedKey {
     /// [`KeyStoreError::PassphraseInvalid`], [`KeyStoreError::OtherKey`], [`KeyStoreError::Malformed`].
     pub fn open(&self, passphrases: &dyn PassphraseSource) -> Result<PrivateKey, KeyStoreError> {
         let path = PathBuf::from(self.file_name());
-        let (key, _) = opening::open(&self.block, Path::new(&path), &self.role, Some(self.id), passphrases)?;
+        let of = Asked { role: &self.role, gun: self.gun.as_ref(), id: Some(self.id) };
+        let (key, _) = opening::open(&self.block, Path::new(&path), of, passphrases)?;
         let actual = key.public_key().canonical_id();
         if actual == self.id { Ok(key) } else { Err(KeyStoreError::OtherKey { path, expected: self.id, actual }) }
     }

@@ -33,7 +33,7 @@ impl KeyStore {
         if self.is_there(&id, label)? {
             return Ok(Addition::AlreadyThere);
         }
-        opening::with_new_passphrase(label.role(), id, passphrases, |passphrase| {
+        opening::with_new_passphrase(label.role(), label.gun(), id, passphrases, |passphrase| {
             let block = file::seal(key, passphrase, self.protection, label)?;
             let lock = self.lock()?;
             if self.is_there(&id, label)? {
@@ -76,11 +76,27 @@ impl KeyStore {
         let found = self.look_up(id)?.ok_or(KeyStoreError::NotFound { id: *id })?;
         let label = KeyLabel::as_found(&found.entry);
         let key = found.open(current)?;
-        opening::with_new_passphrase(&found.entry.role, *id, new, |passphrase| {
+        opening::with_new_passphrase(&found.entry.role, found.entry.gun.as_ref(), *id, new, |passphrase| {
             let block = file::seal(&key, passphrase, self.protection, &label)?;
             let lock = self.lock()?;
             self.replace(&found, &block, &lock)
         })
+    }
+
+    /// Opens a key with its passphrase and encrypts it anew, in the form in which this store writes keys, under the same
+    /// passphrase. The key then lies in the plain place.
+    ///
+    /// # Errors
+    /// As [`KeyStore::load`]; [`KeyStoreError::NotEncrypted`] for a key that has no passphrase, and
+    /// [`KeyStoreError::ChangedMeanwhile`] when another process wrote the file.
+    pub fn encrypt_anew(&self, id: &KeyId, passphrases: &dyn PassphraseSource) -> Result<(), KeyStoreError> {
+        let found = self.look_up(id)?.ok_or(KeyStoreError::NotFound { id: *id })?;
+        let label = KeyLabel::as_found(&found.entry);
+        let (key, passphrase) = found.open_with(passphrases)?;
+        let passphrase = passphrase.ok_or(KeyStoreError::NotEncrypted { id: *id })?;
+        let block = file::seal(&key, &passphrase, self.protection, &label)?;
+        let lock = self.lock()?;
+        self.replace(&found, &block, &lock)
     }
 
     /// Writes a changed block unless the file is not the one that was read.

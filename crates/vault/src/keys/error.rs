@@ -27,6 +27,12 @@ pub enum KeyStoreError {
         /// Where the last passphrase tried came from, none if there was none.
         refused: Option<Origin>,
     },
+    /// Whoever was asked for a passphrase refused to give one.
+    #[error("{reason}")]
+    PassphraseRefused {
+        /// Who refused, and why.
+        reason: String,
+    },
     /// No acceptable passphrase for a new key was given.
     #[error("maximum number of passphrase attempts exceeded")]
     NoNewPassphrase {
@@ -40,6 +46,12 @@ pub enum KeyStoreError {
         id: KeyId,
         /// The role it is there for.
         role: String,
+    },
+    /// The key has no passphrase.
+    #[error("the key {id} is not encrypted: give it a passphrase")]
+    NotEncrypted {
+        /// The key's id.
+        id: KeyId,
     },
     /// The file holds another key than its name says.
     #[error("{} holds the key {actual}, not {expected}: the file was renamed or tampered with", .path.display())]
@@ -89,6 +101,12 @@ pub enum KeyStoreError {
     /// The key could not be encrypted.
     #[error("the key could not be encrypted: {reason}")]
     Encryption {
+        /// What the cryptographic library says.
+        reason: String,
+    },
+    /// No such key could be made.
+    #[error("the key could not be made: {reason}")]
+    NotMade {
         /// What the cryptographic library says.
         reason: String,
     },

@@ -50,7 +50,8 @@ pub(super) fn seal(
 ) -> Result<KeyBlock, KeyStoreError> {
     let protection = match protection {
         KeyProtection::Compatible => Protection::Compatible(passphrase.bytes()),
-        KeyProtection::Strong => Protection::Strong(passphrase.bytes()),
+        KeyProtection::Pbkdf2Sha256 => Protection::Pbkdf2Sha256(passphrase.bytes()),
+        KeyProtection::Scrypt => Protection::Scrypt(passphrase.bytes()),
     };
     let failed = |error: KeyFileError| KeyStoreError::Encryption { reason: error.to_string() };
     let mut block = KeyBlock::seal(key, protection, &mut SystemRandom).map_err(failed)?;

@@ -1,38 +1,52 @@
 //! Passphrases from environment variables.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use countersign_tuf::RoleName;
+use countersign_tuf::{Gun, RoleName};
 
 use super::source_file;
 use super::{Origin, Passphrase, PassphraseRequest, PassphraseSource, Purpose, Reply};
 
-/// The variables of one kind of key: the passphrase itself, a file with it, a descriptor that it can be read from.
-#[derive(Debug, PartialEq, Eq)]
-struct Names {
-    value: &'static str,
-    file: &'static str,
-    descriptor: &'static str,
+const DOCKER_ROOT: &str = "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE";
+const DOCKER_REPOSITORY: &str = "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE";
+const NOTARY_ROOT: &str = "NOTARY_ROOT_PASSPHRASE";
+const NOTARY_TARGETS: &str = "NOTARY_TARGETS_PASSPHRASE";
+const NOTARY_SNAPSHOT: &str = "NOTARY_SNAPSHOT_PASSPHRASE";
+const NOTARY_DELEGATION: &str = "NOTARY_DELEGATION_PASSPHRASE";
+const BACKUP: &str = "COUNTERSIGN_BACKUP_PASSPHRASE";
+const NEW: &str = "COUNTERSIGN_NEW_PASSPHRASE";
+/// The variable with the PIN of a token.
+pub(super) const PIN: &str = "COUNTERSIGN_TOKEN_PIN";
+/// The beginning of the variables for one collection's keys.
+pub(super) const FOR_GUN: &str = "COUNTERSIGN_PASSPHRASE_FOR_";
+
+/// Returns the variable with the passphrase of one collection's keys: its name in capitals, `__` for a slash and `_` for every
+/// other character that a variable's name cannot have. Collections whose names differ in such characters alone share it.
+#[must_use]
+pub fn gun_variable(gun: &Gun) -> String {
+    let mut name = FOR_GUN.to_owned();
+    for character in gun.as_str().chars() {
+        match character {
+            '/' => name.push_str("__"),
+            c if c.is_ascii_alphanumeric() => name.push(c.to_ascii_uppercase()),
+            _ => name.push('_'),
+        }
+    }
+    name
 }
 
-macro_rules! names {
-    ($value:literal) => {
-        Names { value: $value, file: concat!($value, "_FILE"), descriptor: concat!($value, "_FD") }
-    };
-}
-
-static DOCKER_ROOT: Names = names!("DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE");
-static DOCKER_REPOSITORY: Names = names!("DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE");
-static NOTARY_ROOT: Names = names!("NOTARY_ROOT_PASSPHRASE");
-static NOTARY_TARGETS: Names = names!("NOTARY_TARGETS_PASSPHRASE");
-static NOTARY_SNAPSHOT: Names = names!("NOTARY_SNAPSHOT_PASSPHRASE");
-static NOTARY_DELEGATION: Names = names!("NOTARY_DELEGATION_PASSPHRASE");
-static BACKUP: Names = names!("COUNTERSIGN_BACKUP_PASSPHRASE");
+/// Looks up environment variables.
+type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
 /// Passphrases from the variables that docker or notary read; one role's passphrase is never tried on another's key.
+///
+/// For keys that belong to one collection there is a variable of its own ([`gun_variable`]), which then takes the place of the
+/// role's; for tokens there is `COUNTERSIGN_TOKEN_PIN`.
 ///
 /// Beside each variable there are two more, which the reference does not know: with `_FILE` the path of a file and with
 /// `_FD` the number of a descriptor, whose first line is the passphrase. The plain variable counts before the file, the file
@@ -42,7 +56,8 @@ static BACKUP: Names = names!("COUNTERSIGN_BACKUP_PASSPHRASE");
 /// the next source can be asked; the reference tries it twice and then gives up.
 pub struct EnvironmentPassphrases {
     flavour: Flavour,
-    given: Vec<Given>,
+    lookup: Lookup,
+    given: Mutex<BTreeMap<String, Option<Arc<Given>>>>,
     remark: Box<dyn Fn(&PassphraseRemark) + Send + Sync>,
 }
 
@@ -53,7 +68,7 @@ pub enum PassphraseRemark {
     /// There is no passphrase in it; the next source is asked.
     Unusable {
         /// The variable.
-        variable: &'static str,
+        variable: String,
         /// What it names.
         named: String,
         /// Why.
@@ -62,7 +77,7 @@ pub enum PassphraseRemark {
     /// Others can read it.
     ReadableByOthers {
         /// The variable.
-        variable: &'static str,
+        variable: String,
         /// The file.
         path: PathBuf,
     },
@@ -86,11 +101,13 @@ enum Flavour {
     Docker,
     Notary,
     Backup,
+    New,
 }
 
 /// What one set of variables gives.
 struct Given {
-    names: &'static Names,
+    /// The variable that counts.
+    variable: String,
     place: Place,
     found: OnceLock<Option<Passphrase>>,
 }
@@ -102,39 +119,34 @@ enum Place {
 }
 
 impl Given {
-    fn read(names: &'static Names, lookup: &impl Fn(&str) -> Option<OsString>) -> Option<Self> {
+    fn read(name: &str, lookup: &Lookup) -> Option<Self> {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let found = OnceLock::new();
-        let place = if let Some(value) = set(names.value) {
+        let (file, descriptor) = (format!("{name}_FILE"), format!("{name}_FD"));
+        let (variable, place) = if let Some(value) = set(name) {
             let _ = found.set(Passphrase::new(value.into_encoded_bytes()).ok());
-            Place::Value
-        } else if let Some(path) = set(names.file) {
-            Place::File(path.into())
+            (name.to_owned(), Place::Value)
+        } else if let Some(path) = set(&file) {
+            (file, Place::File(path.into()))
         } else {
-            Place::Descriptor(set(names.descriptor)?)
+            let number = set(&descriptor)?;
+            (descriptor, Place::Descriptor(number))
         };
-        Some(Self { names, place, found })
-    }
-
-    fn variable(&self) -> &'static str {
-        match self.place {
-            Place::Value => self.names.value,
-            Place::File(_) => self.names.file,
-            Place::Descriptor(_) => self.names.descriptor,
-        }
+        Some(Self { variable, place, found })
     }
 
     /// Reads what a variable names, once.
     fn passphrase(&self, remark: &dyn Fn(&PassphraseRemark)) -> Option<&Passphrase> {
+        let variable = || self.variable.clone();
         let read = |path: &Path, named: String| match source_file::read(path) {
             Ok(found) => {
                 if found.readable_by_others {
-                    remark(&PassphraseRemark::ReadableByOthers { variable: self.variable(), path: path.to_owned() });
+                    remark(&PassphraseRemark::ReadableByOthers { variable: variable(), path: path.to_owned() });
                 }
                 Some(found.passphrase)
             }
             Err(reason) => {
-                remark(&PassphraseRemark::Unusable { variable: self.variable(), named, reason });
+                remark(&PassphraseRemark::Unusable { variable: variable(), named, reason });
                 None
             }
         };
@@ -146,7 +158,7 @@ impl Given {
                     return read(Path::new(&format!("/dev/fd/{number}")), format!("descriptor {number}"));
                 }
                 let (named, reason) = (number.to_string_lossy().into_owned(), "it is no number".to_owned());
-                remark(&PassphraseRemark::Unusable { variable: self.variable(), named, reason });
+                remark(&PassphraseRemark::Unusable { variable: variable(), named, reason });
                 None
             }
         });
@@ -156,19 +168,24 @@ impl Given {
 
 impl EnvironmentPassphrases {
     /// Reads docker's variables: one for root keys, one for all others (docker trust, environment variables).
-    pub fn docker(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        Self::read(Flavour::Docker, &[&DOCKER_ROOT, &DOCKER_REPOSITORY], lookup)
+    pub fn docker(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
+        Self::new(Flavour::Docker, lookup)
     }
 
     /// Reads notary's variables: root, targets, snapshot, and one for whatever is no base role (Notary protocol,
     /// passphrases).
-    pub fn notary(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        Self::read(Flavour::Notary, &[&NOTARY_ROOT, &NOTARY_TARGETS, &NOTARY_SNAPSHOT, &NOTARY_DELEGATION], lookup)
+    pub fn notary(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
+        Self::new(Flavour::Notary, lookup)
     }
 
     /// Reads the variable for archives of keys, which is for nothing else: any alias gets it.
-    pub fn backup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        Self::read(Flavour::Backup, &[&BACKUP], lookup)
+    pub fn backup(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
+        Self::new(Flavour::Backup, lookup)
+    }
+
+    /// Reads the variable for the new passphrase of a key that has one.
+    pub fn new_ones(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
+        Self::new(Flavour::New, lookup)
     }
 
     /// Has somebody hear what there is to say about files and descriptors; otherwise nobody does.
@@ -178,32 +195,53 @@ impl EnvironmentPassphrases {
         self
     }
 
-    fn read(flavour: Flavour, names: &[&'static Names], lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let given = names.iter().filter_map(|names| Given::read(names, &lookup)).collect();
-        Self { flavour, given, remark: Box::new(|_| {}) }
+    fn new(flavour: Flavour, lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
+        Self { flavour, lookup: Box::new(lookup), given: Mutex::default(), remark: Box::new(|_| {}) }
     }
 
-    fn names(&self, alias: &str) -> Option<&'static Names> {
-        match (self.flavour, RoleName::parse(alias)) {
-            (Flavour::Backup, _) => Some(&BACKUP),
-            (Flavour::Docker, Ok(RoleName::Root)) => Some(&DOCKER_ROOT),
-            (Flavour::Docker, _) => Some(&DOCKER_REPOSITORY),
-            (Flavour::Notary, Ok(RoleName::Root)) => Some(&NOTARY_ROOT),
-            (Flavour::Notary, Ok(RoleName::Targets)) => Some(&NOTARY_TARGETS),
-            (Flavour::Notary, Ok(RoleName::Snapshot)) => Some(&NOTARY_SNAPSHOT),
-            (Flavour::Notary, Ok(RoleName::Timestamp)) => None,
-            (Flavour::Notary, Ok(RoleName::Delegation(_)) | Err(_)) => Some(&NOTARY_DELEGATION),
+    /// Returns what a variable or its companions give.
+    fn given(&self, name: &str) -> Option<Arc<Given>> {
+        // The map is whole after every operation, also one that panicked.
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || Given::read(name, &self.lookup).map(Arc::new);
+        given.entry(name.to_owned()).or_insert_with(read).clone()
+    }
+
+    fn of_request(&self, request: &PassphraseRequest<'_>) -> Option<Arc<Given>> {
+        match self.flavour {
+            Flavour::Backup => return self.given(BACKUP),
+            Flavour::New => return self.given(NEW),
+            Flavour::Docker | Flavour::Notary => {}
         }
+        if request.purpose == Purpose::Pin {
+            return self.given(PIN);
+        }
+        if let Some(given) = request.gun.and_then(|gun| self.given(&gun_variable(gun))) {
+            return Some(given);
+        }
+        self.given(match (self.flavour, RoleName::parse(request.alias)) {
+            (Flavour::Backup, _) => BACKUP,
+            (Flavour::New, _) => NEW,
+            (Flavour::Docker, Ok(RoleName::Root)) => DOCKER_ROOT,
+            (Flavour::Docker, _) => DOCKER_REPOSITORY,
+            (Flavour::Notary, Ok(RoleName::Root)) => NOTARY_ROOT,
+            (Flavour::Notary, Ok(RoleName::Targets)) => NOTARY_TARGETS,
+            (Flavour::Notary, Ok(RoleName::Snapshot)) => NOTARY_SNAPSHOT,
+            (Flavour::Notary, Ok(RoleName::Timestamp)) => return None,
+            (Flavour::Notary, Ok(RoleName::Delegation(_)) | Err(_)) => NOTARY_DELEGATION,
+        })
     }
 }
 
 impl PassphraseSource for EnvironmentPassphrases {
     fn passphrase(&self, request: &PassphraseRequest<'_>) -> Reply {
-        let offered = request.purpose == Purpose::Existing && request.attempt > 1;
-        let Some(names) = self.names(request.alias).filter(|_| !offered) else { return Reply::Unavailable };
-        let Some(given) = self.given.iter().find(|given| given.names == names) else { return Reply::Unavailable };
+        let Some(given) = self.of_request(request) else { return Reply::Unavailable };
+        let origin = Origin::Environment(Cow::Owned(given.variable.clone()));
+        if request.tried.contains(&origin) {
+            return Reply::Unavailable;
+        }
         match given.passphrase(&self.remark) {
-            Some(passphrase) => Reply::Passphrase(passphrase.clone(), Origin::Environment(given.variable())),
+            Some(passphrase) => Reply::Passphrase(passphrase.clone(), origin),
             None => Reply::Unavailable,
         }
     }
@@ -211,11 +249,7 @@ impl PassphraseSource for EnvironmentPassphrases {
 
 impl fmt::Debug for EnvironmentPassphrases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.given.iter().map(Given::variable).collect();
-        f.debug_struct("EnvironmentPassphrases")
-            .field("flavour", &self.flavour)
-            .field("set", &names)
-            .finish_non_exhaustive()
+        f.debug_struct("EnvironmentPassphrases").field("flavour", &self.flavour).finish_non_exhaustive()
     }
 }
 
@@ -223,19 +257,29 @@ impl fmt::Debug for EnvironmentPassphrases {
 mod tests {
     use super::*;
 
-    fn ask(source: &impl PassphraseSource, alias: &str, attempt: u32) -> Option<String> {
-        let purpose = Purpose::Existing;
-        let request = PassphraseRequest { alias, key_id: None, purpose, attempt, refused: None };
-        match source.passphrase(&request) {
+    fn ask_for(source: &impl PassphraseSource, request: &PassphraseRequest<'_>) -> Option<String> {
+        match source.passphrase(request) {
             Reply::Passphrase(passphrase, _) => Some(String::from_utf8(passphrase.bytes().to_vec()).unwrap()),
             _ => None,
         }
+    }
+
+    /// Asks for the first or, after what the source gave was wrong, for the second time.
+    fn ask(source: &impl PassphraseSource, alias: &str, attempt: u32) -> Option<String> {
+        let mut request = PassphraseRequest::new(alias, Purpose::Existing);
+        if attempt > 1
+            && let Reply::Passphrase(_, origin) = source.passphrase(&request)
+        {
+            request.tried.push(origin);
+        }
+        ask_for(source, &request)
     }
 
     fn environment(name: &str) -> Option<OsString> {
         match name {
             "NOTARY_SNAPSHOT_PASSPHRASE" => Some(OsString::new()),
             "HOME" => None,
+            name if name.starts_with(FOR_GUN) => None,
             _ => Some(name.into()),
         }
     }
@@ -243,19 +287,19 @@ mod tests {
     #[test]
     fn docker_has_one_for_root_and_one_for_the_rest() {
         let source = EnvironmentPassphrases::docker(environment);
-        assert_eq!(ask(&source, "root", 1).unwrap(), DOCKER_ROOT.value);
+        assert_eq!(ask(&source, "root", 1).unwrap(), DOCKER_ROOT);
         for alias in ["targets", "snapshot", "timestamp", "targets/releases", "alice", ""] {
-            assert_eq!(ask(&source, alias, 1).unwrap(), DOCKER_REPOSITORY.value, "{alias}");
+            assert_eq!(ask(&source, alias, 1).unwrap(), DOCKER_REPOSITORY, "{alias}");
         }
     }
 
     #[test]
     fn notary_has_one_per_role_and_one_for_delegations() {
         let source = EnvironmentPassphrases::notary(environment);
-        assert_eq!(ask(&source, "root", 1).unwrap(), NOTARY_ROOT.value);
-        assert_eq!(ask(&source, "targets", 1).unwrap(), NOTARY_TARGETS.value);
+        assert_eq!(ask(&source, "root", 1).unwrap(), NOTARY_ROOT);
+        assert_eq!(ask(&source, "targets", 1).unwrap(), NOTARY_TARGETS);
         for alias in ["delegation", "targets/releases", "alice", ""] {
-            assert_eq!(ask(&source, alias, 1).unwrap(), NOTARY_DELEGATION.value, "{alias}");
+            assert_eq!(ask(&source, alias, 1).unwrap(), NOTARY_DELEGATION, "{alias}");
         }
     }
 
@@ -264,7 +308,7 @@ mod tests {
         let source = EnvironmentPassphrases::notary(environment);
         assert_eq!(ask(&source, "snapshot", 1), None);
         assert_eq!(ask(&source, "timestamp", 1), None);
-        let source = EnvironmentPassphrases::docker(|name| (name == DOCKER_REPOSITORY.value).then(|| "x".into()));
+        let source = EnvironmentPassphrases::docker(|name| (name == DOCKER_REPOSITORY).then(|| "x".into()));
         assert_eq!(ask(&source, "root", 1), None);
     }
 
@@ -286,10 +330,10 @@ mod tests {
     fn bytes_that_are_no_text_are_kept() {
         use std::os::unix::ffi::OsStringExt;
         let source = EnvironmentPassphrases::docker(|_| Some(OsString::from_vec(vec![0xff, 0xfe])));
-        let request = PassphraseRequest { alias: "x", key_id: None, purpose: Purpose::New, attempt: 1, refused: None };
+        let request = PassphraseRequest::new("x", Purpose::New);
         let Reply::Passphrase(passphrase, origin) = source.passphrase(&request) else { panic!("no passphrase") };
         assert_eq!(passphrase.bytes(), [0xff, 0xfe]);
-        assert_eq!(origin, Origin::Environment(DOCKER_REPOSITORY.value));
+        assert_eq!(origin, Origin::Environment(DOCKER_REPOSITORY.into()));
         assert!(!format!("{source:?}").contains("255"));
     }
 
@@ -298,8 +342,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         let named = path.clone();
-        let remarks = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        let heard = std::sync::Arc::clone(&remarks);
+        let remarks = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&remarks);
         let source = EnvironmentPassphrases::docker(move |name| match name {
             "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE_FILE" => Some(named.clone().into()),
             "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE_FD" => Some("three".into()),
@@ -328,5 +372,34 @@ mod tests {
         });
         assert_eq!(ask(&source, "root", 1).unwrap(), "plain");
         assert_eq!(ask(&source, "snapshot", 1), None, "no other source stands in for a file that is not there");
+    }
+
+    #[test]
+    fn a_collections_own_variable_takes_the_place_of_the_roles() {
+        let acme = Gun::parse("reg.example:5000/acme/app-x").unwrap();
+        let other = Gun::parse("reg.example:5000/acme/other").unwrap();
+        assert_eq!(gun_variable(&acme), "COUNTERSIGN_PASSPHRASE_FOR_REG_EXAMPLE_5000__ACME__APP_X");
+        let source = EnvironmentPassphrases::notary(|name| match name {
+            "COUNTERSIGN_PASSPHRASE_FOR_REG_EXAMPLE_5000__ACME__APP_X" => Some("acme's".into()),
+            name if name.starts_with("COUNTERSIGN") => None,
+            _ => Some("the role's".into()),
+        });
+        let of = |gun: Option<&Gun>, tried: Vec<Origin>| {
+            ask_for(&source, &PassphraseRequest { gun, tried, ..PassphraseRequest::new("targets", Purpose::Existing) })
+        };
+        assert_eq!(of(Some(&acme), vec![]).unwrap(), "acme's");
+        assert_eq!(of(Some(&other), vec![]).unwrap(), "the role's");
+        assert_eq!(of(None, vec![]).unwrap(), "the role's");
+        // One that is wrong is not followed by the role's, which is for other keys.
+        assert_eq!(of(Some(&acme), vec![Origin::Environment(gun_variable(&acme).into())]), None);
+    }
+
+    #[test]
+    fn a_pin_has_a_variable_of_its_own_and_passphrases_are_no_pins() {
+        let source = EnvironmentPassphrases::docker(|name| (name != PIN).then(|| "a passphrase".into()));
+        assert_eq!(ask_for(&source, &PassphraseRequest::new("release", Purpose::Pin)), None);
+        let source = EnvironmentPassphrases::notary(|name| (name == PIN).then(|| "1234".into()));
+        assert_eq!(ask_for(&source, &PassphraseRequest::new("release", Purpose::Pin)).unwrap(), "1234");
+        assert_eq!(ask(&source, "root", 1), None);
     }
 }

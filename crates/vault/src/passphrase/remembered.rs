@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Origin, Passphrase, PassphraseRequest, PassphraseSource, Reply};
+use super::{Origin, Passphrase, PassphraseRequest, PassphraseSource, Purpose, Reply};
 
 /// Asks the first source, and the second when the first has nothing (more) to offer.
 #[derive(Debug, Clone, Copy)]
@@ -17,16 +17,18 @@ impl<A: PassphraseSource, B: PassphraseSource> PassphraseSource for Sequence<A, 
         }
     }
 
-    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase) {
-        self.0.accepted(request, passphrase);
-        self.1.accepted(request, passphrase);
+    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase, origin: &Origin) {
+        self.0.accepted(request, passphrase, origin);
+        self.1.accepted(request, passphrase, origin);
     }
 }
 
-/// Offers the passphrase that did for the last key of the same alias, once per key, and asks the source behind it otherwise.
+/// Offers the passphrase that a person gave for the last key of the same alias, once per key, and asks the source behind it
+/// otherwise.
 ///
 /// Only passphrases that opened or now protect a key are remembered; the reference remembers wrong ones too and asks a
-/// person more often for it.
+/// person more often for it. What did not come from a person is not remembered: it may be for one key alone, and its source
+/// can be asked again. PINs are never remembered.
 #[derive(Debug)]
 pub struct Remembered<S> {
     source: S,
@@ -47,7 +49,8 @@ impl<S> Remembered<S> {
 
 impl<S: PassphraseSource> PassphraseSource for Remembered<S> {
     fn passphrase(&self, request: &PassphraseRequest<'_>) -> Reply {
-        if request.attempt == 1
+        if request.purpose != Purpose::Pin
+            && !request.tried.contains(&Origin::Remembered)
             && let Some(passphrase) = self.known().get(request.alias)
         {
             return Reply::Passphrase(passphrase.clone(), Origin::Remembered);
@@ -55,9 +58,11 @@ impl<S: PassphraseSource> PassphraseSource for Remembered<S> {
         self.source.passphrase(request)
     }
 
-    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase) {
-        self.known().insert(request.alias.to_owned(), passphrase.clone());
-        self.source.accepted(request, passphrase);
+    fn accepted(&self, request: &PassphraseRequest<'_>, passphrase: &Passphrase, origin: &Origin) {
+        if *origin == Origin::Person && request.purpose != Purpose::Pin {
+            self.known().insert(request.alias.to_owned(), passphrase.clone());
+        }
+        self.source.accepted(request, passphrase, origin);
     }
 }
 
@@ -81,8 +86,8 @@ mod tests {
         Passphrase::new(text.as_bytes().to_vec()).unwrap()
     }
 
-    fn request(alias: &str, attempt: u32) -> PassphraseRequest<'_> {
-        PassphraseRequest { alias, key_id: None, purpose: Purpose::Existing, attempt, refused: None }
+    fn request(alias: &str, tried: Vec<Origin>) -> PassphraseRequest<'_> {
+        PassphraseRequest { tried, ..PassphraseRequest::new(alias, Purpose::Existing) }
     }
 
     fn text(reply: &Reply) -> String {
@@ -92,26 +97,44 @@ mod tests {
 
     #[test]
     fn a_person_is_asked_when_the_environment_was_wrong() {
-        let environment = EnvironmentPassphrases::docker(|_| Some("from environment".into()));
+        let environment =
+            EnvironmentPassphrases::docker(|name| (!name.starts_with("COUNTERSIGN")).then(|| "it".into()));
         let source = Sequence(environment, Person(AtomicU32::new(0)));
-        assert_eq!(text(&source.passphrase(&request("root", 1))), "from environment");
-        assert_eq!(text(&source.passphrase(&request("root", 2))), "typed 0");
-        assert!(matches!(Sequence(NoPassphrases, NoPassphrases).passphrase(&request("root", 1)), Reply::Unavailable));
+        let first = source.passphrase(&request("root", vec![]));
+        assert_eq!(text(&first), "it");
+        let Reply::Passphrase(_, origin) = first else { panic!("no passphrase") };
+        assert_eq!(text(&source.passphrase(&request("root", vec![origin]))), "typed 0");
+        assert!(matches!(
+            Sequence(NoPassphrases, NoPassphrases).passphrase(&request("root", vec![])),
+            Reply::Unavailable
+        ));
     }
 
     #[test]
-    fn what_was_accepted_serves_the_same_alias_once_per_key() {
+    fn what_a_person_gave_serves_the_same_alias_once_per_key() {
         let source = Remembered::new(Person(AtomicU32::new(0)));
-        let first = source.passphrase(&request("targets", 1));
-        assert_eq!(text(&first), "typed 0");
+        let ask = |alias| source.passphrase(&request(alias, vec![]));
+        assert_eq!(text(&ask("targets")), "typed 0");
         // Not accepted yet: not remembered.
-        assert_eq!(text(&source.passphrase(&request("targets", 1))), "typed 1");
-        source.accepted(&request("targets", 1), &passphrase("right"));
-        let Reply::Passphrase(again, Origin::Remembered) = source.passphrase(&request("targets", 1)) else {
-            panic!("not remembered")
-        };
+        assert_eq!(text(&ask("targets")), "typed 1");
+        source.accepted(&request("targets", vec![]), &passphrase("right"), &Origin::Person);
+        let Reply::Passphrase(again, Origin::Remembered) = ask("targets") else { panic!("not remembered") };
         assert_eq!(again.bytes(), b"right");
-        assert_eq!(text(&source.passphrase(&request("targets", 2))), "typed 2");
-        assert_eq!(text(&source.passphrase(&request("root", 1))), "typed 3");
+        let after = source.passphrase(&request("targets", vec![Origin::Environment("X".into()), Origin::Remembered]));
+        assert_eq!(text(&after), "typed 2");
+        assert_eq!(text(&ask("root")), "typed 3");
+    }
+
+    #[test]
+    fn what_did_not_come_from_a_person_and_pins_are_not_remembered() {
+        let source = Remembered::new(Person(AtomicU32::new(0)));
+        for origin in [Origin::Environment("X".into()), Origin::Command, Origin::File] {
+            source.accepted(&request("targets", vec![]), &passphrase("for one key"), &origin);
+        }
+        let pin = PassphraseRequest::new("targets", Purpose::Pin);
+        source.accepted(&pin, &passphrase("123456"), &Origin::Person);
+        assert_eq!(text(&source.passphrase(&request("targets", vec![]))), "typed 0");
+        source.accepted(&request("targets", vec![]), &passphrase("typed"), &Origin::Person);
+        assert_eq!(text(&source.passphrase(&pin)), "typed 1", "nor is a passphrase a PIN");
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::AsFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
@@ -30,16 +30,33 @@ fn read_within(path: &Path, patience: Duration) -> Result<Found, String> {
     let stat = rustix::fs::fstat(&file).map_err(|error| error.to_string())?;
     let others = stat.st_mode & 0o077 != 0;
     let readable_by_others = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && others;
-    let line = first_line(&file, patience)?;
+    let line = first_line(&file, patience, Overflow::Refuse)?;
     let passphrase = Passphrase::new(line.to_vec()).map_err(|error| error.to_string())?;
     Ok(Found { passphrase, readable_by_others })
 }
 
+/// What becomes of what follows the first line, or of a line that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overflow {
+    /// It is left where it is.
+    Refuse,
+    /// It is taken and thrown away, within bounds, so that the writer can end well.
+    Drain,
+}
+
+/// Most bytes that are taken and thrown away.
+const MAX_DRAINED: usize = 1024 * 1024;
+
 /// Reads byte by byte, so that what follows the line is left to others who share a pipe.
-fn first_line(file: &OwnedFd, patience: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(super) fn first_line(
+    file: &impl AsFd,
+    patience: Duration,
+    overflow: Overflow,
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let began = Instant::now();
     // Never grows: no copy is left behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES + 2));
+    let mut drained: Option<usize> = None;
     loop {
         let left = patience.saturating_sub(began.elapsed());
         let timeout =
@@ -53,6 +70,11 @@ fn first_line(file: &OwnedFd, patience: Duration) -> Result<Zeroizing<Vec<u8>>, 
         let mut byte = [0];
         match rustix::io::read(file, &mut byte) {
             Ok(0) => break,
+            Ok(_) if drained.is_some_and(|count| count > MAX_DRAINED) => {
+                return Err(format!("it gives more than {MAX_DRAINED} bytes"));
+            }
+            Ok(_) if drained.is_some() => drained = drained.map(|count| count + 1),
+            Ok(_) if byte == *b"\n" && overflow == Overflow::Drain => drained = Some(0),
             Ok(_) if byte == *b"\n" => break,
             Ok(_) if line.len() > MAX_PASSPHRASE_BYTES => {
                 return Err(format!("its first line is longer than {MAX_PASSPHRASE_BYTES} bytes"));

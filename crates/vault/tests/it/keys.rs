@@ -255,21 +255,35 @@ fn a_new_key_is_written_in_the_references_form() {
 }
 
 #[test]
-fn the_strong_form_is_written_on_request_and_read_without_one() {
+fn the_strong_forms_are_written_on_request_read_without_one_and_undone() {
     let scratch = Scratch::new();
     let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
     let id = key.public_key().id();
-    let strong = scratch.trust().keys().with_protection(KeyProtection::Strong);
-    strong.add(&key, &KeyLabel::root(), &fixed("a new passphrase")).unwrap();
-    // The second opinion reads no headers.
-    let text = fs::read_to_string(key_path(&scratch, &id.to_string())).unwrap().replace("role: root\n\n", "");
-    let bare = scratch.directory.path().join("bare.pem");
-    fs::write(&bare, text).unwrap();
-    let seen = Command::new("openssl").arg("asn1parse").arg("-in").arg(&bare).output().unwrap().stdout;
-    let seen = String::from_utf8(seen).unwrap();
+    let pbkdf2 = scratch.trust().keys().with_protection(KeyProtection::Pbkdf2Sha256);
+    pbkdf2.add(&key, &KeyLabel::root(), &fixed("a new passphrase")).unwrap();
+    let seen = asn1(&scratch, &id.to_string());
     assert!(seen.contains("hmacWithSHA256") && seen.contains(":0927C0"), "600,000 rounds: {seen}");
     scratch.trust().keys().load(&id, &fixed("a new passphrase")).unwrap();
     assert!(scratch.trust().keys().load(&id, &fixed("another")).is_err());
+    // The directory's choice is every store's; the way back is a change of the passphrase, perhaps to the same.
+    let scrypt = scratch.trust().protecting(KeyProtection::Scrypt).keys();
+    scrypt.change_passphrase(&id, &fixed("a new passphrase"), &fixed("another")).unwrap();
+    let seen = asn1(&scratch, &id.to_string());
+    assert!(seen.contains(":scrypt") && seen.contains(":4000"), "{seen}");
+    scratch.trust().keys().load(&id, &fixed("another")).unwrap();
+    scratch.trust().keys().change_passphrase(&id, &fixed("another"), &fixed("another")).unwrap();
+    let seen = asn1(&scratch, &id.to_string());
+    assert!(seen.contains("PBKDF2") && seen.contains(":0800") && !seen.contains("hmacWithSHA256"), "{seen}");
+}
+
+/// What openssl sees in a key file.
+fn asn1(scratch: &Scratch, id: &str) -> String {
+    // openssl reads no headers.
+    let text = fs::read_to_string(key_path(scratch, id)).unwrap().replace("role: root\n\n", "");
+    let bare = scratch.directory.path().join("bare.pem");
+    fs::write(&bare, text).unwrap();
+    let seen = Command::new("openssl").arg("asn1parse").arg("-in").arg(&bare).output().unwrap().stdout;
+    String::from_utf8(seen).unwrap()
 }
 
 #[test]

@@ -149,7 +149,8 @@ fn docker_and_this_store_share_a_directory() {
     let store = scratch.trust().keys();
     let [alice] = store.list().unwrap().keys.try_into().unwrap();
     assert_eq!((alice.role.as_str(), &alice.gun), ("alice", &None));
-    let environment = |name: &str| passphrase.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+    let environment =
+        move |name: &str| passphrase.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
     store.load(&alice.id, &EnvironmentPassphrases::docker(environment)).unwrap();
 
     // An export of ours goes into another docker's directory.

@@ -80,7 +80,7 @@ impl ArchivePassphrases {
     }
 
     fn of_environment(&self, purpose: Purpose) -> Option<(Passphrase, Origin)> {
-        let request = PassphraseRequest { alias: ALIAS, key_id: None, purpose, attempt: 1, refused: None };
+        let request = PassphraseRequest::new(ALIAS, purpose);
         match self.environment.passphrase(&request) {
             Reply::Passphrase(passphrase, origin) => Some((passphrase, origin)),
             _ => None,
@@ -91,7 +91,7 @@ impl ArchivePassphrases {
 const SOURCES: &str = "it comes from COUNTERSIGN_BACKUP_PASSPHRASE, from the file in COUNTERSIGN_BACKUP_PASSPHRASE_FILE, \
      from the descriptor in COUNTERSIGN_BACKUP_PASSPHRASE_FD, or is asked for";
 
-fn spelled(origin: &Origin) -> &'static str {
+fn spelled(origin: &Origin) -> &str {
     match origin {
         Origin::Environment(variable) => variable,
         _ => "COUNTERSIGN_BACKUP_PASSPHRASE",

@@ -67,11 +67,11 @@ fn to_files(keys: &Keys, key: &PrivateKey, role: &str, base: &str) -> Result<(),
 fn new_passphrase(keys: &Keys, key: &PrivateKey) -> Option<Passphrase> {
     let key_id = Some(key.public_key().canonical_id());
     for attempt in 1..=NEW_PASSPHRASE_ATTEMPTS {
-        let request = PassphraseRequest { alias: "", key_id, purpose: Purpose::New, attempt, refused: None };
+        let request = PassphraseRequest { key_id, attempt, ..PassphraseRequest::new("", Purpose::New) };
         match keys.passphrases().passphrase(&request) {
             Reply::Passphrase(passphrase, _) => return Some(passphrase),
             Reply::Again => {}
-            Reply::Unavailable => return None,
+            Reply::Unavailable | Reply::Refused(_) => return None,
         }
     }
     None
