@@ -3,8 +3,11 @@
 use crate::client::TRUST;
 use crate::notary_pair::{Pair, ours};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use countersign_testkit::{Account, FakeServer, NotaryClient, Reply, TestCa, TokenService, TrustService};
+use countersign_testkit::{
+    Account, FakeServer, Finished, NotaryClient, Passphrases, Reply, TestCa, TokenService, TrustService,
+};
 use serde_json::{Value, json};
+use std::process::Command;
 
 const GUN: &str = "example.test/settings";
 
@@ -51,6 +54,46 @@ fn pins_speak_before_a_collection_is_known() {
     list(json!({"certs": {"other/*": ["aaaa"]}}), None);
     list(json!({"ca": {"example.test/": "missing.pem"}}), None);
     list(json!({"ca": {"example.test/": "ca.pem"}}), Some(TRUST));
+}
+
+/// Issues a root certificate by an authority for everybody's own collection, each with a root key of its own.
+const ISSUE: &str = r#"set -e
+openssl ecparam -genkey -name prime256v1 -noout -out ca.key
+openssl req -x509 -new -key ca.key -days 30 -subj "/CN=Our authority" -out authority.pem
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout other.key -days 30 \
+  -subj "/CN=Another authority" -out another.pem
+openssl ecparam -genkey -name prime256v1 -noout -out open.pem
+openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA1 -in open.pem -passout "pass:$PASSPHRASE" -out root-key.pem
+openssl req -new -key open.pem -subj "/CN=$(echo "$1" | sed 's,/,\\/,g')" -out request.pem
+printf 'basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n' > extensions
+openssl x509 -req -in request.pem -CA authority.pem -CAkey ca.key -CAcreateserial \
+  -days 20 -extfile extensions -out root.crt
+"#;
+
+#[test]
+fn a_root_that_an_authority_vouches_for_is_taken_under_its_pin_and_no_other() {
+    let service = service();
+    let mut pair = Pair::at(&service, "issued");
+    for (person, gun) in pair.both().into_iter().zip(["a.example.test/issued", "b.example.test/issued"]) {
+        let mut issue = Command::new("sh");
+        issue.args(["-c", ISSUE, "issue", gun]).env("PASSPHRASE", Passphrases::golden().root);
+        Finished::of(issue.current_dir(person.folder()), b"").succeeded();
+    }
+    pair.same("init GUN --rootkey root-key.pem --rootcert root.crt -p");
+    pair.file("hello", "hello\n");
+    pair.same("add GUN one hello -p");
+    // Whoever has never been here reads each collection under the authority that vouches for it, or does not.
+    for (owner, gun) in pair.both().into_iter().zip(["a.example.test/issued", "b.example.test/issued"]) {
+        for (authority, code) in [("authority.pem", None), ("another.pem", Some(TRUST))] {
+            let pinning = json!({"trust_pinning": {"disable_tofu": true, "ca": {"": authority}}});
+            let mut readers = configured(&service, &pinning);
+            readers.file(authority, std::fs::read(owner.folder().join(authority)).unwrap());
+            match code {
+                None => readers.same(&format!("lookup {gun} one")),
+                Some(code) => readers.same_but(code, &format!("lookup {gun} one")),
+            }
+        }
+    }
 }
 
 #[test]
@@ -119,7 +162,7 @@ fn the_configuration_file_alone_is_enough() {
     for client in configured(&service, &configuration).both() {
         let mut command = client.bare_command();
         command.args(["-c", "config.json", "list", GUN]);
-        let listed = countersign_testkit::Finished::of(&mut command, b"").succeeded();
+        let listed = Finished::of(&mut command, b"").succeeded();
         assert!(listed.stdout.contains("one "), "{listed}");
         assert!(client.folder().join("elsewhere/tuf").join(GUN).join("metadata/root.json").is_file());
     }
@@ -133,9 +176,9 @@ fn without_the_service_the_cache_speaks_for_readers_and_nobody_writes() {
     let reader = || {
         let client = away(service.notary_client());
         std::fs::remove_dir(client.trust_dir()).unwrap();
-        let mut copy = std::process::Command::new("cp");
+        let mut copy = Command::new("cp");
         copy.arg("-a").arg(owner.trust_dir()).arg(client.folder());
-        countersign_testkit::Finished::of(&mut copy, b"").succeeded();
+        Finished::of(&mut copy, b"").succeeded();
         client
     };
     let mut pair = Pair::of(reader(), ours(reader()), "away");

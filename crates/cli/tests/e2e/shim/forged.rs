@@ -1,12 +1,12 @@
-//! Metadata with good signatures that must be refused all the same: by docker's pull and run, by `docker trust inspect`
-//! and by `countersign verify`.
+//! Metadata with good signatures that must be refused all the same: by docker's pull and run, by `docker trust inspect`,
+//! by `countersign verify` and by `notary lookup`.
 
 mod forge;
 
 use super::Shim;
 use crate::client::Client;
 use crate::notary_hostile::tree;
-use countersign_testkit::{FakeServer, Reply, TestCa};
+use countersign_testkit::{FakeServer, Finished, Reply, TestCa};
 use forge::{Forge, GUN, Key, VERSION, expiry};
 
 const RELEASES: &str = "targets/releases";
@@ -22,6 +22,7 @@ const BOTH: [Reader; 2] = [Reader::New, Reader::Knowing];
 
 /// A person before a docker and an engine that must not be called, and the service.
 struct Scene {
+    ca: TestCa,
     server: FakeServer,
     engine: FakeServer,
     shim: Shim,
@@ -34,7 +35,7 @@ impl Scene {
         let engine = FakeServer::plain();
         engine.otherwise(Reply::status(500));
         let client = Client::new().of_fake(&server, &ca).env("DOCKER_HOST", &format!("tcp://{}", engine.host()));
-        let scene = Self { shim: Shim::before_stub(client), server, engine };
+        let scene = Self { shim: Shim::before_stub(client), ca, server, engine };
         if reader == Reader::Knowing {
             honest.serve(&scene.server);
             let verified = scene.shim.client.run(&["verify", &name()]).succeeded();
@@ -48,7 +49,19 @@ impl Scene {
     fn refused(&self, what: &str, message: &str) {
         let before = tree(&self.shim.client.trust_dir());
         self.commands_refuse(what, message);
+        let looked_up = self.lookup();
+        assert_eq!(looked_up.code, 3, "{what}\n{looked_up}");
         assert!(tree(&self.shim.client.trust_dir()) == before, "{what}: the trust directory changed");
+    }
+
+    /// Looks the tag up as notary does, in the trust directory that docker uses.
+    fn lookup(&self) -> Finished {
+        let (client, authority) = (&self.shim.client, self.shim.client.folder().join("authority.pem"));
+        std::fs::write(&authority, self.ca.pem()).unwrap();
+        let trust_dir = client.trust_dir();
+        let [trust_dir, authority] = [&trust_dir, &authority].map(|path| path.to_str().unwrap());
+        let service = ["-d", trust_dir, "-s", &self.server.url(), "--tlscacert", authority];
+        client.run(&[&["notary"], service.as_slice(), &["lookup", GUN, "v1"]].concat())
     }
 
     #[track_caller]
@@ -195,6 +208,9 @@ fn releases_that_do_not_count_are_not_replaced_by_an_older_signature() {
             wrong(&mut collection);
             collection.serve(&scene.server);
             scene.commands_refuse(&what, RELEASES);
+            // Notary does not know of releases: `targets` speaks first there, and the loss is said.
+            let looked_up = scene.lookup().succeeded();
+            assert!(looked_up.stderr.contains("warning: targets/releases of "), "{what}: {looked_up}");
             scene.server.handle(|_| Some(Reply::status(503)));
             scene.commands_refuse(&format!("{what}, the service away"), RELEASES);
         }
