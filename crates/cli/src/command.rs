@@ -2,6 +2,7 @@
 
 mod completion;
 mod demo;
+mod import;
 pub(crate) mod inspect;
 mod install;
 pub(crate) mod key;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Pin(pin::Pin),
     #[command(subcommand)]
     Trust(trust::Trust),
+    #[command(subcommand)]
+    Import(import::Import),
     Install(install::Install),
     Uninstall(install::Uninstall),
     Completion(completion::Completion),
@@ -55,6 +58,7 @@ impl Command {
             Self::Key(key) => key.run(options),
             Self::Pin(pin) => pin.run(options).await,
             Self::Trust(trust) => trust.run(options).await,
+            Self::Import(import) => import.run(options).await,
             Self::Install(install) => install.run(options),
             Self::Uninstall(uninstall) => uninstall.run(options),
             Self::Completion(completion) => completion.run(),

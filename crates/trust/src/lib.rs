@@ -4,6 +4,7 @@
 //! the cache only what a whole update has verified; writing re-bases on what others published meanwhile, and reports
 //! success only after the service's answer has been read back and verified.
 
+pub mod archive;
 mod attempts;
 mod client;
 mod connection;

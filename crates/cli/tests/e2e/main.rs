@@ -8,6 +8,7 @@ mod docker;
 mod engine;
 mod handover;
 mod hostile_registry;
+mod import;
 mod indexes;
 mod install;
 mod key_encryption;

@@ -1,0 +1,26 @@
+//! `countersign import`: what other trust services hold.
+
+mod folder;
+mod http;
+mod outcome;
+mod verify;
+
+use crate::context::GlobalOptions;
+use crate::error::CliError;
+use clap::Subcommand;
+
+/// Save what another trust service holds
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    Http(http::Http),
+    Verify(verify::Verify),
+}
+
+impl Import {
+    pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
+        match self {
+            Self::Http(http) => http.run(options).await,
+            Self::Verify(verify) => verify.run(options),
+        }
+    }
+}
