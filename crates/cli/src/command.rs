@@ -55,7 +55,7 @@ impl Command {
             Self::Verify(verify) => verify.run(options).await,
             Self::Revoke(revoke) => revoke.run(options).await,
             Self::Inspect(inspect) => inspect.run(options).await,
-            Self::Key(key) => key.run(options),
+            Self::Key(key) => key.run(options).await,
             Self::Pin(pin) => pin.run(options).await,
             Self::Trust(trust) => trust.run(options).await,
             Self::Import(import) => import.run(options).await,

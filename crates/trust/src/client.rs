@@ -9,7 +9,7 @@ use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update, 
 use countersign_tuf::{Collection, FirstUse, Gun, Note, Pin, Pinning, RoleName, RootError, Seen};
 use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +120,8 @@ impl<'a> CollectionClient<'a> {
             attempts = attempts.saturating_sub(1);
             // In a box: every use case holds this future, and it is large.
             match Box::pin(self.run_or_ask(purpose, pinning, seen.as_deref())).await {
+                // What may have expired is for making what takes its place, and for nobody to rely on.
+                Ok(collection) if purpose == Purpose::Renew => return Ok(collection),
                 Ok(collection) if attempts == 0 || self.keep(&collection, seen.as_deref())? == Kept::Yes => {
                     return Ok(collection);
                 }
@@ -206,12 +208,12 @@ impl<'a> CollectionClient<'a> {
         Ok(replaced)
     }
 
-    async fn run(
+    pub(crate) async fn run(
         &self,
         purpose: Purpose,
         pinning: &Pinning,
         seen: Option<&[u8]>,
-        cache: Cache,
+        cache: Cache<'_>,
     ) -> Result<Collection, TrustError> {
         let seen = match seen {
             Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
@@ -225,8 +227,11 @@ impl<'a> CollectionClient<'a> {
         let mut update = Update::begin(Request { gun, now, pinning, seen, purpose, lost_root });
         loop {
             let answer = match update.next() {
-                Step::Read(_) if cache == Cache::Ignored => Answer::Missing,
-                Step::Read(role) => self.cached(role)?,
+                Step::Read(role) => match cache {
+                    Cache::Used => self.cached(role)?,
+                    Cache::Ignored => Answer::Missing,
+                    Cache::Held(files) => files.get(role).cloned().map_or(Answer::Missing, Answer::File),
+                },
                 Step::Fetch(wanted) => self.service.fetch(wanted).await,
                 Step::Done => return Ok(update.finish()?),
             };
@@ -290,11 +295,15 @@ fn may_be_a_race(error: &TrustError) -> bool {
     )
 }
 
-/// Whether an update begins with what the trust directory has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cache {
+/// What an update begins with.
+#[derive(Clone, Copy)]
+pub(crate) enum Cache<'a> {
+    /// What the trust directory has.
     Used,
+    /// Nothing.
     Ignored,
+    /// What somebody else's trust directory has.
+    Held(&'a BTreeMap<RoleName, Bytes>),
 }
 
 #[derive(PartialEq, Eq)]

@@ -193,7 +193,7 @@ impl CollectionClient<'_> {
         Ok(certificates.clone())
     }
 
-    fn root_key(&self, id: &KeyId) -> Result<Arc<dyn Signer>, TrustError> {
+    pub(crate) fn root_key(&self, id: &KeyId) -> Result<Arc<dyn Signer>, TrustError> {
         match self.keys.find(id)? {
             Some(entry) if entry.role == RoleName::Root.as_str() => Ok(self.keys.signer(id, self.passphrases)?),
             _ => Err(RequestError::NoRootKey(*id).into()),

@@ -63,6 +63,8 @@ pub(crate) struct Publishing<'a> {
     pub(crate) renewal: Renewal,
     /// Told what is about to be uploaded; an upload that cannot be noted is not made.
     pub(crate) noted: Option<&'a Noted<'a>>,
+    /// Whether the root that is there may have expired.
+    pub(crate) purpose: Purpose,
 }
 
 /// Takes note of an upload before it is made.
@@ -84,6 +86,7 @@ impl<'a> Publishing<'a> {
             recovery: Recovery::Refuse,
             renewal: Renewal::WithChangesOnly,
             noted: None,
+            purpose: Purpose::Publish,
         }
     }
 }
@@ -104,7 +107,7 @@ impl CollectionClient<'_> {
         let mut taken_over = false;
         let (mut refused, mut floors) = (Refused::default(), BTreeMap::new());
         for attempt in 0..ATTEMPTS {
-            let base = match self.update(Purpose::Publish).await {
+            let base = match self.update(how.purpose).await {
                 Ok(collection) => Some(collection),
                 Err(TrustError::Update(UpdateError::NoTrustData(_))) => None,
                 Err(error) => return Err(error),

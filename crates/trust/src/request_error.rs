@@ -114,6 +114,23 @@ pub enum RequestError {
     /// The role's keys are not rotated.
     #[error("notary does not currently permit rotating the {0} key")]
     NotRotated(RoleName),
+    /// Only root keys have certificates that can be made anew.
+    #[error("{0} keys have no root certificate: only those of root have")]
+    NotCertified(RoleName),
+    /// The collection lists no such key, and no such signer.
+    #[error("{gun} has neither a key nor a signer {who}")]
+    NotListed {
+        /// The collection.
+        gun: Gun,
+        /// What was named.
+        who: String,
+    },
+    /// A role would get no key that can sign, and nobody can make one here.
+    #[error("{role} cannot be signed here: none of the keys that would be left is in the trust directory")]
+    NobodyLeft {
+        /// The role.
+        role: RoleName,
+    },
     /// The name cannot be a signer's.
     #[error(
         "signer name \"{0}\" must start with lowercase alphanumeric characters and can include \"-\" or \"_\" after the first character"

@@ -2,14 +2,14 @@
 
 use crate::client::CollectionClient;
 use crate::error::TrustError;
-use crate::publish::{Published, Publishing};
+use crate::publish::{Changes, Published, Publishing};
 use crate::request_error::RequestError;
 use countersign_crypto::certificate::{Certificate, CertificateBundle};
 use countersign_crypto::{KeyId, PublicKey};
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{Change, Collection, Pin, RoleName};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who holds the private key of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +27,16 @@ pub enum NewKeys {
     Generate,
     /// Keys of the store, by id.
     Stored(Vec<KeyId>),
+    /// Of a root, the keys that it has, each with a new certificate.
+    Recertified,
+    /// Of a root, keys of the store with these certificates.
+    Certified(Vec<PublicKey>),
     /// A new key of the trust service.
     OfService,
 }
 
 /// Which earlier roots' keys sign a new root as well, for clients that know no newer one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum LegacyRoots {
     /// Only the present one's, whose keys always sign.
     #[default]
@@ -54,6 +58,15 @@ pub struct Rotation {
     pub legacy: LegacyRoots,
 }
 
+/// A base role and the keys that it had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Former {
+    /// The role.
+    pub role: RoleName,
+    /// The keys (canonical ids) that it has no more.
+    pub keys: Vec<KeyId>,
+}
+
 /// What a rotation came to.
 #[derive(Debug)]
 pub struct Rotated {
@@ -61,9 +74,11 @@ pub struct Rotated {
     pub collection: Collection,
     /// The verified view on top of which it was published; none if the collection was new.
     pub base: Option<Box<Collection>>,
-    /// The role's new keys as root lists them: of a root, what others have to pin.
+    /// The roles' new keys as root lists them: of a root, what others have to pin.
     pub keys: Vec<PublicKey>,
-    /// Private keys of the role that were removed from the store, by id.
+    /// What the roles had before.
+    pub former: Vec<Former>,
+    /// Private keys of the roles that were removed from the store, by id.
     pub removed: Vec<KeyId>,
     /// Whether this machine's pins still fit.
     pub pins: PinsAfter,
@@ -106,51 +121,125 @@ impl CollectionClient<'_> {
     /// # Errors
     /// Nothing was published, or it is not certain that it was.
     pub async fn rotate(&self, rotation: &Rotation) -> Result<Rotated, TrustError> {
-        let role = &rotation.role;
-        Rotation::check(role, rotation.holder())?;
-        self.check_there().await?;
-        let keys = self.keys_for(rotation).await?;
-        let replaced = RefCell::new(BTreeSet::new());
+        self.rotate_all(std::slice::from_ref(rotation)).await
+    }
+
+    /// Rotates several roles in one publication: a lost key among them need not sign any more.
+    ///
+    /// # Errors
+    /// As [`Self::rotate`].
+    pub async fn rotate_all(&self, rotations: &[Rotation]) -> Result<Rotated, TrustError> {
+        Ok(self.rotate_with(rotations, &|_| Ok(Vec::new())).await?.0)
+    }
+
+    /// Rotates, and makes other changes in the same publication. Returns the roles that still list keys to be purged, too.
+    pub(crate) async fn rotate_with(
+        &self,
+        rotations: &[Rotation],
+        more: &Changes<'_>,
+    ) -> Result<(Rotated, BTreeSet<RoleName>), TrustError> {
+        for rotation in rotations {
+            Rotation::check(&rotation.role, rotation.holder())?;
+        }
+        // What may have expired is what is made anew.
+        let renewed = |rotation: &Rotation| matches!(rotation.role, RoleName::Root | RoleName::Targets);
+        let purpose = if rotations.iter().any(renewed) { Purpose::Renew } else { Purpose::Publish };
+        let there = self.check_there(purpose).await?;
+        let mut prepared = Vec::new();
+        for rotation in rotations {
+            prepared.push((rotation, self.keys_for(rotation, there.as_ref()).await?));
+        }
+        let replaced: RefCell<BTreeMap<RoleName, BTreeSet<KeyId>>> = RefCell::default();
         let changes = |base: Option<&Collection>| {
-            let present = base.map(|base| canonical_ids(base, role)).unwrap_or_default();
-            if rotation.keys == NewKeys::OfService && keys.iter().any(|key| present.contains(&key.canonical_id())) {
-                return Err(TrustError::SameKey { gun: self.gun().clone(), role: role.clone() });
+            let mut changes = Vec::new();
+            for (rotation, keys) in &prepared {
+                let role = &rotation.role;
+                let present = base.map(|base| canonical_ids(base, role)).unwrap_or_default();
+                let of_service = rotation.keys == NewKeys::OfService;
+                if of_service && keys.iter().any(|key| present.contains(&key.canonical_id())) {
+                    return Err(TrustError::SameKey { gun: self.gun().clone(), role: role.clone() });
+                }
+                replaced.borrow_mut().entry(role.clone()).or_default().extend(present);
+                changes.push(Change::ReplaceKeys { role: role.clone(), keys: keys.clone() });
             }
-            replaced.borrow_mut().extend(present);
-            Ok(vec![Change::ReplaceKeys { role: role.clone(), keys: keys.clone() }])
+            changes.extend(more(base)?);
+            Ok(changes)
         };
-        let how = Publishing { legacy: rotation.legacy, ..Publishing::of(&changes) };
-        let (collection, base) = match self.publish_as(&how).await?.0 {
-            Published::Stored { collection, base, .. } => (*collection, base),
-            Published::Unchanged(collection) => (*collection, None),
+        let legacy = rotations.iter().map(|rotation| rotation.legacy).max().unwrap_or_default();
+        let how = Publishing { legacy, purpose, ..Publishing::of(&changes) };
+        let (collection, base, unpurged) = match self.publish_as(&how).await?.0 {
+            Published::Stored { collection, base, unpurged, .. } => (*collection, base, unpurged),
+            Published::Unchanged(collection) => (*collection, None, BTreeSet::new()),
         };
-        let mut present = canonical_ids(&collection, role);
-        present.extend(keys.iter().map(PublicKey::canonical_id));
-        let removed = self.remove_replaced(role, replaced.into_inner().difference(&present));
+        let (mut former, mut removed, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for (rotation, keys) in prepared {
+            let role = &rotation.role;
+            let mut present = canonical_ids(&collection, role);
+            present.extend(keys.iter().map(PublicKey::canonical_id));
+            let gone = replaced.borrow_mut().remove(role).unwrap_or_default();
+            let gone: Vec<KeyId> = gone.difference(&present).copied().collect();
+            removed.extend(self.remove_replaced(role, &gone));
+            former.push(Former { role: role.clone(), keys: gone });
+            all.extend(keys);
+        }
         let pins = self.pins_after(&collection);
-        Ok(Rotated { collection, base, keys, removed, pins })
+        Ok((Rotated { collection, base, keys: all, former, removed, pins }, unpurged))
     }
 
     /// Makes sure that there is a collection, published or waiting here: none is made by a slip in its name, nor keys for
     /// one, nor where the service is away.
-    async fn check_there(&self) -> Result<(), TrustError> {
-        match self.update(Purpose::Publish).await {
+    async fn check_there(&self, purpose: Purpose) -> Result<Option<Collection>, TrustError> {
+        match self.update(purpose).await {
             Err(TrustError::Update(UpdateError::NoTrustData(_))) if self.local.read(&RoleName::Root)?.is_some() => {
-                Ok(())
+                Ok(None)
             }
-            there => there.map(drop),
+            there => there.map(Some),
         }
     }
 
-    async fn keys_for(&self, rotation: &Rotation) -> Result<Vec<PublicKey>, TrustError> {
+    async fn keys_for(&self, rotation: &Rotation, there: Option<&Collection>) -> Result<Vec<PublicKey>, TrustError> {
         let role = &rotation.role;
         match &rotation.keys {
+            NewKeys::Recertified | NewKeys::Certified(_) if *role != RoleName::Root => {
+                Err(RequestError::NotCertified(role.clone()).into())
+            }
             NewKeys::OfService => Ok(vec![self.service.rotate_key(role).await?]),
             NewKeys::Generate => {
                 let key = self.make_key(&self.label(role)?)?;
                 Ok(vec![if *role == RoleName::Root { self.certified(&*key)? } else { key.public_key().clone() }])
             }
             NewKeys::Stored(ids) => ids.iter().map(|id| self.stored_key(role, id)).collect(),
+            NewKeys::Recertified => {
+                let there = there.ok_or_else(|| UpdateError::NoTrustData(self.gun().clone()))?;
+                self.recertified(there)
+            }
+            NewKeys::Certified(keys) => {
+                for key in keys {
+                    self.stored_key(role, &key.canonical_id())?;
+                }
+                Ok(keys.clone())
+            }
+        }
+    }
+
+    /// Gives the present root keys new certificates. Those whose private half is elsewhere keep theirs, and count as long
+    /// as it does.
+    fn recertified(&self, there: &Collection) -> Result<Vec<PublicKey>, TrustError> {
+        let root = there.root();
+        let ids = root.trusted(&RoleName::Root).map(|keys| keys.key_ids.as_slice()).unwrap_or_default();
+        let (mut keys, mut here) = (Vec::new(), false);
+        for listed in ids.iter().filter_map(|id| root.keys.get(id)) {
+            let id = listed.canonical_id();
+            if self.keys.find(&id)?.is_some() {
+                keys.push(self.stored_key(&RoleName::Root, &id)?);
+                here = true;
+            } else {
+                keys.push(listed.clone());
+            }
+        }
+        match ids.first().and_then(|id| root.keys.get(id)) {
+            Some(first) if !here => Err(RequestError::NoRootKey(first.canonical_id()).into()),
+            _ => Ok(keys),
         }
     }
 
@@ -166,9 +255,9 @@ impl CollectionClient<'_> {
 
     /// Removes private keys that the role had, unless they are kept for something else. The service has accepted: that one
     /// cannot be removed is no failure of the rotation.
-    fn remove_replaced<'a>(&self, role: &RoleName, replaced: impl Iterator<Item = &'a KeyId>) -> Vec<KeyId> {
+    fn remove_replaced(&self, role: &RoleName, replaced: &[KeyId]) -> Vec<KeyId> {
         let mut removed = Vec::new();
-        for id in replaced.filter(|_| *role != RoleName::Root) {
+        for id in replaced.iter().filter(|_| *role != RoleName::Root) {
             match self.remove_own(role, id) {
                 Ok(true) => removed.push(*id),
                 Ok(false) => {}
@@ -208,7 +297,7 @@ impl CollectionClient<'_> {
 }
 
 /// Returns the canonical ids of a base role's keys.
-fn canonical_ids(collection: &Collection, role: &RoleName) -> BTreeSet<KeyId> {
+pub(crate) fn canonical_ids(collection: &Collection, role: &RoleName) -> BTreeSet<KeyId> {
     let root = collection.root();
     let ids = root.trusted(role).map(|keys| keys.key_ids.as_slice()).unwrap_or_default();
     ids.iter().filter_map(|id| root.keys.get(id)).map(PublicKey::canonical_id).collect()

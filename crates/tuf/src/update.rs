@@ -38,6 +38,9 @@ pub enum Purpose {
     Read,
     /// Changing: only the service's present state will do.
     Publish,
+    /// Replacing a root or targets that may have expired, or a root whose certificates may have: as [`Purpose::Publish`],
+    /// but their age does not count. What comes of it is for making the next ones, and for nothing else.
+    Renew,
 }
 
 /// What is left of a collection whose cached root is gone.
@@ -236,8 +239,18 @@ impl<'a> Update<'a> {
         else {
             return Err(UpdateError::Incomplete);
         };
-        root_trust::check_current(&root, &request.gun, pin, request.now)?;
+        if request.purpose != Purpose::Renew {
+            root_trust::check_current(&root, &request.gun, pin, request.now)?;
+        }
         Ok(Collection::new(request, root, timestamp, snapshot, self.tree, self.downloaded, self.notes))
+    }
+
+    /// How the time counts for the newest root.
+    fn newest_age(&self) -> Age {
+        match self.request.purpose {
+            Purpose::Read | Purpose::Publish => Age::Current(self.request.now),
+            Purpose::Renew => Age::Past(self.request.now),
+        }
     }
 
     fn pin(&self) -> Pin<'a> {
@@ -291,8 +304,7 @@ impl<'a> Update<'a> {
             _ => return Err(UpdateError::NoTrustData(self.request.gun.clone())),
         };
         let candidate = read(&RoleName::Root, file)?;
-        let age = Age::Current(self.request.now);
-        let root = root_trust::verify_root(candidate, &self.request.gun, self.pin(), age)?;
+        let root = root_trust::verify_root(candidate, &self.request.gun, self.pin(), self.newest_age())?;
         if matches!(self.pin(), Pin::FirstUse) {
             self.notes.push(Note::FirstUse(root.signers().collect()));
         }

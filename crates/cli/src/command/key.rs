@@ -1,15 +1,19 @@
-//! `countersign key`: make, load, list, back up and restore private keys.
+//! `countersign key`: make, load, list, back up, restore, rotate and recover private keys.
 
 mod archive;
 mod backup;
+mod decisions;
 mod encryption;
+pub(crate) mod known_uses;
+mod list;
 mod passwd;
+mod recover;
 mod restore;
+mod rotate;
 
-use super::Format;
 use crate::context::{Context, GlobalOptions};
 use crate::error::{CliError, Kind};
-use crate::output::{Listing, data, harmless, message};
+use crate::output::{data, harmless, message};
 use clap::{Args, Subcommand};
 use countersign_crypto::{Algorithm, PrivateKey};
 use countersign_vault::{ImportDefaults, KeyLabel, KeyProtection};
@@ -23,10 +27,12 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Key {
     Generate(Generate),
     Load(Load),
-    List(List),
+    List(list::List),
     Passwd(passwd::Passwd),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Rotate(Box<rotate::Rotate>),
+    Recover(recover::Recover),
 }
 
 /// Make a signer's key: the private half goes into the trust directory, the public half into NAME.pub
@@ -55,16 +61,8 @@ pub(crate) struct Load {
     encryption: Option<KeyProtection>,
 }
 
-/// List the private keys of the trust directory
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// How to print
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
 impl Key {
-    pub(crate) fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
+    pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let context = Context::new(options)?;
         match self {
             Self::Generate(generate) => generate.run(&context),
@@ -73,6 +71,8 @@ impl Key {
             Self::Passwd(passwd) => passwd.run(&context),
             Self::Backup(backup) => backup.run(&context),
             Self::Restore(restore) => restore.run(&context),
+            Self::Recover(recover) => recover.run(&context).await,
+            Self::Rotate(rotate) => rotate.run(&context).await,
         }
     }
 }
@@ -180,28 +180,5 @@ pub(crate) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
         Err(std::io::Error::other("the file is too large for keys"))
     } else {
         Ok(bytes)
-    }
-}
-
-impl List {
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let listing = context.directory.keys().list()?;
-        for skipped in &listing.skipped {
-            let (path, reason) = (skipped.path.display().to_string(), skipped.reason.to_string());
-            message(format_args!("skipped {}: {}", harmless(&path), harmless(&reason)));
-        }
-        let mut keys = listing.keys;
-        keys.sort_by_key(|key| {
-            (key.role != "root", key.gun.as_ref().map(ToString::to_string), key.role.clone(), key.id)
-        });
-        let mut rows = Listing::new(&["ROLE", "KEY ID", "COLLECTION"], "No signing keys found.");
-        for key in &keys {
-            let gun = key.gun.as_ref().map(ToString::to_string);
-            let object = serde_json::json!({
-                "id": key.id.to_string(), "role": key.role, "gun": gun, "path": key.path.display().to_string(),
-            });
-            rows.row(&[key.role.clone(), key.id.to_string(), gun.unwrap_or_default()], object);
-        }
-        rows.print(self.format)
     }
 }

@@ -60,7 +60,10 @@ fn authority_file(message: &str) -> Option<String> {
 /// Says who can renew what has expired, and what this machine takes for now.
 pub(super) fn of_expired(expired: &Expired) -> Vec<String> {
     let who = match &expired.role {
-        RoleName::Root => "the owner of the root key has to publish a new root (notary key rotate)".to_owned(),
+        RoleName::Root => {
+            "the owner of the root key has to publish a new root (countersign key rotate IMAGE root --root-certificate)"
+                .to_owned()
+        }
         RoleName::Targets => "whoever holds the repository key (targets) has to sign something again".to_owned(),
         RoleName::Snapshot => "the operator of the trust service can renew it if the service holds the snapshot key, \
              otherwise whoever holds it, by publishing"

@@ -82,6 +82,8 @@ fn of_edit(error: &EditError) -> CliError {
 fn of_request(error: &RequestError) -> CliError {
     match error {
         RequestError::WitnessDeclined { .. } | RequestError::StagedRotation { .. } => CliError::new(Kind::Trust, error),
+        RequestError::NobodyLeft { .. } => CliError::new(Kind::Local, error)
+            .hint("load a key that is left with countersign key load, or leave out what was to be signed again"),
         RequestError::NoTargetsRole(_)
         | RequestError::NoDelegation(_)
         | RequestError::NotWitnessed(_)
@@ -103,6 +105,8 @@ fn of_request(error: &RequestError) -> CliError {
         | RequestError::NotByService(_)
         | RequestError::NotByClient(_)
         | RequestError::NotRotated(_)
+        | RequestError::NotCertified(_)
+        | RequestError::NotListed { .. }
         | RequestError::SignerName(_)
         | RequestError::Releases
         | RequestError::SignerWithoutKey
@@ -117,7 +121,7 @@ fn of_signing(error: &SigningError) -> CliError {
         }
         SigningError::Unavailable(_) => hints::PASSPHRASES,
         SigningError::Unacceptable { .. } => {
-            return CliError::new(Kind::Trust, error).hint("nothing was published");
+            return CliError::new(Kind::Trust, error).hint("nothing was published").hint(RENEW_ROOT);
         }
         SigningError::Failed { .. } => return CliError::internal(error),
     };
@@ -145,7 +149,7 @@ fn of_update(error: &UpdateError) -> CliError {
             CliError::new(Kind::Trust, message).hinted(hints::of_expired(expired))
         }
         UpdateError::Root(RootError::NoLeafCertificates(_)) => {
-            CliError::new(Kind::Trust, message).hint(hints::clock())
+            CliError::new(Kind::Trust, message).hint(RENEW_ROOT).hint(hints::clock())
         }
         UpdateError::Root(RootError::NotRotated(_) | RootError::NotSigned(_))
         | UpdateError::Threshold(_)
@@ -163,6 +167,9 @@ fn of_update(error: &UpdateError) -> CliError {
         | UpdateError::Incomplete => CliError::new(Kind::Trust, message),
     }
 }
+
+const RENEW_ROOT: &str = "if its root certificate has expired, the owner of the root key can make a new one: \
+     countersign key rotate IMAGE root --root-certificate";
 
 const FIRST_USE: &str = "compare the root key's id with its owner's and pin it: countersign pin IMAGE --root-key ID keeps \
      the pin, --pin ID or --pin-ca FILE is for once";

@@ -1,11 +1,11 @@
 //! Following the root from the trusted version to the newest, link by link.
 
-use super::{Absence, Answer, MAX_ROTATIONS, State, Tree, Update, UpdateError};
+use super::{Absence, Answer, MAX_ROTATIONS, Purpose, State, Tree, Update, UpdateError};
 use crate::collection::Note;
 use crate::metadata::Root;
 use crate::name::{RoleName, Version};
 use crate::pinning::Pin;
-use crate::root_trust::{self, Age};
+use crate::root_trust::{self, Age, RootError};
 use crate::verify::{Rollback, Unverified};
 use countersign_crypto::digest::sha256;
 
@@ -35,6 +35,10 @@ impl Update<'_> {
         }
         if found == current {
             let same = sha256(newest.file()) == sha256(trusted.file());
+            if same && self.is_to_be_renewed(&cause) {
+                self.state = State::CachedTimestamp;
+                return Ok(());
+            }
             return Err(if same { cause } else { UpdateError::ForeignRoot { version: found } });
         }
         if found.get() - current.get() > MAX_ROTATIONS {
@@ -55,8 +59,14 @@ impl Update<'_> {
             _ => return Err(UpdateError::MissingRoot { version }),
         };
         let link = super::read::<Root>(&RoleName::Root, file)?;
-        self.step(link, Age::Past(self.request.now))?;
+        self.step(link, Place::Link)?;
         self.follow(newest)
+    }
+
+    /// Tells whether nothing but its age is wrong with the root that is to be replaced.
+    fn is_to_be_renewed(&self, cause: &UpdateError) -> bool {
+        let aged = matches!(cause, UpdateError::Root(RootError::Expired(_) | RootError::NoLeafCertificates(_)));
+        aged && self.request.purpose == Purpose::Renew
     }
 
     /// Takes the newest root if it is next in the chain, else asks for the link before it.
@@ -68,7 +78,7 @@ impl Update<'_> {
                 Ok(())
             }
             _ => {
-                self.step(newest, Age::Current(self.request.now))?;
+                self.step(newest, Place::Newest)?;
                 if let Some(root) = &self.root {
                     self.downloaded.insert(RoleName::Root, root.file().clone());
                 }
@@ -88,14 +98,26 @@ impl Update<'_> {
         self.state = State::Timestamp;
     }
 
-    fn step(&mut self, next: Unverified<Root>, age: Age) -> Result<(), UpdateError> {
+    fn step(&mut self, next: Unverified<Root>, place: Place) -> Result<(), UpdateError> {
         let trusted = self.trusted_root()?;
         // Only the newest root has to match a pin: pins name the present owner, links lead to it.
-        let pin = if let Age::Current(_) = age { self.later_pin() } else { Pin::FirstUse };
+        let (pin, age) = match place {
+            Place::Newest => (self.later_pin(), self.newest_age()),
+            Place::Link => (Pin::FirstUse, Age::Past(self.request.now)),
+        };
         let verified = root_trust::verify_successor(trusted, next, &self.request.gun, pin, age)?;
         self.root = Some(verified);
         Ok(())
     }
+}
+
+/// Where a root is in the chain.
+#[derive(Clone, Copy)]
+enum Place {
+    /// It leads to the newest.
+    Link,
+    /// Nothing comes after it.
+    Newest,
 }
 
 /// Tells what went wrong where the newest root cannot be had: what was bad before stays bad, the service's absence does not

@@ -1,6 +1,6 @@
 //! Walking the tree of targets roles, parents before children, children in order of priority.
 
-use super::{Request, UpdateError, check_stale};
+use super::{Purpose, Request, UpdateError, check_stale};
 use crate::collection::{BrokenDelegation, BrokenReason};
 use crate::metadata::{FileMeta, Snapshot, Targets};
 use crate::name::RoleName;
@@ -59,11 +59,14 @@ impl Tree {
         request.seen.check(&verified, keys)?;
         check_stale(&verified, keys, stale, &request.seen)?;
         if let Err(expired) = verified.unexpired(request.now) {
-            if base {
-                return Err(expired.into());
+            match (base, request.purpose) {
+                (true, Purpose::Renew) => {}
+                (true, Purpose::Read | Purpose::Publish) => return Err(expired.into()),
+                (false, _) => {
+                    self.set_aside(role, BrokenReason::Expired(expired), verified.into_unverified());
+                    return Ok(());
+                }
             }
-            self.set_aside(role, BrokenReason::Expired(expired), verified.into_unverified());
-            return Ok(());
         }
         self.pending.pop();
         self.push_children(&verified, request, snapshot)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use countersign_crypto::KeyId;
 use countersign_keyfile::KeyBlock;
 use countersign_tuf::Gun;
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::{Found, KeyStoreError, SUFFIX, file, file_name};
@@ -32,6 +33,8 @@ pub struct KeyEntry {
     pub path: PathBuf,
     /// Which layout the file belongs to.
     pub place: KeyPlace,
+    /// When the file was last written, if the file system tells; nothing else says how old a key is.
+    pub modified: Option<Timestamp>,
 }
 
 /// Which layout a key file belongs to.
@@ -129,7 +132,9 @@ impl Candidate {
         let name = self.entry.text().unwrap_or_default().to_owned();
         let understood = understand(self.place, &self.below, &name, &bytes).map_err(skip)?;
         let Understood { id, role, gun, block } = understood;
-        let entry = KeyEntry { id, role, gun, path: path.clone(), place: self.place };
+        let modified = self.folder.stat(&self.entry.name).ok().flatten();
+        let modified = modified.and_then(|stat| Timestamp::from_second(stat.st_mtime).ok());
+        let entry = KeyEntry { id, role, gun, path: path.clone(), place: self.place, modified };
         Ok(Found { entry, folder: self.folder, name, bytes, block })
     }
 }

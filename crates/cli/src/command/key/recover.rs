@@ -1,0 +1,138 @@
+//! `countersign key recover`: what can be saved where keys are lost, and the last resort.
+
+mod journal;
+mod new_chain;
+mod notice;
+mod plan;
+
+use super::decisions::Decisions;
+use super::rotate::outcome::Outcome;
+use super::rotate::{gun_of, record};
+use crate::audit::Action;
+use crate::command::Format;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::notes;
+use crate::output::data;
+use crate::progress::showing;
+use clap::Args;
+use countersign_crypto::KeyId;
+use countersign_notary::Access;
+use countersign_trust::{CollectionClient, LegacyRoots, NewKeys, Rotation, Situation};
+use countersign_tuf::{Gun, RoleName};
+use plan::Plan;
+use std::path::PathBuf;
+
+/// Find out what can be saved of an image's trust where keys are lost, and do it with --apply
+///
+/// Looks at the keys that are here, at what the trust service has and at what is cached, and says what can be done. Nothing
+/// is changed without --apply. Where nothing else is left, --new-chain begins the collection anew with another root key.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag of the command line")]
+pub(crate) struct Recover {
+    /// The image or collection; a tag does not matter
+    #[arg(value_name = "IMAGE|GUN")]
+    image: String,
+    /// Do what the plan says
+    #[arg(long)]
+    apply: bool,
+    /// Give the collection up and begin it anew: every client then has to be told
+    #[arg(long)]
+    new_chain: bool,
+    /// With --new-chain: the root key that it gets [default: the one that is here, or a new one]
+    #[arg(long, value_name = "ID", requires = "new_chain")]
+    root_key: Option<KeyId>,
+    /// With --new-chain: make a new root key
+    #[arg(long, requires = "new_chain", conflicts_with = "root_key")]
+    new_root_key: bool,
+    /// With --new-chain: write the text for those who use the image to this file as well
+    #[arg(long, value_name = "FILE", requires = "new_chain")]
+    notice: Option<PathBuf>,
+    #[command(flatten)]
+    decisions: Decisions,
+    /// Do not ask before anything is changed
+    #[arg(short, long)]
+    yes: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+impl Recover {
+    pub(super) async fn run(&self, context: &Context) -> Result<(), CliError> {
+        let gun = gun_of(&self.image)?;
+        if self.decisions.any() && !self.new_chain {
+            return Err(CliError::user("signing anew and keeping signers go with --new-chain"));
+        }
+        if self.new_chain {
+            return Box::pin(new_chain::run(self, context, &gun)).await;
+        }
+        let pinning = context.pinning_of(&gun);
+        let client = context.collection(&gun, &pinning, Access::Write)?;
+        let assessment = Box::pin(client.assess()).await?;
+        let plan = Plan::of(context, &gun, &assessment)?;
+        if !self.apply {
+            return match self.format {
+                Format::Json => data(plan.json()),
+                Format::Text => plan.print(),
+            };
+        }
+        let rotations = match &assessment.situation {
+            Situation::Complete => {
+                return match self.format {
+                    Format::Json => data(plan.json()),
+                    Format::Text => data(format_args!("Nothing is lost of {gun}: nothing was changed")),
+                };
+            }
+            Situation::RootExpired => vec![rotation(RoleName::Root, NewKeys::Recertified)],
+            Situation::RepositoryKeysLost(roles) => lost(&assessment, roles),
+            _ => return Err(plan.nothing_to_apply()),
+        };
+        self.rotate(context, &gun, &rotations).await
+    }
+
+    async fn rotate(&self, context: &Context, gun: &Gun, rotations: &[Rotation]) -> Result<(), CliError> {
+        let pinning = context.pinning_of(gun);
+        let served = rotations.iter().any(|rotation| rotation.keys == NewKeys::OfService);
+        let access = if served { Access::Administer } else { Access::Write };
+        let client = context.collection(gun, &pinning, access)?;
+        let rotated = showing("signing and publishing", Box::pin(client.rotate_all(rotations))).await;
+        let rotated = rotated.map_err(|error| context.audit.refused(Action::Sign, gun.as_str(), "", error.into()))?;
+        notes::show_published(rotated.base.as_deref(), &rotated.collection);
+        for rotation in rotations {
+            record(context, &rotated.collection, &rotation.role)?;
+        }
+        let readers = Box::pin(client.readers(rotated.base.as_deref())).await;
+        Outcome::of(context, gun, rotations, &rotated, readers)?.tell(self.format)
+    }
+}
+
+fn rotation(role: RoleName, keys: NewKeys) -> Rotation {
+    Rotation { role, keys, legacy: LegacyRoots::None }
+}
+
+/// Replaces lost keys, in one publication: of targets by one of this machine, of the others by those of the trust service.
+/// A root that has expired meanwhile gets new certificates along with it.
+fn lost(assessment: &countersign_trust::Assessment, roles: &[RoleName]) -> Vec<Rotation> {
+    let mut rotations: Vec<Rotation> = roles
+        .iter()
+        .map(|role| {
+            let keys = if *role == RoleName::Targets { NewKeys::Generate } else { NewKeys::OfService };
+            rotation(role.clone(), keys)
+        })
+        .collect();
+    let aged = assessment.until.as_ref().is_some_and(|until| until.root_age == countersign_trust::Age::Expired);
+    if aged {
+        rotations.push(rotation(RoleName::Root, NewKeys::Recertified));
+    }
+    rotations
+}
+
+/// Opens the collection for everything, also for taking it away.
+fn administering<'a>(
+    context: &'a Context,
+    gun: &Gun,
+    pinning: &'a countersign_tuf::Pinning,
+) -> Result<CollectionClient<'a>, CliError> {
+    context.collection(gun, pinning, Access::Administer)
+}
