@@ -7,7 +7,8 @@ use countersign_crypto::digest::sha256;
 use countersign_notary::TrustService;
 use countersign_tuf::metadata::{Payload, Root, Snapshot, Targets, Timestamp as TimestampFile};
 use countersign_tuf::update::{
-    Answer, Fetch, LostRoot, MAX_FILE, MAX_ROOT, MAX_ROTATIONS, MAX_TIMESTAMP, Purpose, Request, Step, Update, UpdateError, Which,
+    Answer, Fetch, LostRoot, MAX_FILE, MAX_ROOT, MAX_ROTATIONS, MAX_TIMESTAMP, Purpose, Request, Step, Update,
+    UpdateError, Which,
 };
 use countersign_tuf::{Collection, FirstUse, Gun, Pinning, RoleName, Seen, Unverified, Version};
 use jiff::Timestamp;
