@@ -22,6 +22,7 @@ mod notary_keys;
 mod notary_pair;
 mod notary_settings;
 mod notary_usage;
+mod outcomes;
 mod passphrase_command;
 mod passphrases;
 mod pin_files;

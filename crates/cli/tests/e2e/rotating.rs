@@ -5,6 +5,7 @@ use crate::stage::Shop;
 use countersign_testkit::{Finished, fixtures};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 fn json(finished: Finished) -> Value {
     let finished = finished.succeeded();
@@ -206,4 +207,75 @@ fn the_list_of_keys_tells_age_algorithm_certificate_and_backup() {
         table.stdout.lines().next().unwrap().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     assert_eq!(header, ["ROLE", "KEY ID", "COLLECTION", "ALGORITHM", "AGE", "CERTIFICATE UNTIL", "KEPT", "BACKUP"]);
     assert!(table.stdout.contains("100d") && table.stdout.contains("none known"), "{table}");
+}
+
+#[test]
+fn two_rotations_at_once_leave_one_key_that_signs() {
+    let shop = Shop::open();
+    let (owner, reader) = (shop.client(), shop.client());
+    shop.signed_by(&owner, "v1", "one");
+    reader.run(&["verify", &shop.name("v1")]).succeeded();
+    let rotate = || owner.command(&["key", "rotate", &shop.gun()]);
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let mut command = rotate();
+            std::thread::spawn(move || Finished::of(&mut command, b""))
+        })
+        .collect();
+    for ended in threads {
+        ended.join().unwrap().succeeded();
+    }
+    assert_eq!(
+        keys(&owner).iter().filter(|(role, _)| role == "targets").count(),
+        1,
+        "the others were replaced and removed"
+    );
+    shop.signed_by(&owner, "v2", "two");
+    for client in [&reader, &shop.client()] {
+        client.run(&["verify", &shop.name("v2")]).succeeded();
+    }
+}
+
+#[test]
+fn a_rotation_that_is_killed_leaves_the_old_key_or_the_new_one_and_can_be_made_again() {
+    let shop = Shop::open();
+    let (owner, reader) = (shop.client(), shop.client());
+    shop.signed_by(&owner, "v1", "one");
+    for (round, role) in ["targets", "root", "snapshot"].iter().cycle().take(15).enumerate() {
+        let mut command = owner.command(&["key", "rotate", "--yes", &shop.gun(), role]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20 + 15 * u64::try_from(round).unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for client in [&reader, &shop.client()] {
+            client.run(&["verify", &shop.name("v1")]).succeeded();
+        }
+    }
+    rotate(&owner, &shop.gun(), &["targets"]);
+    shop.signed_by(&owner, "v2", "two");
+    reader.run(&["verify", &shop.name("v2")]).succeeded();
+    // What was made for nothing is named, so that it can go.
+    let again = owner.run(&["key", "rotate", &shop.gun()]).succeeded();
+    let unused = keys(&owner).iter().filter(|(role, _)| role == "targets").count() - 1;
+    assert_eq!(again.stdout.matches(": left over ").count(), unused, "{again}");
+}
+
+/// The guide's commands are understood; what they do is in the other tests.
+#[test]
+fn every_command_of_the_guide_is_one() {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/rotating-keys.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let client = Client::new().env("DOCKER_CONTENT_TRUST_SERVER", "https://127.0.0.1:1");
+    let id = "0123456789abcdef".repeat(4);
+    let mut commands = 0;
+    for line in guide.lines().filter(|line| line.starts_with("countersign ")) {
+        let line = line.split(" # ").next().unwrap();
+        let line = line.replace("5c1b8e88…3b9df0", &id).replace("NEW-ID", &id).replace("OLD-KEY-ID", &id);
+        let line = line.replace("IMAGE", "registry.example.com/acme/app").replace(":TAG", ":v1");
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let ended = client.run(&words);
+        assert!(!ended.stderr.contains("Usage:") && !ended.stderr.contains("For more information"), "{line}: {ended}");
+        commands += 1;
+    }
+    assert!(commands > 15, "{commands}");
 }

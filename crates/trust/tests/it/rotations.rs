@@ -5,7 +5,8 @@ use crate::person::{Person, content};
 use countersign_testkit::Reply;
 use countersign_testkit::fake_server::Request;
 use countersign_trust::{
-    Beginning, Decision, Holder, LegacyRoots, NewKeys, PinsAfter, RequestError, Rotation, TrustError, WitnessSubject,
+    Beginning, Confirmed, Decision, Holder, LegacyRoots, NewKeys, PinsAfter, RequestError, Rotation, Stuck, TrustError,
+    WitnessSubject, carried_over, released_names,
 };
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{FirstUse, Pinning, RoleName, RootError, SigningError};
@@ -234,4 +235,74 @@ async fn earlier_roots_of_the_service_s_making_choose_no_keys() {
     let signatures = root["signatures"].as_array().unwrap();
     assert_eq!(signatures.len(), 2);
     assert!(signatures.iter().all(|signature| signature["keyid"] != other.id().to_string()));
+}
+
+/// Everybody's view after a rotation is looked at, not assumed: a service that serves something else is found out.
+#[tokio::test]
+async fn readers_who_cannot_verify_are_named() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let rotated = owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Generate)).await.unwrap();
+    let base = rotated.base.as_deref();
+    let readers = owner.client(&house).readers(base).await;
+    assert!(readers.all_verify() && readers.old.is_some(), "{readers:?}");
+    assert_eq!(readers.stuck, Stuck::No);
+    // The service holds the link back that old clients need.
+    house.lie(|request, _| request.path.ends_with("/root.json").then(|| Reply::status(404)));
+    let readers = owner.client(&house).readers(base).await;
+    assert!(readers.fresh.is_err() && matches!(readers.old, Some(Err(_))), "{readers:?}");
+    house.repent();
+    assert_eq!(Person::new().find(&house, "v1").await.unwrap().sha256, content("v1"));
+}
+
+/// Several roles in one publication; a lost key among them need not sign.
+#[tokio::test]
+async fn lost_targets_and_snapshot_keys_are_replaced_together() {
+    let (house, owner, reader) = (House::open(), Person::new(), Person::new());
+    owner.client(&house).init(&Beginning::notary()).await.unwrap();
+    owner.sign(&house, "v1").await.unwrap();
+    reader.find(&house, "v1").await.unwrap();
+    for role in ["targets", "snapshot"] {
+        let lost = stored(&owner, &house, role)[0].id;
+        owner.client(&house).keys().remove(&lost).unwrap();
+    }
+    let error = owner.client(&house).rotate(&rotation(RoleName::Targets, NewKeys::Generate)).await.unwrap_err();
+    assert!(matches!(error, TrustError::Service(_)), "{error:?}");
+    let both = [rotation(RoleName::Targets, NewKeys::Generate), rotation(RoleName::Snapshot, NewKeys::OfService)];
+    let published = house.archive().stored;
+    owner.client(&house).rotate_all(&both).await.unwrap();
+    assert_eq!(house.archive().stored, published + 1);
+    owner.sign(&house, "v2").await.unwrap();
+    for person in [&reader, &Person::new()] {
+        assert_eq!(person.find(&house, "v2").await.unwrap().sha256, content("v2"));
+    }
+}
+
+/// What was decided is done once, wherever the way was interrupted.
+#[tokio::test]
+async fn a_new_chain_is_finished_after_any_interruption() {
+    for broken in ["DELETE", "GET", "POST"] {
+        let (house, owner) = (House::open(), Person::new());
+        owner.sign(&house, "v1").await.unwrap();
+        let view = owner.client(&house).update(Purpose::Read).await.unwrap();
+        let old = view.root().trusted(&RoleName::Root).unwrap().key_ids.clone();
+        let names = released_names(&view).into_iter().map(|(name, (sha256, _))| (name, sha256)).collect();
+        let changes = carried_over(&view, &Confirmed { names, ..Confirmed::default() });
+        let root = owner.client(&house).make_root_key().unwrap();
+        let beginning = Beginning { root_keys: vec![root], ..Beginning::docker() };
+        let key = |path: &str| path.ends_with("timestamp.key");
+        house.lie(move |request, _| {
+            let now = request.method == broken && (broken != "GET" || key(&request.path));
+            now.then(|| Reply::status(503))
+        });
+        owner.client(&house).begin_anew(&old, &beginning, &changes).await.unwrap_err();
+        house.repent();
+        let begun = owner.client(&house).begin_anew(&old, &beginning, &changes).await.unwrap();
+        assert_ne!(begun.root().trusted(&RoleName::Root).unwrap().key_ids, old, "{broken}");
+        // Once more, as after a kill just before the end.
+        let published = house.archive().stored;
+        owner.client(&house).begin_anew(&old, &beginning, &changes).await.unwrap();
+        assert_eq!(house.archive().stored, published, "{broken}");
+        assert_eq!(Person::new().find(&house, "v1").await.unwrap().sha256, content("v1"), "{broken}");
+    }
 }

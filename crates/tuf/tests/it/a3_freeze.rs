@@ -109,6 +109,52 @@ fn a_publisher_does_not_build_on_the_cache() {
     client.update(&repository.service()).unwrap();
 }
 
+/// Attack catalogue A3-34: what has expired is looked at by whoever makes what takes its place, and by nobody else.
+#[test]
+fn an_expired_root_and_targets_are_read_for_their_renewal_and_for_nothing_else() {
+    for role in ["root", "targets", "snapshot", "timestamp"] {
+        let repository = expired(role);
+        let mut renewing = repository.client();
+        renewing.purpose = Purpose::Renew;
+        let mut warm = repository.client();
+        warm.now = at("2026-11-22T11:00:00Z");
+        warm.update(&repository.service()).unwrap();
+        (warm.now, warm.purpose) = (now(), Purpose::Renew);
+        for client in [&mut renewing, &mut warm] {
+            let found = client.update(&repository.service());
+            // The service renews the others, so that their age is never the owner's to overlook.
+            assert_eq!(found.is_ok(), matches!(role, "root" | "targets"), "{role}");
+        }
+        for purpose in [Purpose::Read, Purpose::Publish] {
+            let mut client = repository.client();
+            client.purpose = purpose;
+            client.refuses(&repository.service());
+        }
+    }
+}
+
+/// Whose certificate has expired is renewed as well; whoever's signature is bad, or whose pin does not fit, is not.
+#[test]
+fn renewing_overlooks_age_and_nothing_else() {
+    let key = Key::new();
+    let mut keys = Repository::new().keys;
+    keys.insert("root".into(), vec![key.certified_at(GUN, at("2016-12-10T00:00:00Z"))]);
+    let mut repository = Repository::with_keys(GUN, keys);
+    repository.edit("timestamp", |timestamp| timestamp["expires"] = "2027-01-10T00:00:00Z".into());
+    let mut client = repository.warm_client();
+    client.now = at("2026-12-20T00:00:00Z");
+    client.refuses(&repository.service());
+    client.purpose = Purpose::Renew;
+    client.update(&repository.service()).unwrap();
+    // Another root, of the same age, that the known one has not signed.
+    let mut foreign = Repository::new();
+    foreign.edit("timestamp", |timestamp| timestamp["expires"] = "2027-01-10T00:00:00Z".into());
+    let mut client = repository.warm_client();
+    client.now = at("2026-12-20T00:00:00Z");
+    client.purpose = Purpose::Renew;
+    client.refuses(&foreign.service());
+}
+
 fn with_releases() -> Repository {
     let mut repository = Repository::new();
     repository.tag("targets", "v1", "stale");
