@@ -3,12 +3,13 @@
 use crate::client::CollectionClient;
 use crate::delegations::delegations;
 use crate::error::TrustError;
+use crate::publish::{Published, Publishing};
 use crate::readers::certificates_end;
 use crate::rotation::canonical_ids;
 use countersign_crypto::KeyId;
 use countersign_tuf::metadata::{Root, Targets};
 use countersign_tuf::update::{Purpose, UpdateError};
-use countersign_tuf::{Collection, RoleName, RootError, Unverified};
+use countersign_tuf::{Change, Collection, RoleName, Unverified};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -33,11 +34,11 @@ pub enum Served {
     /// What this machine verifies.
     Current(Box<Collection>),
     /// What this machine would verify if it had not expired.
-    Expired(Box<Collection>, TrustError),
+    Expired(Box<Collection>, UpdateError),
     /// Nothing.
     Nothing,
     /// Something that this machine refuses.
-    Refused(TrustError),
+    Refused(UpdateError),
 }
 
 /// Whether a root is cached.
@@ -102,6 +103,10 @@ pub enum Situation {
     Complete,
     /// The root or its certificate has expired, and the root key is here.
     RootExpired,
+    /// This role's file has expired, and its key is here.
+    FileExpired(RoleName),
+    /// The trust service serves a state that has expired, and nobody but its operator can renew it.
+    Stale,
     /// The root key is here; these roles' keys are lost.
     RepositoryKeysLost(Vec<RoleName>),
     /// The root key is not here, all else is: publishing goes on until the root expires.
@@ -136,6 +141,18 @@ impl RoleKeys {
 }
 
 impl CollectionClient<'_> {
+    /// Signs targets anew as it is, because it or the snapshot has expired; what lists it is renewed along with it.
+    ///
+    /// # Errors
+    /// Nothing was published, or it is not certain that it was.
+    pub async fn renew_expired(&self) -> Result<Collection, TrustError> {
+        let changes = |_: Option<&Collection>| Ok(vec![Change::Witness { role: RoleName::Targets }]);
+        let how = Publishing { purpose: Purpose::Renew, ..Publishing::of(&changes) };
+        match self.publish_as(&how).await?.0 {
+            Published::Stored { collection, .. } | Published::Unchanged(collection) => Ok(*collection),
+        }
+    }
+
     /// Looks at what there is of the collection, here and at the service. Nothing is changed.
     ///
     /// # Errors
@@ -171,16 +188,12 @@ impl CollectionClient<'_> {
             Err(TrustError::Update(error)) => error,
             Err(other) => return Err(other),
         };
-        let age = matches!(
-            aged,
-            UpdateError::Expired(_) | UpdateError::Root(RootError::Expired(_) | RootError::NoLeafCertificates(_))
-        );
-        if !age {
-            return Ok(Served::Refused(aged.into()));
+        if aged.expired().is_none() {
+            return Ok(Served::Refused(aged));
         }
         match self.update(Purpose::Renew).await {
-            Ok(collection) => Ok(Served::Expired(Box::new(collection), aged.into())),
-            Err(_) => Ok(Served::Refused(aged.into())),
+            Ok(collection) => Ok(Served::Expired(Box::new(collection), aged)),
+            Err(_) => Ok(Served::Refused(aged)),
         }
     }
 
@@ -241,22 +254,33 @@ impl CollectionClient<'_> {
 }
 
 fn situation(served: &Served, known: Known, roles: &[RoleKeys], until: Option<&Until>) -> Situation {
-    match served {
+    let can = |role: &RoleName| roles.iter().any(|keys| keys.role == *role && keys.can_sign());
+    let here = |role: &RoleName| roles.iter().any(|keys| keys.role == *role && !keys.here.is_empty());
+    let aged = match served {
         Served::Nothing if known == Known::Here => return Situation::Vanished,
         Served::Nothing => return Situation::Nowhere,
+        Served::Refused(error) if error.expired().is_some() => return Situation::Stale,
         Served::Refused(_) => return Situation::Refused,
-        Served::Current(_) | Served::Expired(..) => {}
-    }
-    let can = |role: &RoleName| roles.iter().any(|keys| keys.role == *role && keys.can_sign());
+        Served::Current(_) => None,
+        Served::Expired(_, error) => error.expired(),
+    };
     let expired = until.is_some_and(|until| until.root_age == Age::Expired);
     if can(&RoleName::Root) {
         let lost = [RoleName::Targets, RoleName::Snapshot, RoleName::Timestamp];
         let lost: Vec<RoleName> = lost.into_iter().filter(|role| !can(role)).collect();
-        return match (lost.is_empty(), expired) {
-            (false, _) => Situation::RepositoryKeysLost(lost),
-            (true, true) => Situation::RootExpired,
-            (true, false) => Situation::Complete,
-        };
+        if !lost.is_empty() {
+            return Situation::RepositoryKeysLost(lost);
+        }
+    }
+    match aged {
+        Some(RoleName::Root) if can(&RoleName::Root) => return Situation::RootExpired,
+        Some(RoleName::Snapshot) if !here(&RoleName::Snapshot) && can(&RoleName::Snapshot) => return Situation::Stale,
+        Some(role @ (RoleName::Targets | RoleName::Snapshot)) if can(&role) && can(&RoleName::Targets) => {
+            return Situation::FileExpired(role);
+        }
+        Some(_) => return Situation::Lost,
+        None if can(&RoleName::Root) => return Situation::Complete,
+        None => {}
     }
     let signers = roles.iter().filter(|keys| matches!(keys.role, RoleName::Delegation(_)) && keys.can_sign());
     let signers: Vec<RoleName> = signers.map(|keys| keys.role.clone()).collect();

@@ -45,6 +45,8 @@ pub struct ExposedRole {
     pub going: Vec<KeyId>,
     /// The keys that stay.
     pub left: Vec<KeyId>,
+    /// How many have to sign.
+    pub threshold: u64,
     /// Whether what it has signed stays signed.
     pub signatures: Signatures,
 }
@@ -65,6 +67,14 @@ pub struct ExposedName {
     pub meta: Option<FileMeta>,
     /// The roles that have it.
     pub roles: Vec<RoleName>,
+}
+
+impl ExposedRole {
+    /// Tells whether too few keys are left for the role ever to sign again.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        (self.left.len() as u64) < self.threshold
+    }
 }
 
 impl ExposedName {
@@ -120,7 +130,7 @@ impl Exposure {
             described = delegations(collection);
             described.retain(|role| role.role.parent() == Some(RoleName::Targets));
         }
-        let emptied = exposed.iter().filter(|role| role.left.is_empty()).map(|role| role.role.clone()).collect();
+        let emptied = exposed.iter().filter(|role| role.is_finished()).map(|role| role.role.clone()).collect();
         let names = exposed_names(collection, &going, &emptied);
         Self { keys, base, delegations: exposed, names, described }
     }
@@ -150,7 +160,7 @@ fn exposed(collection: &Collection, role: &Delegation, keys: &BTreeSet<KeyId>) -
         }
         None => Signatures::Stay,
     };
-    Some(ExposedRole { role: role.role.clone(), going, left, signatures })
+    Some(ExposedRole { role: role.role.clone(), going, left, threshold: role.threshold.max(1), signatures })
 }
 
 /// Returns who signed a delegation's file (canonical ids).
@@ -314,7 +324,7 @@ impl CollectionClient<'_> {
         }
         let agreed = |role: &&Delegation| confirmed.described.get(&role.role) == Some(&role.keys);
         let refused = exposure.described.iter().filter(|role| !agreed(role)).map(|role| role.role.clone());
-        let empty = exposure.delegations.iter().filter(|role| direct(role) && role.left.is_empty());
+        let empty = exposure.delegations.iter().filter(|role| direct(role) && role.is_finished());
         let gone: BTreeSet<RoleName> = empty.map(|role| role.role.clone()).chain(refused).collect();
         plan.changes.extend(gone.iter().map(|role| Change::DeleteDelegation { role: role.clone() }));
         plan.gone = gone.into_iter().collect();
@@ -391,9 +401,12 @@ impl CollectionClient<'_> {
             let ids: Vec<KeyId> = ids.into_iter().collect();
             return Ok(ids.iter().any(|id| gone.contains(id)) || self.has_any_key(&ids)?);
         }
-        let found = delegations(base).into_iter().find(|found| found.role == *role);
-        let left: Vec<KeyId> = found.into_iter().flat_map(|role| role.keys).filter(|id| !gone.contains(id)).collect();
-        self.has_any_key(&left)
+        let Some(found) = delegations(base).into_iter().find(|found| found.role == *role) else { return Ok(false) };
+        let mut here = 0;
+        for id in found.keys.iter().filter(|id| !gone.contains(id)) {
+            here += u64::from(self.keys.find(id)?.is_some());
+        }
+        Ok(here >= found.threshold.max(1))
     }
 }
 

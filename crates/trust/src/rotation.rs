@@ -7,7 +7,7 @@ use crate::request_error::RequestError;
 use countersign_crypto::certificate::{Certificate, CertificateBundle};
 use countersign_crypto::{KeyId, PublicKey};
 use countersign_tuf::update::{Purpose, UpdateError};
-use countersign_tuf::{Change, Collection, Pin, RoleName};
+use countersign_tuf::{Change, Collection, Pin, RoleName, SigningError};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,10 +141,10 @@ impl CollectionClient<'_> {
         for rotation in rotations {
             Rotation::check(&rotation.role, rotation.holder())?;
         }
-        // What may have expired is what is made anew.
-        let renewed = |rotation: &Rotation| matches!(rotation.role, RoleName::Root | RoleName::Targets);
-        let purpose = if rotations.iter().any(renewed) { Purpose::Renew } else { Purpose::Publish };
-        let there = self.check_there(purpose).await?;
+        let (there, purpose) = self.check_there(rotations).await?;
+        if !rotations.is_empty() {
+            self.check_root_keys(there.as_ref())?;
+        }
         let mut prepared = Vec::new();
         for rotation in rotations {
             prepared.push((rotation, self.keys_for(rotation, there.as_ref()).await?));
@@ -163,6 +163,7 @@ impl CollectionClient<'_> {
                 changes.push(Change::ReplaceKeys { role: role.clone(), keys: keys.clone() });
             }
             changes.extend(more(base)?);
+            changes.extend(base.and_then(|base| self.expired_targets(base)));
             Ok(changes)
         };
         let legacy = rotations.iter().map(|rotation| rotation.legacy).max().unwrap_or_default();
@@ -187,14 +188,37 @@ impl CollectionClient<'_> {
     }
 
     /// Makes sure that there is a collection, published or waiting here: none is made by a slip in its name, nor keys for
-    /// one, nor where the service is away.
-    async fn check_there(&self, purpose: Purpose) -> Result<Option<Collection>, TrustError> {
-        match self.update(purpose).await {
-            Err(TrustError::Update(UpdateError::NoTrustData(_))) if self.local.read(&RoleName::Root)?.is_some() => {
-                Ok(None)
+    /// one, nor where the service is away. What has expired is in the way unless it is what is made anew.
+    async fn check_there(&self, rotations: &[Rotation]) -> Result<(Option<Collection>, Purpose), TrustError> {
+        let rotates = |role: &RoleName| rotations.iter().any(|rotation| rotation.role == *role);
+        let there = match self.update(Purpose::Publish).await {
+            Err(TrustError::Update(error)) if error.expired().is_some_and(|role| rotates(&role)) => {
+                return Ok((Some(self.update(Purpose::Renew).await?), Purpose::Renew));
             }
-            there => there.map(Some),
+            Err(TrustError::Update(UpdateError::NoTrustData(_))) if self.local.read(&RoleName::Root)?.is_some() => None,
+            there => Some(there?),
+        };
+        Ok((there, Purpose::Publish))
+    }
+
+    /// Has targets that have expired signed anew: with a new root alone nobody could verify.
+    pub(crate) fn expired_targets(&self, base: &Collection) -> Option<Change> {
+        let expired = base.targets(&RoleName::Targets)?.expires.is_before(self.now);
+        expired.then_some(Change::Witness { role: RoleName::Targets })
+    }
+
+    /// Makes sure that the new root can be signed, before any key is made for it.
+    fn check_root_keys(&self, there: Option<&Collection>) -> Result<(), TrustError> {
+        let Some(there) = there else { return Ok(()) };
+        let needed = there.root().trusted(&RoleName::Root).map_or(1, |keys| keys.threshold.max(1));
+        let (mut found, mut wanted) = (0, Vec::new());
+        for id in canonical_ids(there, &RoleName::Root) {
+            if self.keys.find(&id)?.is_some() { found += 1 } else { wanted.push(id) }
         }
+        if found < needed {
+            return Err(SigningError::MissingKeys { role: RoleName::Root, needed, found, wanted }.into());
+        }
+        Ok(())
     }
 
     async fn keys_for(&self, rotation: &Rotation, there: Option<&Collection>) -> Result<Vec<PublicKey>, TrustError> {

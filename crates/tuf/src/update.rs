@@ -38,8 +38,9 @@ pub enum Purpose {
     Read,
     /// Changing: only the service's present state will do.
     Publish,
-    /// Replacing a root or targets that may have expired, or a root whose certificates may have: as [`Purpose::Publish`],
-    /// but their age does not count. What comes of it is for making the next ones, and for nothing else.
+    /// Replacing a root, targets or snapshot that may have expired, or a root whose certificates may have: as
+    /// [`Purpose::Publish`], but their age does not count. What comes of it is for making the next ones, and for nothing
+    /// else. The timestamp says what is present, and has to be valid here too.
     Renew,
 }
 
@@ -385,7 +386,9 @@ impl<'a> Update<'a> {
         let verified = read::<Snapshot>(&RoleName::Snapshot, file).and_then(|read| {
             let verified = read.verify(&keys).map_err(|(error, _)| error)?;
             self.check_floor(&verified, &keys)?;
-            verified.unexpired(self.request.now)?;
+            if self.request.purpose != Purpose::Renew {
+                verified.unexpired(self.request.now)?;
+            }
             Ok(verified)
         });
         let verified = match verified {

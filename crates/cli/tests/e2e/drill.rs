@@ -210,4 +210,5 @@ fn slips_in_names_are_refused_before_anything_is_asked() {
     refuse(&["--compromised", "alice", "--re-sign", "b"], "b is none of the tags that these keys alone have signed");
     refuse(&["--compromised", "alice", "--keep-signer", "bob"], "bob is none of the signers that could be kept");
     refuse(&["--compromised", "alice", "--local"], "cannot be used with");
+    refuse(&["root", "--compromised", "alice"], "leave it out");
 }

@@ -136,6 +136,11 @@ fn what_cannot_be_rotated_is_refused_and_nothing_changes() {
     stranger.run(&["key", "rotate", &nothing]).refused(crate::client::TRUST, "does not have trust data");
     assert_eq!(before, (keys(&owner), std::fs::read(owner.metadata(&gun).join("root.json")).unwrap()));
     shop.signed_by(&owner, "v2", "two");
+    // Without the root key no key is made in vain.
+    std::fs::remove_file(owner.trust_dir().join("private").join(format!("{}.key", key_of(&owner, "root")))).unwrap();
+    let left = keys(&owner);
+    owner.run(&["key", "rotate", &gun]).refused(LOCAL, "load the private key");
+    assert_eq!(keys(&owner), left);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The crate against trust services that work, fail and lie.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may unwrap and index")]
 
+mod compromise;
 mod golden;
 mod house;
 mod person;

@@ -5,8 +5,8 @@ use crate::person::{Person, content};
 use countersign_testkit::Reply;
 use countersign_testkit::fake_server::Request;
 use countersign_trust::{
-    Beginning, Confirmed, Decision, Holder, LegacyRoots, NewKeys, PinsAfter, RequestError, Rotation, Stuck, TrustError,
-    WitnessSubject, carried_over, released_names,
+    Beginning, Confirmed, Decision, Holder, LegacyRoots, NewKeys, PinsAfter, RequestError, Rotation, Situation, Stuck,
+    TrustError, WitnessSubject, carried_over, released_names,
 };
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{FirstUse, Pinning, RoleName, RootError, SigningError};
@@ -146,7 +146,11 @@ async fn a_rotation_without_the_root_key_is_not_published() {
         assert!(matches!(error, TrustError::Signing(SigningError::MissingKeys { .. })), "{error:?}");
     }
     assert_eq!(house.archive().stored, 1);
-    assert!(stored(&owner, &house, "targets").len() > 1, "the present key was not removed");
+    assert_eq!(
+        stored(&owner, &house, "targets").len(),
+        1,
+        "the present key was not removed, and none was made in vain"
+    );
     owner.sign(&house, "v2").await.unwrap();
 }
 
@@ -305,4 +309,52 @@ async fn a_new_chain_is_finished_after_any_interruption() {
         assert_eq!(house.archive().stored, published, "{broken}");
         assert_eq!(Person::new().find(&house, "v1").await.unwrap().sha256, content("v1"), "{broken}");
     }
+}
+
+/// Whose targets have expired cannot be read by anybody, and are signed anew by whoever has the key.
+#[tokio::test]
+async fn targets_that_have_expired_are_renewed_by_their_key_or_replaced_by_the_root_s() {
+    for way in ["renewed", "rotated", "new root"] {
+        let house = House::open();
+        // Three years before the house's noon, and an hour.
+        let then = Person::new().at("2023-11-23T13:00:00Z");
+        then.sign(&house, "v1").await.unwrap();
+        let now = || Person::new().at("2026-11-22T14:00:00Z");
+        let owner = now().sharing(then.trust_dir());
+        assert!(
+            matches!(owner.sign(&house, "v2").await.unwrap_err(), TrustError::Update(UpdateError::Expired(_))),
+            "{way}"
+        );
+        now().find(&house, "v1").await.unwrap_err();
+        let assessment = owner.client(&house).assess().await.unwrap();
+        assert_eq!(assessment.situation, Situation::FileExpired(RoleName::Targets));
+        match way {
+            "renewed" => drop(owner.client(&house).renew_expired().await.unwrap()),
+            "rotated" => {
+                owner.client(&house).rotate(&rotation(RoleName::Targets, NewKeys::Generate)).await.unwrap();
+            }
+            // What is not in the way of the root's owner is not overlooked either.
+            _ => {
+                let error =
+                    owner.client(&house).rotate(&rotation(RoleName::Root, NewKeys::Recertified)).await.unwrap_err();
+                assert!(matches!(error, TrustError::Update(UpdateError::Expired(_))), "{error:?}");
+                continue;
+            }
+        }
+        owner.sign(&house, "v2").await.unwrap();
+        for tag in ["v1", "v2"] {
+            assert_eq!(now().find(&house, tag).await.unwrap().sha256, content(tag), "{way}");
+        }
+    }
+}
+
+/// What a service serves that has expired, and that no key here renews, is its operator's business.
+#[tokio::test]
+async fn a_state_that_only_the_service_can_renew_is_told_from_an_attack() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let later = Person::new().at("2027-11-22T14:00:00Z").sharing(owner.trust_dir());
+    assert_eq!(later.client(&house).assess().await.unwrap().situation, Situation::Stale);
+    house.lie(|request, _| request.path.ends_with("/timestamp.json").then(|| Reply::status(503)));
+    later.client(&house).assess().await.unwrap_err();
 }

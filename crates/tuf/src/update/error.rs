@@ -127,6 +127,16 @@ pub enum UpdateError {
 }
 
 impl UpdateError {
+    /// Returns the role whose age is all that is wrong; for a root its certificates count too.
+    #[must_use]
+    pub fn expired(&self) -> Option<RoleName> {
+        match self {
+            Self::Expired(expired) => Some(expired.role.clone()),
+            Self::Root(RootError::Expired(_) | RootError::NoLeafCertificates(_)) => Some(RoleName::Root),
+            _ => None,
+        }
+    }
+
     /// Tells whether somebody may be tampering, as opposed to absence and plain age.
     #[must_use]
     pub fn is_suspicious(&self) -> bool {

@@ -85,10 +85,27 @@ impl Recover {
                 };
             }
             Situation::RootExpired => vec![rotation(RoleName::Root, NewKeys::Recertified)],
+            Situation::FileExpired(_) => return self.renew(context, &gun).await,
             Situation::RepositoryKeysLost(roles) => lost(&assessment, roles),
             _ => return Err(plan.nothing_to_apply()),
         };
         self.rotate(context, &gun, &rotations).await
+    }
+
+    /// Signs anew what has expired, as it is.
+    async fn renew(&self, context: &Context, gun: &Gun) -> Result<(), CliError> {
+        let pinning = context.pinning_of(gun);
+        let client = context.collection(gun, &pinning, Access::Write)?;
+        let renewed = showing("signing and publishing", Box::pin(client.renew_expired())).await;
+        let collection =
+            renewed.map_err(|error| context.audit.refused(Action::Sign, gun.as_str(), "", error.into()))?;
+        notes::show(&collection);
+        record(context, &collection, &RoleName::Targets)?;
+        let until = collection.targets(&RoleName::Targets).map(|file| file.expires.to_string());
+        match self.format {
+            Format::Json => data(serde_json::json!({ "gun": gun.to_string(), "renewed": true, "targetsUntil": until })),
+            Format::Text => data(format_args!("Signed anew what {gun} holds, until {}", until.unwrap_or_default())),
+        }
     }
 
     async fn rotate(&self, context: &Context, gun: &Gun, rotations: &[Rotation]) -> Result<(), CliError> {

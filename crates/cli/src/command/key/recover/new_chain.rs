@@ -14,8 +14,8 @@ use crate::progress::showing;
 use crate::prompt::Voice;
 use countersign_crypto::KeyId;
 use countersign_trust::{
-    CollectionClient, Confirmed, Delegation, Holder, Reader, ReleasedTag, Situation, carried_over, delegations,
-    released_names,
+    CollectionClient, Confirmed, Delegation, Holder, Reader, ReleasedTag, Situation, TrustError, carried_over,
+    delegations, released_names,
 };
 use countersign_tuf::{Change, Collection, Gun, RoleName};
 use serde_json::json;
@@ -64,9 +64,8 @@ async fn view(client: &CollectionClient<'_>, gun: &Gun) -> Result<Collection, Cl
     match (&assessment.situation, assessment.served) {
         (_, countersign_trust::Served::Current(view) | countersign_trust::Served::Expired(view, _)) => Ok(*view),
         (Situation::Vanished, _) => Ok(client.last_view()?),
-        (_, countersign_trust::Served::Refused(error)) => {
-            Err(CliError::from(error).hint("only what this machine verifies can be taken over: nothing was changed"))
-        }
+        (_, countersign_trust::Served::Refused(error)) => Err(CliError::from(TrustError::from(error))
+            .hint("only what this machine verifies can be taken over: nothing was changed")),
         _ => Err(CliError::new(Kind::User, format!("there is no collection {gun} to begin anew"))
             .hint(format!("countersign sign {gun}:TAG begins one"))),
     }

@@ -81,6 +81,18 @@ impl<'a> Plan<'a> {
                 self.say("docker and notary refuse what they have cached until tuf/GUN/metadata is removed from their trust directories");
                 "The root or its certificate has expired, and the root key is here: everything can be saved".to_owned()
             }
+            Situation::FileExpired(role) => {
+                let role = role.clone();
+                self.step(
+                    "sign anew what the image holds, as it is: countersign inspect cannot show it before that",
+                    "--apply",
+                );
+                format!("The {role} metadata has expired, and its key is here: everything can be saved")
+            }
+            Situation::Stale => {
+                self.say("its operator has to renew it, or to find out why it does not; nothing is lost");
+                "What the trust service serves has expired, and only the service can renew it".to_owned()
+            }
             Situation::RepositoryKeysLost(roles) => {
                 let names: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
                 self.step(format!("replace the lost key of {}, with the root key", names.join(", ")), "--apply");
@@ -236,6 +248,8 @@ impl<'a> Plan<'a> {
         match self.assessment.situation {
             Situation::Complete => "complete",
             Situation::RootExpired => "root-expired",
+            Situation::FileExpired(_) => "file-expired",
+            Situation::Stale => "stale",
             Situation::RepositoryKeysLost(_) => "repository-keys-lost",
             Situation::RootKeyLost => "root-key-lost",
             Situation::SignersOnly(_) => "signers-only",

@@ -1,6 +1,6 @@
 //! `countersign key rotate --compromised`: keys that somebody else may have go from everything.
 
-use super::{Outcome, Rotate, hint, record};
+use super::{BaseRole, Outcome, Rotate, hint, record};
 use crate::audit::Action;
 use crate::command::Format;
 use crate::command::key::decisions::Named;
@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) async fn run(command: &Rotate, context: &Context, gun: &Gun) -> Result<(), CliError> {
+    if command.role != BaseRole::Targets {
+        return Err(CliError::user("--compromised finds the role by itself: leave it out"));
+    }
     let pinning = context.pinning_of(gun);
     let client = context.collection(gun, &pinning, Access::Write)?;
     let collection = client.update(Purpose::Publish).await?;
@@ -94,9 +97,10 @@ fn show(gun: &Gun, exposure: &Exposure) {
         message(format_args!("{gun}: the {role} key is compromised: {by}"));
     }
     for role in &exposure.delegations {
-        let left = match role.left.len() {
-            0 => "has no other key, and goes".to_owned(),
-            count => format!("keeps {count} other key(s)"),
+        let left = if role.is_finished() {
+            "is left with too few keys, and goes".to_owned()
+        } else {
+            format!("keeps {} other key(s)", role.left.len())
         };
         let signed = if role.signatures == Signatures::Go {
             "what it has signed was signed by these keys alone"
