@@ -55,6 +55,16 @@ impl ServiceAddress {
         &self.authority
     }
 
+    /// Returns the URL at which a trust service answers whoever asks whether it is there.
+    #[must_use]
+    pub fn entrance(&self) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["v2", ""]);
+        }
+        url
+    }
+
     /// Builds the URL of something of a collection; `path` may have slashes.
     pub(crate) fn of_collection(&self, gun: &Gun, path: &str) -> Url {
         let mut url = self.url.clone();
@@ -101,6 +111,9 @@ mod tests {
         }
         assert_eq!(url("https://h/sub/", "a", "root.json"), "https://h/sub/v2/a/_trust/tuf/root.json");
         assert_eq!(url("https://h", "a", ""), "https://h/v2/a/_trust/tuf/");
+        for (address, entrance) in [("https://h:1", "https://h:1/v2/"), ("https://h/sub/", "https://h/sub/v2/")] {
+            assert_eq!(ServiceAddress::parse(address).unwrap().entrance().as_str(), entrance);
+        }
     }
 
     #[test]

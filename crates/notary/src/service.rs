@@ -7,7 +7,7 @@ use bytes::Bytes;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::{PublicKey, Random, SystemRandom};
 use countersign_registry::auth::{Action, Scope, Session};
-use countersign_registry::http::{Patience, Request, Response};
+use countersign_registry::http::{HttpError, Patience, Request, Response};
 use countersign_tuf::metadata::read_public_key;
 use countersign_tuf::update::{Answer, Fetch, Which};
 use countersign_tuf::{Gun, RoleName};
@@ -94,6 +94,36 @@ impl TrustService {
             Ok(None) => Answer::Missing,
             Err(error) => Answer::Away(error.into_absence()),
         }
+    }
+
+    /// Asks whether whatever answers here speaks the protocol of trust services: also where it has nothing of the collection, it
+    /// says so in that protocol's words (Notary protocol, errors), which a registry or another web server does not.
+    ///
+    /// # Errors
+    /// There is no answer from which that could be told.
+    pub async fn is_trust_service(&self) -> Result<bool, ServiceError> {
+        let url = self.address.of_collection(&self.gun, "timestamp.json");
+        let response = self.send(Request::get(url).patience(self.reading)).await?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => match response.into_status_error().await {
+                HttpError::Status(status) => Ok(status.has_code("METADATA_NOT_FOUND")),
+                error => Err(error.into()),
+            },
+            _ => Err(self.explained(response.into_status_error().await.into())),
+        }
+    }
+
+    /// Tells which access was asked for and not granted, as far as the last token says; none where nothing is known to be
+    /// missing.
+    #[must_use]
+    pub fn shortfall(&self) -> Option<String> {
+        let granted = self.session.grant(std::slice::from_ref(&self.scope))?;
+        let (resource, asked) = self.scope.as_str().rsplit_once(':')?;
+        let actions = granted.split(' ').filter_map(|entry| entry.rsplit_once(':'));
+        let actions: Vec<&str> = actions.filter(|(name, _)| *name == resource).flat_map(|(_, list)| list.split(',')).collect();
+        let has = |action: &str| actions.contains(&action) || actions.contains(&"*");
+        (!asked.split(',').all(has)).then(|| format!("{} was asked for, {granted} was granted", self.scope))
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, ServiceError> {

@@ -5,7 +5,7 @@ use crate::rotation::Holder;
 use bytes::Bytes;
 use countersign_crypto::KeyId;
 use countersign_notary::TrustService;
-use countersign_tuf::update::{Answer, LostRoot, Purpose, Request, Step, Update, UpdateError};
+use countersign_tuf::update::{Absence, Answer, LostRoot, Purpose, Request, Step, Update, UpdateError};
 use countersign_tuf::{Collection, FirstUse, Gun, Note, Pin, Pinning, RoleName, RootError, Seen};
 use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
 use jiff::Timestamp;
@@ -112,6 +112,38 @@ impl<'a> CollectionClient<'a> {
         self.update_pinned(purpose, self.pinning).await
     }
 
+    /// Verifies as [`Self::update`] does for reading, and keeps nothing: neither what was downloaded nor that it was seen.
+    ///
+    /// # Errors
+    /// The collection cannot be verified.
+    pub async fn observe(&self) -> Result<Collection, TrustError> {
+        let seen = self.local.read_seen()?;
+        Box::pin(self.run(Purpose::Read, self.pinning, seen.as_deref(), Cache::Used)).await
+    }
+
+    /// As [`Self::observe`], with what is here alone: the service is not asked.
+    ///
+    /// # Errors
+    /// What is here does not verify, or is not enough; then the service is said to be away.
+    pub fn observe_here(&self) -> Result<Collection, TrustError> {
+        let seen = self.local.read_seen()?;
+        let mut update = self.begin(Purpose::Read, self.pinning, seen.as_deref())?;
+        loop {
+            let answer = match update.next() {
+                Step::Read(role) => self.cached(role)?,
+                Step::Fetch(_) => Answer::Away(Absence::Unreachable("it was not asked".to_owned())),
+                Step::Done => return Ok(update.finish()?),
+            };
+            update.feed(answer)?;
+        }
+    }
+
+    /// Returns the collection's files in the trust directory.
+    #[must_use]
+    pub fn local(&self) -> &LocalCollection {
+        &self.local
+    }
+
     /// As [`Self::update`], under other pins.
     pub(crate) async fn update_pinned(&self, purpose: Purpose, pinning: &Pinning) -> Result<Collection, TrustError> {
         let (mut attempts, mut doubts) = (READ_ATTEMPTS, DOUBTS);
@@ -215,16 +247,7 @@ impl<'a> CollectionClient<'a> {
         seen: Option<&[u8]>,
         cache: Cache<'_>,
     ) -> Result<Collection, TrustError> {
-        let seen = match seen {
-            Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
-                gun: self.gun().clone(),
-                error,
-                path: self.local.path().join("metadata/seen.json").display().to_string(),
-            })?,
-            None => Seen::default(),
-        };
-        let (gun, now, lost_root) = (self.gun().clone(), self.now, self.lost_root);
-        let mut update = Update::begin(Request { gun, now, pinning, seen, purpose, lost_root });
+        let mut update = self.begin(purpose, pinning, seen)?;
         loop {
             let answer = match update.next() {
                 Step::Read(role) => match cache {
@@ -237,6 +260,24 @@ impl<'a> CollectionClient<'a> {
             };
             update.feed(answer)?;
         }
+    }
+
+    fn begin<'p>(
+        &self,
+        purpose: Purpose,
+        pinning: &'p Pinning,
+        seen: Option<&[u8]>,
+    ) -> Result<Update<'p>, TrustError> {
+        let seen = match seen {
+            Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
+                gun: self.gun().clone(),
+                error,
+                path: self.local.path().join("metadata/seen.json").display().to_string(),
+            })?,
+            None => Seen::default(),
+        };
+        let (gun, now, lost_root) = (self.gun().clone(), self.now, self.lost_root);
+        Ok(Update::begin(Request { gun, now, pinning, seen, purpose, lost_root }))
     }
 
     /// Reads the cache. Only the root's faults matter: everything else can be fetched again.

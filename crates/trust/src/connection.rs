@@ -5,9 +5,13 @@ use countersign_notary::{Access, ServiceAddress, ServiceAddressError, TrustServi
 use countersign_registry::auth::Session;
 use countersign_registry::credentials::{Credential, CredentialSource, CredentialStore};
 use countersign_registry::http::{
-    HttpClient, HttpError, HttpOptions, Origin, ProxyError, ProxyRules, TlsFileError, TlsOptions, Verification,
+    HttpClient, HttpError, HttpOptions, Origin, Patience, ProxyError, ProxyRules, Request, TlsFileError, TlsOptions,
+    Verification,
 };
 use countersign_tuf::Gun;
+use http::header::DATE;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -73,6 +77,20 @@ pub enum ConnectionError {
     Http(#[from] HttpError),
 }
 
+/// How a service answers whoever has no credentials and asks for nothing in particular.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the service's clock says, where it says so.
+    pub date: Option<Timestamp>,
+    /// Whether the answer is a JSON object, as every answer of a trust service is.
+    pub speaks_json: bool,
+}
+
+/// Most bytes of the answer to a greeting.
+const MAX_GREETING: u64 = 64 << 10;
+
 impl Destination {
     /// Returns the service that a collection has when none is named: https on its registry's own host and port.
     ///
@@ -98,11 +116,31 @@ impl Connection {
     /// # Errors
     /// The address, certificates or proxies cannot be used.
     pub fn open(&self, to: &Destination, gun: &Gun, access: Access) -> Result<TrustService, ConnectionError> {
+        let session = Session::new(self.client(to)?, self.credentials.source(gun));
+        Ok(TrustService::new(to.address.clone(), gun.clone(), session, access))
+    }
+
+    /// Asks a service whether it is there, without a collection and without credentials.
+    ///
+    /// # Errors
+    /// The address, certificates or proxies cannot be used, or there is no answer in time that can be trusted.
+    pub async fn greet(&self, to: &Destination, patience: Patience) -> Result<Greeting, ConnectionError> {
+        let response = self.client(to)?.send(Request::get(to.address.entrance()).patience(patience)).await?;
+        let status = response.status().as_u16();
+        let date = response.header(&DATE).and_then(|text| DateTimeParser::new().parse_timestamp(text).ok());
+        let speaks_json = match response.bytes(MAX_GREETING).await {
+            Ok(body) => serde_json::from_slice::<serde_json::Value>(&body).is_ok_and(|value| value.is_object()),
+            Err(error @ (HttpError::Timeout { .. } | HttpError::Unreachable { .. })) => return Err(error.into()),
+            Err(_) => false,
+        };
+        Ok(Greeting { status, date, speaks_json })
+    }
+
+    fn client(&self, to: &Destination) -> Result<HttpClient, ConnectionError> {
         let mut options = HttpOptions::new(Origin::of(to.address.url())?);
         options.tls = self.tls.options(to)?;
         options.proxies = self.proxies.clone();
-        let session = Session::new(HttpClient::new(options), self.credentials.source(gun));
-        Ok(TrustService::new(to.address.clone(), gun.clone(), session, access))
+        Ok(HttpClient::new(options))
     }
 }
 

@@ -9,6 +9,7 @@ mod assessment;
 mod attempts;
 mod client;
 mod compromise;
+pub mod condition;
 mod connection;
 mod delegations;
 mod deletion;
@@ -35,7 +36,7 @@ pub use client::{CollectionClient, FirstUseConsent};
 pub use compromise::{
     Confirmed, ExposedName, ExposedRole, Exposure, Purged, Signatures, keys_named, no_longer_released,
 };
-pub use connection::{Connection, ConnectionError, Credentials, Destination, TlsFiles};
+pub use connection::{Connection, ConnectionError, Credentials, Destination, Greeting, TlsFiles};
 pub use delegations::{Delegation, DelegationRemoval, MAX_PUBLIC_KEY_FILE, PathEdit, delegations, read_public_key};
 pub use docker_signers::{Consequence, DockerSigner, SignerAdded, SignerName, SignerRemoval, SignerRemoved, signers};
 pub use error::TrustError;

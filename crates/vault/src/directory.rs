@@ -209,6 +209,19 @@ impl TrustDirectory {
         Ok(warnings)
     }
 
+    /// Lists files that are written under a temporary name: by a process that is at it, or that died. The next writer sweeps
+    /// what nobody needs.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn temporary_files(&self) -> Result<Vec<PathBuf>, FileError> {
+        let mut found = Vec::new();
+        if let Some(top) = self.existing()? {
+            temporary_files(&top, crate::limits::MAX_DEPTH, &mut found)?;
+        }
+        Ok(found)
+    }
+
     pub(crate) fn folder(&self, name: &str) -> Result<Option<Folder>, FileError> {
         self.existing()?.map_or(Ok(None), |top| top.child(name))
     }
@@ -236,6 +249,26 @@ fn note(warnings: &mut Vec<Warning>, path: &Path, stat: &rustix::fs::Stat, unwan
 /// The width of mode bits differs between systems.
 fn wide(mode: impl Into<u32>) -> u32 {
     mode.into()
+}
+
+fn temporary_files(folder: &Folder, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), FileError> {
+    if depth == 0 {
+        return Err(FileError::TooMany { path: folder.path().to_owned(), limit: crate::limits::MAX_DEPTH });
+    }
+    for entry in folder.entries()? {
+        match entry.kind {
+            EntryKind::Folder => {
+                if let Some(child) = folder.child(&entry.name)? {
+                    temporary_files(&child, depth - 1, found)?;
+                }
+            }
+            EntryKind::File if entry.text().is_some_and(folder::is_temporary_name) => {
+                found.push(folder.path_of(&entry.name));
+            }
+            EntryKind::File | EntryKind::Other => {}
+        }
+    }
+    Ok(())
 }
 
 fn note_keys(warnings: &mut Vec<Warning>, folder: &Folder, depth: usize) -> Result<(), FileError> {

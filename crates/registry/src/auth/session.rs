@@ -135,6 +135,14 @@ impl Session {
         Some(format!("{asked} was asked for, {got}"))
     }
 
+    /// Returns what the last token says that it grants, in the spelling of scopes; none where no token is in use or it does not
+    /// say.
+    #[must_use]
+    pub fn grant(&self, scopes: &[Scope]) -> Option<String> {
+        let challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        granted(&self.tokens.get(&token_key(&challenges, scopes)?)?)
+    }
+
     /// Sends a request with authorisation. If the service challenges it, answers once and repeats the request.
     ///
     /// Redirects of GET and HEAD requests are followed; the authorisation stays with the service.
