@@ -47,9 +47,9 @@ impl Contents {
         Ok(contents)
     }
 
-    fn add(&mut self, File { path, bytes }: &File) -> Result<(), ArchiveError> {
+    fn add(&mut self, File { path, bytes, modified }: &File) -> Result<(), ArchiveError> {
         let key = match CarriedKey::read(&path.below_private(), bytes) {
-            Ok(key) => key,
+            Ok(key) => key.written(*modified),
             Err(reason @ SkippedKeyReason::Name) => {
                 self.left_out.push(LeftOut { path: path.text(), reason: reason.to_string() });
                 return Ok(());

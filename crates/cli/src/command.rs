@@ -2,6 +2,7 @@
 
 mod completion;
 mod demo;
+mod doctor;
 mod import;
 pub(crate) mod inspect;
 mod install;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Key(key::Key),
     Pin(pin::Pin),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Trust(trust::Trust),
     #[command(subcommand)]
@@ -57,6 +59,7 @@ impl Command {
             Self::Inspect(inspect) => inspect.run(options).await,
             Self::Key(key) => key.run(options).await,
             Self::Pin(pin) => pin.run(options).await,
+            Self::Doctor(doctor) => doctor.run(options).await,
             Self::Trust(trust) => trust.run(options).await,
             Self::Import(import) => import.run(options).await,
             Self::Install(install) => install.run(options),

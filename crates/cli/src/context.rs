@@ -1,9 +1,11 @@
 //! What every command needs, read once from options, environment and settings.
 
+mod observing;
 mod options;
 
+pub(crate) use observing::Parts;
 pub(crate) use options::{
-    ContextOptions, FirstUsePolicy, GlobalOptions, NamedBy, NamedService, authorities, docker_config, variable,
+    ContextOptions, FirstUsePolicy, GlobalOptions, NamedBy, NamedService, SERVER, authorities, docker_config, variable,
 };
 
 use crate::audit::AuditLog;
@@ -255,7 +257,7 @@ fn environment_passphrases(voice: Voice) -> EnvironmentPassphrases {
 
 /// Returns the program that is asked for passphrases: what the variable names, else what the settings do. The variable holds a
 /// program alone or, in brackets, a list as in the settings.
-fn passphrase_command(settings: &Settings) -> Result<Option<PassphraseCommand>, CliError> {
+pub(crate) fn passphrase_command(settings: &Settings) -> Result<Option<PassphraseCommand>, CliError> {
     let Some(text) = variable(PASSPHRASE_COMMAND) else { return Ok(settings.keys().passphrase_command().cloned()) };
     let refuse = |reason: &dyn std::fmt::Display| {
         CliError::new(Kind::Local, reason).hint(format!("the variable is {PASSPHRASE_COMMAND}"))

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Network,
     /// Something on this machine is missing, damaged or locked: exit code 5.
     Local,
+    /// The command has done what it was asked, and what it looked at is not in order: exit code 6.
+    Findings,
 }
 
 /// An error that ends a command.
@@ -66,6 +68,7 @@ impl CliError {
             Kind::Trust => 3,
             Kind::Network => 4,
             Kind::Local => 5,
+            Kind::Findings => 6,
         })
     }
 }

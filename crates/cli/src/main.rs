@@ -16,6 +16,7 @@ mod native;
 mod notary;
 mod notes;
 mod output;
+mod period;
 mod plugin;
 mod progress;
 mod prompt;

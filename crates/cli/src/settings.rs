@@ -14,6 +14,7 @@ pub(crate) use pins::{Keeping, PinFolder, Replacing, read as read_pins, text as 
 pub(crate) use place::Place;
 
 use crate::context::{FirstUsePolicy, NamedBy};
+use crate::period::Period;
 use countersign_crypto::KeyId;
 use countersign_crypto::certificate::Certificate;
 use countersign_notary::ServiceAddress;
@@ -67,6 +68,8 @@ pub(crate) struct Settings {
     rules: Vec<Rule>,
     audit_log: Option<PathBuf>,
     keys: KeyCare,
+    /// How early doctor warns.
+    warn_before: Option<Sourced<Period>>,
 }
 
 impl Settings {
@@ -76,7 +79,7 @@ impl Settings {
         Self::of_places(&places)
     }
 
-    fn of_places(places: &[Place]) -> Result<Self, SettingsError> {
+    pub(crate) fn of_places(places: &[Place]) -> Result<Self, SettingsError> {
         let mut settings = Self::default();
         for place in places {
             if let Some(text) = place.read()? {
@@ -84,6 +87,7 @@ impl Settings {
                 settings.rules.extend(said.rules);
                 settings.audit_log = settings.audit_log.or(said.audit_log);
                 settings.keys.complete(said.keys);
+                settings.warn_before = settings.warn_before.or(said.warn_before);
             }
             settings.rules.extend(pins::rules(&place.pins)?);
         }
@@ -98,6 +102,21 @@ impl Settings {
     /// Returns how private keys are kept and opened.
     pub(crate) fn keys(&self) -> &KeyCare {
         &self.keys
+    }
+
+    /// Returns how long before something expires it is time to warn.
+    pub(crate) fn warn_before(&self) -> Option<Period> {
+        self.warn_before.as_ref().map(|period| period.value)
+    }
+
+    /// Returns every trust service that is named, and what names it.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&str, Destination, NamedBy)> {
+        self.rules.iter().filter_map(|rule| {
+            let service = rule.service.as_ref()?;
+            let authorities = rule.authorities.as_ref().map(|path| path.value.clone());
+            let destination = Destination { address: service.value.clone(), authorities };
+            Some((rule.prefix.as_str(), destination, service.named_by()))
+        })
     }
 
     /// Returns the trust service of a collection. Authorities count if they belong to that service's rule or a more specific
@@ -143,7 +162,7 @@ impl Settings {
 }
 
 /// Tells whether a prefix covers a collection: whole path segments, the registry's name in any case.
-fn covers(prefix: &str, gun: &str) -> bool {
+pub(crate) fn covers(prefix: &str, gun: &str) -> bool {
     let Some((beginning, rest)) = gun.split_at_checked(prefix.len()) else { return false };
     let registry = prefix.find('/').unwrap_or(prefix.len());
     let same = |a: &str, b: &str| match (a.split_at_checked(registry), b.split_at_checked(registry)) {

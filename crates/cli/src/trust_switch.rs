@@ -13,7 +13,7 @@ pub(crate) struct TrustSwitch {
 }
 
 /// How Go spells booleans in flags and variables.
-fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -121,7 +121,8 @@ impl TrustService {
         let granted = self.session.grant(std::slice::from_ref(&self.scope))?;
         let (resource, asked) = self.scope.as_str().rsplit_once(':')?;
         let actions = granted.split(' ').filter_map(|entry| entry.rsplit_once(':'));
-        let actions: Vec<&str> = actions.filter(|(name, _)| *name == resource).flat_map(|(_, list)| list.split(',')).collect();
+        let actions: Vec<&str> =
+            actions.filter(|(name, _)| *name == resource).flat_map(|(_, list)| list.split(',')).collect();
         let has = |action: &str| actions.contains(&action) || actions.contains(&"*");
         (!asked.split(',').all(has)).then(|| format!("{} was asked for, {granted} was granted", self.scope))
     }

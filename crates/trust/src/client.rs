@@ -262,12 +262,7 @@ impl<'a> CollectionClient<'a> {
         }
     }
 
-    fn begin<'p>(
-        &self,
-        purpose: Purpose,
-        pinning: &'p Pinning,
-        seen: Option<&[u8]>,
-    ) -> Result<Update<'p>, TrustError> {
+    fn begin<'p>(&self, purpose: Purpose, pinning: &'p Pinning, seen: Option<&[u8]>) -> Result<Update<'p>, TrustError> {
         let seen = match seen {
             Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
                 gun: self.gun().clone(),

@@ -158,10 +158,10 @@ impl Condition {
         (Self { root, targets, ..Self::default() }, damages)
     }
 
-    /// Tells whether nothing is known.
+    /// Tells whether everybody is known who can sign: the root, the tags, and all delegations.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.root.is_none() && self.targets.is_empty()
+    pub fn is_complete(&self) -> bool {
+        self.root.is_some() && self.targets.contains_key(&RoleName::Targets)
     }
 
     /// Returns every role that somebody can sign for, with its keys, in the order of the roles.

@@ -120,6 +120,14 @@ impl Connection {
         Ok(TrustService::new(to.address.clone(), gun.clone(), session, access))
     }
 
+    /// Reads the certificates for a service; nothing is sent.
+    ///
+    /// # Errors
+    /// The address, certificates or proxies cannot be used.
+    pub fn prepare(&self, to: &Destination) -> Result<(), ConnectionError> {
+        self.client(to).map(drop)
+    }
+
     /// Asks a service whether it is there, without a collection and without credentials.
     ///
     /// # Errors

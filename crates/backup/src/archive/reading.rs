@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use countersign_vault::is_key_file_name;
+use jiff::Timestamp;
 use tar::{Archive, Entry, EntryType};
 use zeroize::Zeroizing;
 
@@ -17,6 +18,8 @@ const BLOCK: usize = 512;
 pub(crate) struct File {
     pub(crate) path: EntryPath,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
+    /// When it was written, as far as the archive says.
+    pub(crate) modified: Option<Timestamp>,
 }
 
 /// What an archive holds.
@@ -87,16 +90,23 @@ impl Reader {
             if self.files.keys.len() >= MAX_KEYS {
                 return Err(ArchiveError::TooLarge { what: "its keys", limit: MAX_KEYS });
             }
+            let modified = modified(&entry);
             let bytes = content(&mut entry, size)?;
-            self.files.keys.push(File { path, bytes });
+            self.files.keys.push(File { path, bytes, modified });
         } else if path.name() == FILE_NAME && self.files.manifest.is_none() && size <= MAX_MANIFEST_BYTES {
             let bytes = content(&mut entry, size)?;
-            self.files.manifest = Some(File { path, bytes });
+            self.files.manifest = Some(File { path, bytes, modified: None });
         } else {
             self.files.left_out.push(LeftOut { path: text, reason: "it is no private key".to_owned() });
         }
         Ok(())
     }
+}
+
+/// Returns when a file was written, as far as the archive says.
+fn modified(entry: &Entry<'_, &[u8]>) -> Option<Timestamp> {
+    let seconds = entry.header().mtime().ok().filter(|seconds| *seconds > 0)?;
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 
 /// Reads the bytes of an entry; all of them are in memory already.

@@ -11,6 +11,8 @@ mod recover;
 mod restore;
 mod rotate;
 
+pub(crate) use archive::known_backups;
+
 use crate::context::{Context, GlobalOptions};
 use crate::error::{CliError, Kind};
 use crate::output::{data, harmless, message};

@@ -1,6 +1,6 @@
 //! `countersign trust show`: which service, pin, policy and keys count for an image, and why.
 
-mod docker;
+pub(super) mod docker;
 mod keys;
 
 use super::Format;

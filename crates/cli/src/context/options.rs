@@ -131,7 +131,8 @@ impl FirstUsePolicy {
     }
 }
 
-const SERVER: &str = "DOCKER_CONTENT_TRUST_SERVER";
+/// The variable that names the trust service of everything.
+pub(crate) const SERVER: &str = "DOCKER_CONTENT_TRUST_SERVER";
 const AUDIT_LOG: &str = "COUNTERSIGN_AUDIT_LOG";
 
 impl ContextOptions {
@@ -176,13 +177,29 @@ impl ContextOptions {
         }
     }
 
+    /// Reads the native personality's options where a broken variable is to be told rather than to end everything: it is left
+    /// out then.
+    ///
+    /// # Errors
+    /// An option's value cannot be used, or there is no home directory.
+    pub(crate) fn despite_variables(options: &GlobalOptions) -> Result<(Self, Option<CliError>), CliError> {
+        match Self::native(options) {
+            Ok(read) => Ok((read, None)),
+            Err(error) => {
+                let docker_config = docker_config(options.config.as_deref())?;
+                let bare = Self::bare(Voice::Native, docker_config.join("trust"), docker_config);
+                Ok((Self::with_options(bare, options)?, Some(error)))
+            }
+        }
+    }
+
     /// Reads the native personality's options.
     ///
     /// # Errors
     /// As [`Self::docker`], or an option's value cannot be used.
     pub(crate) fn native(options: &GlobalOptions) -> Result<Self, CliError> {
         // The flag wins, so that a broken variable does not matter beside it.
-        let mut read = match options.server.as_deref().filter(|text| !text.is_empty()) {
+        let read = match options.server.as_deref().filter(|text| !text.is_empty()) {
             None => Self::docker(Voice::Native, options.config.as_deref())?,
             Some(text) => {
                 let address = ServiceAddress::parse(text)
@@ -192,6 +209,10 @@ impl ContextOptions {
                 Self { server, ..Self::bare(Voice::Native, docker_config.join("trust"), docker_config) }
             }
         };
+        Self::with_options(read, options)
+    }
+
+    fn with_options(mut read: Self, options: &GlobalOptions) -> Result<Self, CliError> {
         if let Some(trust_dir) = &options.trust_dir {
             read.trust_dir.clone_from(trust_dir);
         }

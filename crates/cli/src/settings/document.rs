@@ -5,6 +5,7 @@ use super::key_care::{KeyCare, KeysTable};
 use super::place::read_trusted;
 use super::{PinRule, Rule, Sourced};
 use crate::context::FirstUsePolicy;
+use crate::period::Period;
 use countersign_crypto::KeyId;
 use countersign_crypto::certificate::Certificate;
 use countersign_image::{RegistryHost, Repository};
@@ -30,8 +31,16 @@ struct Document {
     first_use: Option<Spanned<FirstUsePolicy>>,
     audit_log: Option<Spanned<String>>,
     keys: Option<Spanned<KeysTable>>,
+    doctor: Option<Doctor>,
     #[serde(default)]
     images: BTreeMap<Spanned<String>, ImageRule>,
+}
+
+/// What is said about `countersign doctor`.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Doctor {
+    warn_before: Option<Spanned<Period>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -51,6 +60,7 @@ pub(super) struct Said {
     pub(super) rules: Vec<Rule>,
     pub(super) audit_log: Option<PathBuf>,
     pub(super) keys: KeyCare,
+    pub(super) warn_before: Option<Sourced<Period>>,
 }
 
 /// What may be in a file.
@@ -100,10 +110,11 @@ impl Reader<'_> {
     }
 
     fn said(&self, document: Document) -> Result<Said, SettingsError> {
-        let Document { service, service_ca, root_ca, first_use, audit_log, keys, images } = document;
+        let Document { service, service_ca, root_ca, first_use, audit_log, keys, doctor, images } = document;
         let audit_log = audit_log.map(|value| self.path(&value, "audit-log")).transpose()?;
         let everything = ImageRule { service, service_ca, root_ca, first_use, ..ImageRule::default() };
-        if self.scope == Scope::Pins && (everything.root_ca.is_some() || audit_log.is_some() || keys.is_some()) {
+        let about_all = audit_log.is_some() || keys.is_some() || doctor.is_some();
+        if self.scope == Scope::Pins && (everything.root_ca.is_some() || about_all) {
             let reason = "a file of pins has only [images.\"…\"] with root-keys or root-ca-pem";
             return Err(SettingsError::of_file(&self.file, reason));
         }
@@ -117,7 +128,8 @@ impl Reader<'_> {
             rules.push(self.rule(name, &rule)?);
         }
         let keys = keys.map(|table| KeyCare::of(table.into_inner(), self)).transpose()?.unwrap_or_default();
-        Ok(Said { rules, audit_log: audit_log.map(|path| path.value), keys })
+        let warn_before = doctor.unwrap_or_default().warn_before.map(|value| self.sourced(&value, *value.get_ref()));
+        Ok(Said { rules, audit_log: audit_log.map(|path| path.value), keys, warn_before })
     }
 
     fn rule(&self, prefix: String, rule: &ImageRule) -> Result<Rule, SettingsError> {
@@ -329,6 +341,8 @@ mod tests {
             "first-use = \"allow\"",
             "root-ca = \"x\"",
             "audit-log = \"/etc/passwd\"",
+            "[keys]\nrotate-every = \"90d\"",
+            "[doctor]\nwarn-before = \"30d\"",
             "[images.\"a.test\"]\nservice = \"https://evil.test\"",
             "[images.\"a.test\"]\nservice-ca = \"x\"",
             "[images.\"a.test\"]\nroot-ca = \"/etc/passwd\"",

@@ -2,6 +2,7 @@
 
 use super::document::Reader;
 use super::error::SettingsError;
+use crate::period::Period;
 use countersign_vault::{KeyProtection, PassphraseCommand};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ pub(crate) const PASSPHRASE_COMMAND: &str = "COUNTERSIGN_PASSPHRASE_COMMAND";
 pub(super) struct KeysTable {
     passphrase_command: Option<Spanned<Words>>,
     encryption: Option<Spanned<String>>,
+    rotate_every: Option<Period>,
 }
 
 /// A program alone, or with its arguments.
@@ -30,6 +32,7 @@ enum Words {
 pub(crate) struct KeyCare {
     passphrase_command: Option<PassphraseCommand>,
     encryption: Option<KeyProtection>,
+    rotate_every: Option<Period>,
 }
 
 impl KeyCare {
@@ -44,19 +47,26 @@ impl KeyCare {
         let encryption = table.encryption.map(|form| {
             form.get_ref().parse::<KeyProtection>().map_err(|error| reader.refuse(&form, "encryption", error))
         });
-        Ok(Self { passphrase_command: command.transpose()?, encryption: encryption.transpose()? })
+        let rotate_every = table.rotate_every;
+        Ok(Self { passphrase_command: command.transpose()?, encryption: encryption.transpose()?, rotate_every })
     }
 
     /// Fills in from a less important file what is open.
     pub(super) fn complete(&mut self, other: Self) {
-        let Self { passphrase_command, encryption } = other;
+        let Self { passphrase_command, encryption, rotate_every } = other;
         self.passphrase_command = self.passphrase_command.take().or(passphrase_command);
         self.encryption = self.encryption.or(encryption);
+        self.rotate_every = self.rotate_every.or(rotate_every);
     }
 
     /// Returns the program that is asked for passphrases.
     pub(crate) fn passphrase_command(&self) -> Option<&PassphraseCommand> {
         self.passphrase_command.as_ref()
+    }
+
+    /// Returns how old a key may become before it is to be rotated.
+    pub(crate) fn rotate_every(&self) -> Option<Period> {
+        self.rotate_every
     }
 
     /// Returns how key files are encrypted.

@@ -17,6 +17,8 @@ pub(crate) const LOCAL: i32 = 5;
 /// A person with `countersign`, a configuration folder and a home of their own.
 pub(crate) struct Client {
     folder: TempDir,
+    /// Somebody else's home, where it is not the folder.
+    home: Option<PathBuf>,
     config: PathBuf,
     environment: Vec<(String, String)>,
 }
@@ -27,7 +29,7 @@ impl Client {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config");
         std::fs::create_dir(&config).unwrap();
-        Self { folder, config, environment: Vec::new() }
+        Self { folder, home: None, config, environment: Vec::new() }
             .env("DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE", fixtures::ROOT_PASSPHRASE)
             .env("DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE", fixtures::REPOSITORY_PASSPHRASE)
     }
@@ -56,6 +58,13 @@ impl Client {
         self
     }
 
+    /// The same person, home and all, whose variables may be changed; the first one has to stay.
+    pub(crate) fn again(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, home) = (self.config.clone(), Some(self.folder().to_owned()));
+        Self { folder, config, home, environment: self.environment.clone() }
+    }
+
     /// The same with this engine.
     pub(crate) fn with_engine(self, engine: &Dockerd) -> Self {
         self.env("DOCKER_HOST", &engine.host())
@@ -82,7 +91,7 @@ impl Client {
 
     /// Home and working directory.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        self.home.as_deref().unwrap_or(self.folder.path())
     }
 
     /// Docker's configuration folder.

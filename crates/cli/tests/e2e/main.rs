@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod client;
 mod docker;
+mod doctor;
 mod drill;
 mod engine;
 mod handover;

@@ -1,7 +1,7 @@
 //! The program under the name `docker`, in front of the real one or of a stub that writes down how it was called.
 
 mod compose;
-mod forged;
+pub(crate) mod forged;
 mod images;
 mod metadata;
 mod passing;

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io;
 use std::io::Write;
 
-use rustix::fs::{self, AtFlags, OFlags, RenameFlags};
+use jiff::Timestamp;
+use rustix::fs::{self, AtFlags, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::{Entry, EntryKind, FILE_MODE, Folder, plain};
@@ -93,6 +94,15 @@ impl Staged {
         self.published = Published::Yes;
         failpoint::step("file renamed");
         target.sync()
+    }
+
+    /// Says when the content was first written, which is what the file's date is about.
+    pub(crate) fn date(&self, modified: Timestamp) -> Result<(), FileError> {
+        let unchanged = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
+        let written = Timespec { tv_sec: modified.as_second(), tv_nsec: 0 };
+        let times = Timestamps { last_access: unchanged, last_modification: written };
+        fs::utimensat(&self.folder.fd, &self.name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| FileError::io("set the date of", &self.folder.path_of(&self.name), error))
     }
 
     /// Returns the temporary name.

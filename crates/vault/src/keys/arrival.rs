@@ -96,6 +96,9 @@ impl KeyStore {
         let mut note = String::new();
         for key in keys {
             let file = private.stage(key.pem())?;
+            if let Some(modified) = key.modified() {
+                file.date(modified)?;
+            }
             note.extend([file.name(), " ", &key.id().to_string(), "\n"]);
             staged.push((file, key.file_name()));
         }

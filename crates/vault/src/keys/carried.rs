@@ -70,7 +70,14 @@ impl CarriedKey {
         self.gun.as_ref()
     }
 
-    /// Returns when the file in the store was written, none for one that comes from elsewhere.
+    /// Says when the file was written: taken in, the key is as old as it was.
+    #[must_use]
+    pub fn written(mut self, modified: Option<Timestamp>) -> Self {
+        self.modified = modified;
+        self
+    }
+
+    /// Returns when the file was written, as far as that is known.
     #[must_use]
     pub fn modified(&self) -> Option<Timestamp> {
         self.modified

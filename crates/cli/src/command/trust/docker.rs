@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The first docker without content trust.
-const FIRST_WITHOUT: u32 = 29;
+pub(crate) const FIRST_WITHOUT: u32 = 29;
 /// How long docker may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked at meanwhile.
@@ -29,13 +29,13 @@ pub(super) fn dead_variable() -> Option<String> {
     })
 }
 
-fn on_path() -> Option<PathBuf> {
+pub(crate) fn on_path() -> Option<PathBuf> {
     let path = variable("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join("docker")).find(|file| file.is_file())
 }
 
 /// Tells whether a program is this one under another name.
-fn is_ours(docker: &Path) -> bool {
+pub(crate) fn is_ours(docker: &Path) -> bool {
     let (Ok(docker), Ok(own)) = (docker.canonicalize(), std::env::current_exe().and_then(|own| own.canonicalize()))
     else {
         return false;
@@ -44,7 +44,7 @@ fn is_ours(docker: &Path) -> bool {
 }
 
 /// Asks docker for its version; it answers from itself, without an engine.
-fn version(docker: &Path) -> Option<u32> {
+pub(crate) fn version(docker: &Path) -> Option<u32> {
     let mut command = Command::new(docker);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;

@@ -1,7 +1,7 @@
 //! Metadata with good signatures that must be refused all the same: by docker's pull and run, by `docker trust inspect`,
 //! by `countersign verify` and by `notary lookup`.
 
-mod forge;
+pub(crate) mod forge;
 
 use super::Shim;
 use crate::client::Client;

@@ -11,26 +11,26 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-pub(super) const GUN: &str = "registry.test/team/app";
+pub(crate) const GUN: &str = "registry.test/team/app";
 /// The version of every file of an honest collection.
-pub(super) const VERSION: u64 = 5;
+pub(crate) const VERSION: u64 = 5;
 const RELEASES: &str = "targets/releases";
 const BASE: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
 
 /// A private key and the public form under which it signs.
-pub(super) struct Key {
+pub(crate) struct Key {
     private: PrivateKey,
     public: PublicKey,
 }
 
 impl Key {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let private = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
         Self { public: private.public_key().clone(), private }
     }
 
     /// A key under a certificate for a name, made so many days ago and valid for ten years.
-    pub(super) fn certified(common_name: &str, days_ago: i64) -> Self {
+    pub(crate) fn certified(common_name: &str, days_ago: i64) -> Self {
         let Self { private, .. } = Self::new();
         let pem = self_signed(common_name, &private, in_days(-days_ago)).unwrap();
         Self { public: CertificateBundle::parse(&pem).unwrap().rebuilt_key().unwrap(), private }
@@ -52,23 +52,23 @@ fn in_days(days: i64) -> Timestamp {
 }
 
 /// A time in the past or the future as metadata spells it.
-pub(super) fn expiry(days: i64) -> String {
+pub(crate) fn expiry(days: i64) -> String {
     in_days(days).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A collection whose tag `v1` is released in `targets/releases`, with an older digest in `targets`.
-pub(super) struct Forge {
+pub(crate) struct Forge {
     /// The keys that the root and `targets` list.
     keys: BTreeMap<&'static str, Key>,
     /// Keys that sign in place of the listed ones.
-    pub(super) signers: BTreeMap<&'static str, Key>,
+    pub(crate) signers: BTreeMap<&'static str, Key>,
     payloads: BTreeMap<&'static str, Value>,
     /// What is answered in place of the file, made from it.
-    pub(super) answers: BTreeMap<&'static str, fn(Vec<u8>) -> Reply>,
+    pub(crate) answers: BTreeMap<&'static str, fn(Vec<u8>) -> Reply>,
 }
 
 impl Forge {
-    pub(super) fn honest() -> Self {
+    pub(crate) fn honest() -> Self {
         let mut keys: BTreeMap<_, _> =
             ["targets", "snapshot", "timestamp", RELEASES].map(|role| (role, Key::new())).into();
         keys.insert("root", Key::certified(GUN, 1));
@@ -93,17 +93,17 @@ impl Forge {
     }
 
     /// The digest under which `v1` is released.
-    pub(super) fn digest() -> String {
+    pub(crate) fn digest() -> String {
         format!("sha256:{}", sha256(b"new").hex())
     }
 
     /// Changes what a file says; all files that list it follow.
-    pub(super) fn edit(&mut self, role: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&mut self, role: &str, change: impl FnOnce(&mut Value)) {
         change(self.payloads.get_mut(role).unwrap());
     }
 
     /// Sets the versions of all files.
-    pub(super) fn at_version(mut self, version: u64) -> Self {
+    pub(crate) fn at_version(mut self, version: u64) -> Self {
         for payload in self.payloads.values_mut() {
             payload["version"] = version.into();
         }
@@ -111,7 +111,7 @@ impl Forge {
     }
 
     /// Replaces a key, and lists the new one.
-    pub(super) fn rekey(&mut self, role: &'static str, key: Key) {
+    pub(crate) fn rekey(&mut self, role: &'static str, key: Key) {
         self.keys.insert(role, key);
         self.list_keys();
     }
@@ -144,7 +144,7 @@ impl Forge {
     }
 
     /// Signs all files and serves them from now on.
-    pub(super) fn serve(&self, server: &FakeServer) {
+    pub(crate) fn serve(&self, server: &FakeServer) {
         let mut files: BTreeMap<&str, Vec<u8>> =
             ["root", "targets", RELEASES].map(|role| (role, self.sealed(role, None))).into();
         let listed = files.iter().map(|(role, file)| ((*role).to_owned(), meta(file))).collect();
