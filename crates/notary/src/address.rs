@@ -81,12 +81,14 @@ fn authority(text: &str) -> Option<&str> {
     let after_scheme = text.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("https://")).and(text.get(8..));
     let authority = after_scheme?.split(['/', '?', '#']).next()?;
     let clean = text.chars().all(|c| c.is_ascii_graphic() && c != '\\');
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    let escaped = text.split('%').skip(1).all(is_escape);
     // Folders have this name; dots alone would lead out of theirs.
     let named = !authority.is_empty()
         && !authority.starts_with(':')
         && !authority.contains('@')
         && !matches!(authority, "." | "..");
-    (clean && named).then_some(authority)
+    (clean && escaped && named).then_some(authority)
 }
 
 impl fmt::Display for ServiceAddress {
@@ -135,6 +137,9 @@ mod tests {
             " https://h",
             "https://h ",
             "https://h\t/x",
+            "https://h/%zz",
+            "https://h/a%2",
+            "https://h%",
             "https://bücher",
             "https://u:p@h",
             "https://h?x",

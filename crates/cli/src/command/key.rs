@@ -18,7 +18,7 @@ use crate::error::{CliError, Kind};
 use crate::output::{data, harmless, message};
 use clap::{Args, Subcommand};
 use countersign_crypto::{Algorithm, PrivateKey};
-use countersign_vault::{ImportDefaults, KeyLabel, KeyProtection};
+use countersign_vault::{ImportDefaults, KeyLabel, KeyProtection, KeyStore};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -106,33 +106,48 @@ impl Generate {
             )));
         }
         let path = self.dir.join(format!("{}.pub", self.name));
-        let label = KeyLabel::new(&self.name, None).map_err(CliError::user)?;
-        let key = PrivateKey::generate(Algorithm::EcdsaP256).map_err(|error| CliError::internal(&error))?;
-        let file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = file.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                CliError::user(format!("public key file already exists: {:?}", path.display().to_string()))
-            }
-            _ => CliError::new(Kind::Local, error),
-        })?;
+        if path.symlink_metadata().is_ok() {
+            return Err(exists(&path));
+        }
         let store = encryption::store(context, self.encryption);
         encryption::remark(store.protection());
-        let stored = store.add(&key, &label, &context.passphrases);
-        let written = stored.map_err(CliError::from).and_then(|_| {
-            let pem = public_pem(&key, &self.name)?;
-            file.write_all(pem.as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(|error| CliError::new(Kind::Local, error))
-        });
-        if let Err(error) = written {
-            let _ = fs_err::remove_file(&path);
-            return Err(error);
-        }
+        make_pair(context, &store, &self.name, &path)?;
         data(format_args!(
             "Successfully generated and loaded private key. Corresponding public key available: {}",
             path.display()
         ))
     }
+}
+
+/// Makes a key for a name: the private half goes into the key store, the public one into a new file.
+///
+/// The file comes last: whoever ends the question for a passphrase leaves neither half behind.
+pub(crate) fn make_pair(context: &Context, store: &KeyStore, name: &str, path: &Path) -> Result<(), CliError> {
+    let label = KeyLabel::new(name, None).map_err(CliError::user)?;
+    let key = PrivateKey::generate(Algorithm::EcdsaP256).map_err(|error| CliError::internal(&error))?;
+    let pem = public_pem(&key, name)?;
+    store.add(&key, &label, &context.passphrases)?;
+    write_new(path, pem.as_bytes()).inspect_err(|_| {
+        // Nobody could make its owner a signer.
+        let _ = store.remove(&key.public_key().canonical_id());
+    })
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(path),
+        _ => CliError::new(Kind::Local, error),
+    })?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+        let _ = fs_err::remove_file(path);
+        CliError::new(Kind::Local, error)
+    })
+}
+
+/// Says that a public key is never written over another file.
+pub(crate) fn exists(path: &Path) -> CliError {
+    CliError::user(format!("public key file already exists: {:?}", path.display().to_string()))
 }
 
 /// Writes a public key as `docker trust signer add` reads it, the signer's name in a header.

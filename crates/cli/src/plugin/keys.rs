@@ -2,14 +2,11 @@
 
 use super::line::Call;
 use super::session::context;
+use crate::command::key::{exists, make_pair};
 use crate::error::{CliError, Kind};
 use crate::output::data;
 use crate::trusted::words::user;
-use countersign_crypto::{Algorithm, PrivateKey};
-use countersign_vault::KeyLabel;
-use fs_err::os::unix::fs::OpenOptionsExt;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Roles of a collection itself: a key with such a name would be taken for its own.
 const RESERVED: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "releases"];
@@ -42,7 +39,8 @@ pub(super) fn generate(call: &Call) -> Result<(), CliError> {
         message: format!("failed to generate key for {name}: {}", error.message),
         ..error
     };
-    make(call, &name, &path).map_err(failed)?;
+    let made = context(call).and_then(|context| make_pair(&context, &context.directory.keys(), &name, &path));
+    made.map_err(failed)?;
     data(format_args!(
         "Successfully generated and loaded private key. Corresponding public key available: {}",
         path.display()
@@ -56,29 +54,4 @@ fn directory(call: &Call) -> Result<PathBuf, CliError> {
         Some(directory) => Err(user(format!("public key path does not exist: {:?}", directory.display().to_string()))),
         None => std::env::current_dir().map_err(|error| CliError::new(Kind::Local, error)),
     }
-}
-
-/// Writes the public half first, so that no key is made whose public half cannot be had.
-fn make(call: &Call, name: &str, path: &Path) -> Result<(), CliError> {
-    let context = context(call)?;
-    let label = KeyLabel::new(name, None).map_err(user)?;
-    let key = PrivateKey::generate(Algorithm::EcdsaP256).map_err(|error| CliError::internal(&error))?;
-    let file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = file.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => exists(path),
-        _ => CliError::new(Kind::Local, error),
-    })?;
-    let stored = context.directory.keys().add(&key, &label, &context.passphrases);
-    let written = stored.map_err(CliError::from).and_then(|_| {
-        let pem = crate::command::key::public_pem(&key, name)?;
-        let written = file.write_all(pem.as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(|error| CliError::new(Kind::Local, error))
-    });
-    written.inspect_err(|_| {
-        let _ = fs_err::remove_file(path);
-    })
-}
-
-fn exists(path: &Path) -> CliError {
-    user(format!("public key file already exists: {:?}", path.display().to_string()))
 }

@@ -1,6 +1,7 @@
 //! Whole journeys: the real docker and notary clients, a real engine and registry, and the trust service.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the stage may do what tests may")]
 
+mod asking;
 mod audit;
 mod backup;
 mod client;
@@ -30,6 +31,7 @@ mod pin_files;
 mod pins;
 mod races;
 mod recovering;
+mod reference_server;
 mod registries;
 mod releasing;
 mod rotating;
@@ -41,10 +43,12 @@ mod signed_size;
 mod signers;
 mod stage;
 mod switch;
+mod terminal;
 mod transcript;
 mod trust_directory;
 mod trust_plugin;
 mod trust_push_pull;
+mod trust_sign;
 mod trust_signers;
 mod trust_transcripts;
 mod turns;

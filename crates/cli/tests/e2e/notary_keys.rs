@@ -148,11 +148,13 @@ fn root_keys_and_certificates_are_taken_from_files() {
     pair.file("plain", fixtures::bytes("key-bundles/inputs/ec-p256.key"));
     pair.file("root.pem", fixtures::bytes("key-bundles/export-root.pem"));
     pair.file("foreign.pem", fixtures::bytes(OLD_ROOT_KEY));
+    pair.file("delegate.pem", fixtures::bytes("key-bundles/generated-key.pem"));
     for line in [
         "init GUN --rootkey plain",
         "init GUN --rootkey missing",
         "init GUN --rootkey text",
         "init GUN --rootkey foreign.pem",
+        "init GUN --rootkey delegate.pem",
         "init GUN --rootkey root.pem",
         "publish GUN",
         "list GUN",
@@ -162,6 +164,19 @@ fn root_keys_and_certificates_are_taken_from_files() {
     ] {
         pair.same(line);
     }
+    pair.keep_root_certificates("root.crt");
+    for line in [
+        "delete GUN --remote",
+        "init GUN --rootkey root.pem --rootcert root.crt -p",
+        "list GUN",
+        "delete GUN --remote",
+        "init GUN --rootcert root.crt -p",
+        "list GUN",
+    ] {
+        pair.same(line);
+    }
+    let [before, after] = [pair.root_certificates(), pair.read("root.crt")];
+    assert_eq!(before, after, "the certificate that was given is the one in the root");
 }
 
 #[test]

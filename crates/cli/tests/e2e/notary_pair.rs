@@ -1,5 +1,6 @@
 //! The notary client 0.7 and ours side by side: the same lines on equal states have to print the same.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign_testkit::{Finished, NotaryClient, TrustService};
 use std::fmt::Write;
 
@@ -84,6 +85,31 @@ impl Pair {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             person.run_with_input(&words, input)
         })
+    }
+
+    /// What both have in a file.
+    pub(crate) fn read(&self, name: &str) -> [Vec<u8>; 2] {
+        self.both().map(|person| std::fs::read(person.folder().join(name)).unwrap())
+    }
+
+    /// The certificates, in PEM, of the root keys of the collections.
+    pub(crate) fn root_certificates(&self) -> [Vec<u8>; 2] {
+        let of = |person: &NotaryClient, gun: &str| {
+            let root = std::fs::read(person.trust_dir().join("tuf").join(gun).join("metadata/root.json")).unwrap();
+            let root: serde_json::Value = serde_json::from_slice(&root).unwrap();
+            let id = root["signed"]["roles"]["root"]["keyids"][0].as_str().unwrap();
+            let pem = root["signed"]["keys"][id]["keyval"]["public"].as_str().unwrap();
+            STANDARD.decode(pem).unwrap()
+        };
+        let [a, b] = &self.guns;
+        [of(&self.reference, a), of(&self.ours, b)]
+    }
+
+    /// Gives both the certificate of their own root key as a file.
+    pub(crate) fn keep_root_certificates(&self, name: &str) {
+        for (person, pem) in self.both().into_iter().zip(self.root_certificates()) {
+            std::fs::write(person.folder().join(name), pem).unwrap();
+        }
     }
 
     /// Takes out of a text what has to differ: key ids, the person's folder and collection; and which of a target's two

@@ -169,6 +169,40 @@ fn the_configuration_file_alone_is_enough() {
 }
 
 #[test]
+fn the_flag_for_the_server_wins_over_the_configuration() {
+    let service = service();
+    let (_owner, _) = signed(&service);
+    let mut pair = configured(&service, &json!({"remote_server": {"url": "https://127.0.0.1:1"}}));
+    pair.same(&format!("list {GUN}"));
+    let [_, ours] = pair.both();
+    let listed = ours.run(&["list", GUN]).succeeded();
+    assert!(listed.stdout.contains("one "), "{listed}");
+    let mut command = ours.bare_command();
+    command.args(["-c", "config.json", "list", GUN]);
+    let refused = countersign_testkit::Finished::of(&mut command, b"").failed();
+    assert!(refused.stderr.contains("https://127.0.0.1:1 cannot be reached"), "{refused}");
+    // With neither there is the reference's default.
+    let mut command = ours.bare_command();
+    let refused = countersign_testkit::Finished::of(command.args(["list", GUN]), b"").failed();
+    assert!(refused.stderr.contains("https://notary-server:4443"), "{refused}");
+}
+
+#[test]
+fn flags_choose_how_much_is_logged() {
+    let service = service();
+    let (_owner, _) = signed(&service);
+    let reader = ours(service.notary_client());
+    let logged = |flags: &[&str]| {
+        let listed = reader.run(&[flags, &["list", GUN]].concat()).succeeded();
+        assert!(listed.stdout.contains("one "), "{listed}");
+        listed.stderr.lines().count()
+    };
+    reader.run(&["list", GUN]).succeeded();
+    let (quiet, verbose, debug) = (logged(&[]), logged(&["-v"]), logged(&["-D"]));
+    assert!(quiet <= verbose && verbose <= debug && quiet < debug, "{quiet} {verbose} {debug}");
+}
+
+#[test]
 fn without_the_service_the_cache_speaks_for_readers_and_nobody_writes() {
     let service = service();
     let (owner, _) = signed(&service);

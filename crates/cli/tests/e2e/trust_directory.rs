@@ -248,3 +248,16 @@ fn without_a_trust_directory_reading_creates_none_and_works_where_none_can_be_cr
     reader.run_after(&read_only, &["key", "list"]).succeeded();
     assert!(!reader.trust_dir().exists());
 }
+
+#[test]
+fn a_configuration_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    let shop = Shop::open();
+    shop.put("v1", "one");
+    // Nobody can make a folder there, not even root.
+    let client = shop.client().env("DOCKER_CONFIG", "/proc/countersign");
+    for line in [&["key", "generate", "alice"][..], &["docker-trust", "trust", "key", "generate", "alice"]] {
+        let refused = client.run(line).failed();
+        assert!(refused.stderr.contains("/proc/countersign") && !refused.stderr.contains("panicked"), "{refused}");
+        assert!(!client.folder().join("alice.pub").exists(), "{refused}");
+    }
+}

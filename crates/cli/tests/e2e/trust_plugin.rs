@@ -205,4 +205,58 @@ mod docker_28 {
             );
         }
     }
+
+    #[test]
+    fn an_empty_repository_and_a_digest_are_inspected_byte_for_byte() {
+        let shop = Shop::open();
+        let (owner, reader, gun) = (shop.service.notary_client(), shop.client(), shop.gun());
+        owner.run(&["init", "-p", &gun]).succeeded();
+        let digest = "a".repeat(64);
+        let images =
+            [gun.clone(), format!("{gun}:v1"), format!("{gun}@sha256:{digest}"), format!("{gun}:v1@sha256:{digest}")];
+        for tags in 0..2 {
+            for image in &images {
+                for words in [&["inspect"][..], &["inspect", "--pretty"]] {
+                    let [docker, ours] = both(&reader, &[words, &[image]].concat());
+                    assert_eq!(
+                        (&docker.stdout, docker.code),
+                        (&ours.stdout, ours.code),
+                        "{tags} tags\n{docker}\n{ours}"
+                    );
+                }
+            }
+            owner.run(&["addhash", "-p", &gun, "v1", "524", "--sha256", &digest]).succeeded();
+        }
+    }
+
+    /// Docker 28 has a `docker trust` of its own: it says that the plugin is not used, and the plugin works beside it.
+    #[test]
+    fn docker_28_keeps_its_own_command_and_takes_the_plugin_under_another_name() {
+        use std::os::unix::fs::PermissionsExt;
+        let shop = Shop::open();
+        let owner = shop.client();
+        shop.signed_by(&owner, "v1", "one");
+        owner.run(&["install", "--user"]).succeeded();
+        let plugins = owner.config_dir().join("cli-plugins");
+        let wrapper = plugins.join("docker-countersigned");
+        let script = format!("#!/bin/sh\nexec {} docker-trust \"$@\"\n", env!("CARGO_BIN_EXE_countersign"));
+        std::fs::write(&wrapper, script).unwrap();
+        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for tool in [Tool::DOCKER_28, Tool::DOCKER_20] {
+            let docker = |words: &[&str]| {
+                let mut command = std::process::Command::new(tool.path());
+                owner.set(command.args(words));
+                Finished::of(&mut command, b"")
+            };
+            let help = docker(&["--help"]).succeeded();
+            let line = help.stdout.lines().find(|line| line.contains("countersigned*"));
+            assert!(line.is_some_and(|line| line.contains("Manage trust on Docker images")), "{help}");
+            assert!(help.stdout.contains("plugin \"trust\" duplicates builtin command"), "{help}");
+            let own = docker(&["trust", "inspect", &shop.gun()]).succeeded();
+            let mut called = std::process::Command::new(plugins.join("docker-trust"));
+            owner.set(called.args(["inspect", &shop.gun()]));
+            let ours = Finished::of(&mut called, b"").succeeded();
+            assert_eq!(own.stdout, ours.stdout);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::stage::Shop;
-use countersign_testkit::fixtures;
+use countersign_testkit::{Finished, fixtures};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -92,6 +92,31 @@ fn what_a_removed_signer_alone_has_signed_is_named_before_it_is_signed_anew() {
 }
 
 #[test]
+fn only_y_removes_a_signer_without_whom_nothing_could_be_pulled() {
+    let shop = Shop::open();
+    let (owner, other) = (shop.client(), shop.client());
+    shop.put("v1", "one");
+    team(&owner, &shop.gun(), &["alice"]);
+    owner.run(&["sign", &shop.name("v1")]).succeeded();
+    other.plugin(&["trust", "key", "generate", "bob"]).succeeded();
+    fs::copy(other.folder().join("bob.pub"), owner.folder().join("bob.pub")).unwrap();
+    owner.plugin(&["trust", "signer", "add", "--key", "bob.pub", "bob", &shop.gun()]).succeeded();
+    let remove = |answer: &str| {
+        let mut command = owner.command_as("docker-trust", &["trust", "signer", "remove", "alice", &shop.gun()]);
+        Finished::of(&mut command, answer.as_bytes())
+    };
+    for answer in ["", "n\n", "yes\n", "\ny\n"] {
+        remove(answer).failed();
+        assert_eq!(names(&report(&shop.client(), &shop.gun())), ["bob", "alice"], "{answer:?}");
+    }
+    let removed = remove("y\n").succeeded();
+    assert!(removed.stdout.contains(&format!("Successfully removed alice from {}", shop.gun())), "{removed}");
+    assert_eq!(shop.client().run(&["verify", &shop.name("v1")]).failed().code, 3);
+    let again = owner.plugin(&["trust", "signer", "remove", "alice", &shop.gun()]).failed();
+    assert!(again.stderr.contains("no signer alice for repository"), "{again}");
+}
+
+#[test]
 fn names_that_are_no_signers_and_repositories_that_are_none_do_not_stop_the_others() {
     let shop = Shop::open();
     let owner = shop.client();
@@ -102,7 +127,7 @@ fn names_that_are_no_signers_and_repositories_that_are_none_do_not_stop_the_othe
     assert!(removed.stdout.contains(&format!("Successfully removed alice from {}", shop.gun())), "{removed}");
 }
 
-fn load(person: &Client, path: &Path, name: &str) -> countersign_testkit::Finished {
+fn load(person: &Client, path: &Path, name: &str) -> Finished {
     let copy = person.folder().join("key.pem");
     fs::copy(path, &copy).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();

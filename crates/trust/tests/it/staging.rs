@@ -249,6 +249,20 @@ async fn a_damaged_root_key_is_not_passed_over() {
 }
 
 #[tokio::test]
+async fn of_several_root_keys_the_one_with_the_smallest_id_begins_a_collection() {
+    let (house, owner) = (House::open(), Person::new());
+    let ids: Vec<_> = (0..4).map(|_| owner.make_key("root").canonical_id()).collect();
+    let smallest = ids.iter().copied().min_by_key(ToString::to_string).unwrap();
+    assert_eq!(owner.client(&house).present_root_key().unwrap(), Some(smallest));
+    owner.sign(&house, "v1").await.unwrap();
+    let collection = owner.client(&house).update(Purpose::Read).await.unwrap();
+    let root = collection.root().trusted(&RoleName::Root).unwrap();
+    let keys: Vec<_> = root.key_ids.iter().map(|id| collection.root().keys.get(id).unwrap().canonical_id()).collect();
+    assert_eq!(keys, [smallest]);
+    assert_ne!(root.key_ids[0], smallest, "the certificate has an id of its own");
+}
+
+#[tokio::test]
 async fn certificates_and_keys_that_do_not_belong_together_make_no_collection() {
     let (house, owner) = (House::open(), Person::new());
     let directory = TrustDirectory::create(owner.trust_dir()).unwrap();

@@ -131,6 +131,22 @@ fn expired_files() {
 }
 
 #[test]
+fn what_expires_soon_is_pointed_out_and_counts_all_the_same() {
+    for role in ["root", "targets", "snapshot", RELEASES] {
+        let mut collection = Forge::honest();
+        collection.edit(role, |file| file["expires"] = expiry(30).into());
+        let scene = Scene::set(Reader::New, &collection);
+        collection.serve(&scene.server);
+        let inspected = scene.shim.client.plugin(&["inspect", &name()]).succeeded();
+        let role = if role == "targets" { "targets metadata" } else { role };
+        let warning = format!("msg=\"{role} is nearing expiry, you should re-sign the role metadata\"");
+        assert!(inspected.stderr.contains(&warning), "{inspected}");
+        let verified = scene.shim.client.run(&["verify", &name()]).succeeded();
+        assert!(verified.stderr.contains("nearing expiry"), "{verified}");
+    }
+}
+
+#[test]
 fn files_of_a_key_that_is_not_the_roles() {
     for role in ["targets", "snapshot", "timestamp"] {
         let message = format!("valid signatures did not meet threshold for {role}");

@@ -29,6 +29,10 @@ fn flags_that_are_not_known_are_refused_with_the_way_out() {
     }
     refused("run --new x", 125, "--disable-content-trust");
     refused("service create --new x", 125, "DOCKER_CONTENT_TRUST=0");
+    // As with docker, services have the variable and no flag.
+    for line in ["service create --disable-content-trust x", "service update --disable-content-trust --image x y"] {
+        refused(line, 125, "unknown flag: --disable-content-trust");
+    }
 }
 
 #[test]
