@@ -84,7 +84,7 @@ impl Step {
             Self::Fmt => "formatting is rustfmt's",
             Self::Sizes => "no source file is too long",
             Self::Places => "no file names a place on somebody's machine or a package registry",
-            Self::Threats => "the tests exist that the tables of threats, guarantees and protocol rows name",
+            Self::Threats => "the tests exist that the tables of threats, guarantees and checklists name",
             Self::Floors => "crates use only crates below them",
             Self::Bans => "no banned package, none from an unknown source",
             Self::Clippy => "clippy has nothing to say about libraries, programs, tests and benches",

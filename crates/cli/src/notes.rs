@@ -53,6 +53,9 @@ fn show_one(collection: &Collection, note: &Note) {
         Note::NearExpiry(role, at) => {
             format!("warning: {role} metadata of {gun} is nearing expiry ({at}): its owner should sign again")
         }
+        Note::CertificateNearExpiry { common_name, not_after } => format!(
+            "warning: the root certificate of {gun} for {common_name} is near expiry ({not_after}): its owner should rotate the root key"
+        ),
         Note::WildcardRoot => format!(
             "warning: the root certificate of {gun} is for a wildcard name: metadata of its siblings cannot be told apart"
         ),

@@ -22,6 +22,13 @@ pub enum Note {
     CachedTimestamp(Absence),
     /// The metadata of a role expires within six months.
     NearExpiry(RoleName, Expires),
+    /// A certificate of the root ends within six months, or has ended.
+    CertificateNearExpiry {
+        /// Its common name.
+        common_name: String,
+        /// Its last instant of validity.
+        not_after: jiff::Timestamp,
+    },
     /// The metadata of a role expires absurdly late.
     FarExpiry(RoleName, Expires),
     /// The root's certificate is for a wildcard of names: a sibling's metadata cannot be told apart.
@@ -129,6 +136,10 @@ impl Collection {
         seen.settle(|role| tree.may_exist(role), request.now);
         notes.extend(tree.broken.iter().map(|(role, broken)| Note::Broken(role.clone(), broken.reason.clone())));
         notes.extend(notable_expiry(request.now, &root, &timestamp, &snapshot, &tree.loaded));
+        let ending = root_trust::certificates_ending_before(&root, &request.gun, six_months_after(request.now));
+        notes.extend(
+            ending.into_iter().map(|(common_name, not_after)| Note::CertificateNearExpiry { common_name, not_after }),
+        );
         if root_trust::has_wildcard_name(&root, &request.gun) {
             notes.push(Note::WildcardRoot);
         }
@@ -303,6 +314,10 @@ const LONG_TIMESTAMP: i64 = 60;
 /// Longest sensible life of every other file, in days; the longest that is written is ten years.
 const LONG_FILE: i64 = 20 * 365;
 
+fn six_months_after(now: jiff::Timestamp) -> jiff::Timestamp {
+    now.to_zoned(TimeZone::UTC).checked_add(6.months()).map_or(now, |later| later.timestamp())
+}
+
 /// Notes what expires within six calendar months, timestamps excepted, and what expires absurdly late: a signature that
 /// hardly ever ends, or one made by a clock that ran ahead.
 fn notable_expiry(
@@ -312,7 +327,7 @@ fn notable_expiry(
     snapshot: &Verified<Snapshot>,
     targets: &BTreeMap<RoleName, Verified<Targets>>,
 ) -> Vec<Note> {
-    let soon = now.to_zoned(TimeZone::UTC).checked_add(6.months()).map_or(now, |later| later.timestamp());
+    let soon = six_months_after(now);
     let after = |days: i64| now.checked_add((days * 24).hours()).unwrap_or(jiff::Timestamp::MAX);
     let far = |at: &Expires, days: i64| !at.is_before(after(days));
     let base = [(RoleName::Root, &root.expires), (RoleName::Snapshot, &snapshot.expires)];

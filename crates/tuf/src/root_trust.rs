@@ -105,6 +105,13 @@ pub(crate) fn has_wildcard_name(root: &Root, gun: &Gun) -> bool {
         .any(|leaf| leaf.bundle.leaf().common_name().is_some_and(|name| name.ends_with('*')))
 }
 
+/// Lists the names of a root's certificates for this collection that end before a time, and when they do.
+pub(crate) fn certificates_ending_before(root: &Root, gun: &Gun, time: Timestamp) -> Vec<(String, Timestamp)> {
+    let leaves = leaves(root, gun, Age::Past(Timestamp::UNIX_EPOCH));
+    let ending = leaves.iter().map(|leaf| leaf.bundle.leaf()).filter(|leaf| leaf.not_after() < time);
+    ending.filter_map(|leaf| Some((leaf.common_name()?.to_owned(), leaf.not_after()))).collect()
+}
+
 /// Tells whether a root that is trusted would be accepted now from a stranger too: it, its certificates and their chain
 /// to a pin are valid now.
 pub(crate) fn check_current(root: &Verified<Root>, gun: &Gun, pin: Pin<'_>, now: Timestamp) -> Result<(), RootError> {

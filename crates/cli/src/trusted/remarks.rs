@@ -33,6 +33,9 @@ fn text(collection: &Collection, note: &Note) -> String {
             log("targets metadata is nearing expiry, you should re-sign the role metadata")
         }
         Note::NearExpiry(role, _) => log(&format!("{role} is nearing expiry, you should re-sign the role metadata")),
+        Note::CertificateNearExpiry { common_name, .. } => {
+            log(&format!("certificate with CN {common_name} is near expiry"))
+        }
         Note::Broken(role, reason) => log(&format!("Error getting {role}: {reason}")),
         Note::FirstUse(ids) => {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();

@@ -357,3 +357,21 @@ fn what_expires_within_six_months_is_noted() {
         .collect();
     assert_eq!(noted, ["root", "targets", "targets/releases"]);
 }
+
+#[test]
+fn a_root_certificate_that_ends_within_six_months_is_noted() {
+    // Ten years are the life of a certificate.
+    for (made, noted) in
+        [("2016-11-27T12:00:00Z", true), ("2017-05-20T12:00:00Z", true), ("2017-05-30T12:00:00Z", false)]
+    {
+        let mut keys = Repository::new().keys;
+        keys.insert("root".into(), vec![Key::new().certified_at(GUN, at(made))]);
+        let repository = Repository::with_keys(GUN, keys);
+        let collection = repository.client().update(&repository.service()).unwrap();
+        let found = collection
+            .notes()
+            .iter()
+            .any(|note| matches!(note, Note::CertificateNearExpiry { common_name, .. } if common_name == GUN));
+        assert_eq!(found, noted, "{made}");
+    }
+}

@@ -144,6 +144,14 @@ fn what_expires_soon_is_pointed_out_and_counts_all_the_same() {
         let verified = scene.shim.client.run(&["verify", &name()]).succeeded();
         assert!(verified.stderr.contains("nearing expiry"), "{verified}");
     }
+    let mut collection = Forge::honest();
+    collection.rekey("root", Key::certified(GUN, 3560));
+    let scene = Scene::set(Reader::New, &collection);
+    collection.serve(&scene.server);
+    let inspected = scene.shim.client.plugin(&["inspect", &name()]).succeeded();
+    assert!(inspected.stderr.contains(&format!("msg=\"certificate with CN {GUN} is near expiry\"")), "{inspected}");
+    let verified = scene.shim.client.run(&["verify", &name()]).succeeded();
+    assert!(verified.stderr.contains("the root certificate") && verified.stderr.contains("near expiry"), "{verified}");
 }
 
 #[test]
