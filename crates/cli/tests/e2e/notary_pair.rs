@@ -97,8 +97,9 @@ impl Pair {
         let of = |person: &NotaryClient, gun: &str| {
             let root = std::fs::read(person.trust_dir().join("tuf").join(gun).join("metadata/root.json")).unwrap();
             let root: serde_json::Value = serde_json::from_slice(&root).unwrap();
-            let id = root["signed"]["roles"]["root"]["keyids"][0].as_str().unwrap();
-            let pem = root["signed"]["keys"][id]["keyval"]["public"].as_str().unwrap();
+            let text = |pointer: &str| root.pointer(pointer).and_then(serde_json::Value::as_str).unwrap();
+            let id = text("/signed/roles/root/keyids/0");
+            let pem = text(&format!("/signed/keys/{id}/keyval/public"));
             STANDARD.decode(pem).unwrap()
         };
         let [a, b] = &self.guns;

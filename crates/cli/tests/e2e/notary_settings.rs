@@ -179,11 +179,11 @@ fn the_flag_for_the_server_wins_over_the_configuration() {
     assert!(listed.stdout.contains("one "), "{listed}");
     let mut command = ours.bare_command();
     command.args(["-c", "config.json", "list", GUN]);
-    let refused = countersign_testkit::Finished::of(&mut command, b"").failed();
+    let refused = Finished::of(&mut command, b"").failed();
     assert!(refused.stderr.contains("https://127.0.0.1:1 cannot be reached"), "{refused}");
     // With neither there is the reference's default.
     let mut command = ours.bare_command();
-    let refused = countersign_testkit::Finished::of(command.args(["list", GUN]), b"").failed();
+    let refused = Finished::of(command.args(["list", GUN]), b"").failed();
     assert!(refused.stderr.contains("https://notary-server:4443"), "{refused}");
 }
 

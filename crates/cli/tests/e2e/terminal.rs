@@ -12,14 +12,14 @@ const REPOSITORY: &str = "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE";
 /// Reads until this text is there, and returns how far it went.
 fn wait_for(text: &str, from: usize, shown: &mut impl Read, said: &mut Vec<u8>) -> usize {
     loop {
-        let rest = &said[from..];
+        let rest = said.get(from..).unwrap_or_default();
         if let Some(at) = rest.windows(text.len()).position(|window| window == text.as_bytes()) {
             return from + at + text.len();
         }
         let mut bytes = [0; 1024];
         let length = shown.read(&mut bytes).unwrap();
         assert!(length > 0, "{text:?} never came: {}", String::from_utf8_lossy(said));
-        said.extend_from_slice(&bytes[..length]);
+        said.extend_from_slice(bytes.get(..length).unwrap());
     }
 }
 
