@@ -9,7 +9,7 @@ use crate::rotation::canonical_ids;
 use countersign_crypto::KeyId;
 use countersign_tuf::metadata::{Root, Targets};
 use countersign_tuf::update::{Purpose, UpdateError};
-use countersign_tuf::{Change, Collection, RoleName, Unverified};
+use countersign_tuf::{Change, Collection, Expires, RoleName, Unverified};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -78,11 +78,11 @@ pub enum AtService {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Until {
     /// The root.
-    pub root: String,
+    pub root: Timestamp,
     /// The last root certificate.
     pub certificate: Option<Timestamp>,
     /// The repository's own file.
-    pub targets: Option<String>,
+    pub targets: Option<Timestamp>,
     /// Whether the root or its certificates have expired by now.
     pub root_age: Age,
 }
@@ -168,9 +168,9 @@ impl CollectionClient<'_> {
                 let expired =
                     root.expires.is_before(self.now) || certificates_end(root).is_some_and(|end| end < self.now);
                 until = Some(Until {
-                    root: root.expires.to_string(),
+                    root: instant(&root.expires),
                     certificate: certificates_end(root),
-                    targets: collection.targets(&RoleName::Targets).map(|file| file.expires.to_string()),
+                    targets: collection.targets(&RoleName::Targets).map(|file| instant(&file.expires)),
                     root_age: if expired { Age::Expired } else { Age::Good },
                 });
             }
@@ -251,6 +251,11 @@ impl CollectionClient<'_> {
         }
         Ok(RoleKeys { role, threshold, here, elsewhere, at_service: AtService::No })
     }
+}
+
+/// Returns the instant of an expiry time; one that lies beyond all instants is as good as the last.
+pub(crate) fn instant(expires: &Expires) -> Timestamp {
+    Timestamp::from_second(expires.unix_seconds()).unwrap_or(Timestamp::MAX)
 }
 
 fn situation(served: &Served, known: Known, roles: &[RoleKeys], until: Option<&Until>) -> Situation {

@@ -1,5 +1,6 @@
 //! Beginning a collection anew, with another root that the old one has not signed: the last resort.
 
+use crate::assessment::instant;
 use crate::client::CollectionClient;
 use crate::compromise::Confirmed;
 use crate::delegations::delegations;
@@ -12,7 +13,6 @@ use countersign_tuf::metadata::{FileMeta, Timestamp};
 use countersign_tuf::update::{Answer, Fetch, LostRoot, Purpose, Request, Step, Update, UpdateError};
 use countersign_tuf::{Change, Collection, DelegationEdit, RoleName, Seen, Unverified};
 use countersign_vault::KeyLabel;
-use std::str::FromStr;
 
 /// How far beginning anew has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl CollectionClient<'_> {
         let cached = self.local.read(&RoleName::Timestamp)?.ok_or_else(gone)?;
         let timestamp = Unverified::<Timestamp>::read(&RoleName::Timestamp, cached.into())
             .map_err(|error| UpdateError::Metadata { role: RoleName::Timestamp, error })?;
-        let end = jiff::Timestamp::from_str(&timestamp.untrusted().expires.to_string()).unwrap_or(self.now);
+        let end = instant(&timestamp.untrusted().expires);
         let (gun, pinning, seen) = (self.gun().clone(), self.pinning, Seen::default());
         let (now, purpose, lost_root) = (end.min(self.now), Purpose::Renew, LostRoot::Refuse);
         let mut update = Update::begin(Request { gun, now, pinning, seen, purpose, lost_root });

@@ -37,6 +37,11 @@ fn a_plan_is_made_from_what_is_there_and_changes_nothing() {
     owner.run(&["key", "backup", "root.gpg", "--role", "root"]).succeeded();
     lose(&owner, "root");
     assert_eq!(situation(&owner, &gun), "root-key-lost");
+    let plan = parsed(owner.run(&["key", "recover", &gun, "--format", "json"]));
+    for member in ["/until/root", "/until/certificate", "/until/targets"] {
+        let until = plan.pointer(member).and_then(Value::as_str).unwrap();
+        assert!(until.parse::<jiff::Timestamp>().unwrap() > jiff::Timestamp::now(), "{member}: {until}");
+    }
     let plan = owner.run(&["key", "recover", &gun]).succeeded();
     assert!(plan.stdout.contains("signing goes on until 20") && plan.stdout.contains("--new-chain --apply"), "{plan}");
     assert!(plan.stdout.contains("countersign key restore") && plan.stdout.contains("root.gpg"), "{plan}");

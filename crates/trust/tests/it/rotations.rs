@@ -358,3 +358,21 @@ async fn a_state_that_only_the_service_can_renew_is_told_from_an_attack() {
     house.lie(|request, _| request.path.ends_with("/timestamp.json").then(|| Reply::status(503)));
     later.client(&house).assess().await.unwrap_err();
 }
+
+/// A collection that the service has lost is known here as it was when it could be verified last, however long ago.
+#[tokio::test]
+async fn the_last_view_is_verified_as_of_its_own_time() {
+    let (house, owner) = (House::open(), Person::new());
+    let nothing = house.archive();
+    owner.sign(&house, "v1").await.unwrap();
+    house.restore(nothing);
+    let later = Person::new().at("2027-11-22T14:00:00Z").sharing(owner.trust_dir());
+    assert_eq!(later.client(&house).assess().await.unwrap().situation, Situation::Vanished);
+    let view = later.client(&house).last_view().unwrap();
+    assert_eq!(released_names(&view).into_keys().collect::<Vec<_>>(), ["v1"]);
+    // What somebody has changed in the cache is not taken over.
+    let targets = owner.cache().into_iter().find(|(path, _)| path.ends_with("metadata/targets.json")).unwrap();
+    let changed = String::from_utf8(targets.1).unwrap().replace("v1", "v2");
+    std::fs::write(&targets.0, changed).unwrap();
+    later.client(&house).last_view().unwrap_err();
+}

@@ -101,7 +101,7 @@ impl Recover {
             renewed.map_err(|error| context.audit.refused(Action::Sign, gun.as_str(), "", error.into()))?;
         notes::show(&collection);
         record(context, &collection, &RoleName::Targets)?;
-        let until = collection.targets(&RoleName::Targets).map(|file| file.expires.to_string());
+        let until = collection.targets(&RoleName::Targets).map(|file| file.expires.as_str().to_owned());
         match self.format {
             Format::Json => data(serde_json::json!({ "gun": gun.to_string(), "renewed": true, "targetsUntil": until })),
             Format::Text => data(format_args!("Signed anew what {gun} holds, until {}", until.unwrap_or_default())),

@@ -165,10 +165,15 @@ fn tell(command: &Recover, context: &Context, collection: &Collection, journal: 
     if let Some(file) = &command.notice {
         fs_err::write(file, &text).map_err(|error| CliError::new(Kind::Local, error))?;
     }
-    for id in &journal.root_keys {
-        let known = crate::command::key::archive::known_backups();
-        if known.is_none_or(|known| !matches!(known.latest_with(id), Ok(Some(_)))) {
-            hint(format_args!("the root key {id:.7} is in no known backup: countersign key backup FILE --key {id}"));
+    let known = crate::command::key::archive::known_backups();
+    for role in [RoleName::Root, RoleName::Targets] {
+        for id in crate::command::key::rotate::keys_of(collection, &role) {
+            let backed_up = known.as_ref().is_some_and(|known| matches!(known.latest_with(&id), Ok(Some(_))));
+            if !backed_up {
+                hint(format_args!(
+                    "the {role} key {id:.7} is in no known backup: countersign key backup FILE --key {id}"
+                ));
+            }
         }
     }
     let kept = signers(collection);

@@ -168,12 +168,9 @@ impl<'a> Plan<'a> {
     /// The first end of what nobody can renew.
     fn until(&self) -> String {
         let Some(until) = &self.assessment.until else { return "an unknown date".to_owned() };
-        let mut ends = vec![until.root.clone()];
-        ends.extend(until.certificate.map(|end| end.to_string()));
-        if self.assessment.situation != Situation::RootKeyLost {
-            ends.extend(until.targets.clone());
-        }
-        ends.into_iter().min().unwrap_or_default()
+        let targets = until.targets.filter(|_| self.assessment.situation != Situation::RootKeyLost);
+        let ends = [Some(until.root), until.certificate, targets].into_iter().flatten();
+        ends.min().map(|end| end.to_string()).unwrap_or_default()
     }
 
     /// The error where a plan has nothing that could be done at once.
@@ -236,7 +233,9 @@ impl<'a> Plan<'a> {
             "summary": self.summary,
             "roles": self.assessment.roles.iter().map(role).collect::<Vec<_>>(),
             "until": self.assessment.until.as_ref().map(|until| json!({
-                "root": until.root, "certificate": until.certificate.map(|end| end.to_string()), "targets": until.targets,
+                "root": until.root.to_string(),
+                "certificate": until.certificate.map(|end| end.to_string()),
+                "targets": until.targets.map(|end| end.to_string()),
                 "rootExpired": until.root_age == Age::Expired,
             })),
             "error": refused,
