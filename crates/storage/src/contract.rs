@@ -9,6 +9,7 @@ pub mod changes;
 pub mod keys;
 pub mod metadata;
 pub mod races;
+pub mod signing_keys;
 
 use std::any::Any;
 use std::sync::Arc;

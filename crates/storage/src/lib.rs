@@ -1,7 +1,8 @@
 //! The trust service's repositories: metadata, change feed and keys.
 //!
 //! [`MetadataStore`] and [`KeyStore`] are the contracts; their documentation is what every implementation promises and what
-//! the suite in `contract` (feature `contract`) checks. [`SqliteStore`] implements both in one file.
+//! the suite in `contract` (feature `contract`) checks. [`SqliteStore`] implements both in one file. [`SigningKeyStore`] is
+//! the contract for the keys of a signing service that is apart; [`SqliteSigningKeys`] implements it in a file of its own.
 
 mod change;
 #[cfg(feature = "contract")]
@@ -9,10 +10,14 @@ pub mod contract;
 mod error;
 mod keys;
 mod metadata;
+mod signing_keys;
 mod sqlite;
 
 pub use change::{Category, Change, ChangeQuery, DEFAULT_PAGE, MAX_PAGE, PageSize, Window};
 pub use error::{PendingKeyError, PublishError, StoreError};
 pub use keys::{EncryptedKey, KeyStore, NewServiceKey, PendingLimits, ServiceKey, ServiceRole};
 pub use metadata::{Base, Deletion, MetadataStore, NewMetadata, Pointer, State, Stored};
-pub use sqlite::SqliteStore;
+pub use signing_keys::{
+    Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore,
+};
+pub use sqlite::{SqliteSigningKeys, SqliteStore};

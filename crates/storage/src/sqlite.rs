@@ -11,6 +11,7 @@ mod full;
 mod keys;
 mod metadata;
 mod pieces;
+mod signing_keys;
 
 use std::future::ready;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -27,6 +28,8 @@ use sqlx::{Connection, Sqlite, SqlitePool, Transaction};
 
 use self::condition::Condition;
 use crate::StoreError;
+
+pub use signing_keys::SqliteSigningKeys;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
@@ -61,6 +64,11 @@ impl SqliteStore {
     /// # Errors
     /// As for [`SqliteStore::open`].
     pub async fn open_patiently(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        Self::open_as(path, patience, &MIGRATIONS).await
+    }
+
+    /// Opens a database file whose layout these migrations make.
+    async fn open_as(path: &Path, patience: Duration, layout: &Migrator) -> Result<Self, StoreError> {
         protect(path).map_err(StoreError::File)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -77,7 +85,7 @@ impl SqliteStore {
             .connect_with(options.clone())
             .await
             .map_err(StoreError::database("opened the file"))?;
-        MIGRATIONS.run(&writer).await.map_err(StoreError::Migration)?;
+        layout.run(&writer).await.map_err(StoreError::Migration)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)

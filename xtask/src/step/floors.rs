@@ -17,9 +17,10 @@ const FLOORS: [&[&str]; 4] = [
         "countersign-layout",
         "countersign-engine",
         "countersign-storage",
+        "countersign-signer-rpc",
     ],
     // Use cases.
-    &["countersign-trust", "countersign-server"],
+    &["countersign-trust", "countersign-server", "countersign-keyservice"],
     // Edges.
     &["countersign"],
 ];

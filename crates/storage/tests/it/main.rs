@@ -5,3 +5,4 @@ mod crash;
 mod full_disk;
 mod many;
 mod sqlite;
+mod sqlite_signing_keys;

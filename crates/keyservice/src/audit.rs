@@ -1,0 +1,109 @@
+//! Who asked for what, and what came of it: one line of JSON for every call that makes, deletes or uses a key.
+//!
+//! A key is used only when the line is written. There is no secret in it: keys and messages appear by their digests.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use countersign_crypto::KeyId;
+use countersign_signer_rpc::Caller;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::data_dir::FILE_MODE;
+
+/// Says that the audit log cannot be written (environment).
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log {path} cannot be written")]
+pub struct AuditError {
+    /// The file.
+    path: PathBuf,
+    /// Why not.
+    #[source]
+    source: std::io::Error,
+}
+
+/// The file, open.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    path: PathBuf,
+    file: Mutex<fs_err::File>,
+}
+
+/// What was done or refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Event {
+    Create,
+    Sign,
+    Delete,
+    Refuse,
+}
+
+/// What is known about it.
+#[derive(Debug, Default)]
+pub(crate) struct About<'a> {
+    pub(crate) key: Option<KeyId>,
+    pub(crate) gun: Option<&'a str>,
+    pub(crate) role: Option<&'a str>,
+    /// The SHA-256 of the message.
+    pub(crate) message: Option<String>,
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    event: Event,
+    client: &'a str,
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gun: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Audit {
+    /// Opens the file, for the owner only, and appends from now on.
+    pub(crate) fn open(path: &Path) -> Result<Self, AuditError> {
+        let mut options = fs_err::OpenOptions::new();
+        options.create(true).append(true);
+        options.options_mut().mode(FILE_MODE);
+        let file = options.open(path).map_err(|source| AuditError { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+    }
+
+    /// Writes a line.
+    pub(crate) fn record(
+        &self,
+        now: Timestamp,
+        caller: &Caller,
+        event: Event,
+        about: About<'_>,
+    ) -> Result<(), AuditError> {
+        let line = Line {
+            time: now.to_string(),
+            event,
+            client: &caller.name,
+            address: caller.address.to_string(),
+            key: about.key.map(|id| id.to_string()),
+            gun: about.gun,
+            role: about.role,
+            sha256: about.message,
+            reason: about.reason,
+        };
+        let failed = |source| AuditError { path: self.path.clone(), source };
+        let mut text = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(&text).map_err(failed)
+    }
+}

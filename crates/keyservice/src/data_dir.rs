@@ -1,0 +1,103 @@
+//! The data folder: held by one process, closed to others.
+
+use std::fs::TryLockError;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Permissions of folders that are made here.
+const FOLDER_MODE: u32 = 0o700;
+/// Permissions of files that are made here.
+pub(crate) const FILE_MODE: u32 = 0o600;
+
+/// Says why the data folder cannot be used (environment).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// The folder cannot be made or used.
+    #[error("{path} cannot be used as the data folder")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process uses the folder.
+    #[error("another process is using the data folder {0}")]
+    InUse(PathBuf),
+}
+
+/// The data folder, held until dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: fs_err::File,
+}
+
+impl DataDir {
+    /// Makes the folder if need be and takes hold of it.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let unusable = |source| DataDirError::Folder { path: path.to_owned(), source };
+        make_folder(path).map_err(unusable)?;
+        let mut options = fs_err::OpenOptions::new();
+        options.create(true).append(true);
+        options.options_mut().mode(FILE_MODE);
+        let lock = options.open(path.join("lock")).map_err(unusable)?;
+        match lock.file().try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Makes a folder for the owner only, if it is not there.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
+}
+
+/// Writes a new file whole, durable and for the owner only; one that is there is an error.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let staged = path.with_added_extension("new");
+    match fs_err::remove_file(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create_new(true);
+    options.options_mut().mode(FILE_MODE);
+    let mut file = options.open(&staged)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs_err::hard_link(&staged, path)?;
+    fs_err::remove_file(&staged)?;
+    match path.parent() {
+        Some(folder) => fs_err::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_and_a_file_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = DataDir::open(&folder.path().join("data")).unwrap();
+        assert!(matches!(DataDir::open(&folder.path().join("data")), Err(DataDirError::InUse(_))));
+        write_new(&held.file("x"), b"1").unwrap();
+        assert!(write_new(&held.file("x"), b"2").is_err());
+        assert_eq!(fs_err::read(held.file("x")).unwrap(), b"1");
+        drop(held);
+        DataDir::open(&folder.path().join("data")).unwrap();
+    }
+}

@@ -1,0 +1,25 @@
+//! The signing service: makes, keeps and uses the keys of collections, away from the trust service.
+//!
+//! [`KeyService::start`] takes a [`Config`] and returns a [`Running`] service, which answers over `countersign-signer-rpc`.
+//! A key is made for one collection and role, and signs nothing but files of that role. At rest it is encrypted under a
+//! passphrase that has a name, its alias; [`rotate`] encrypts all keys under another one. What was asked and answered is in
+//! the `audit` log; neither it nor any other log has a secret in it.
+
+mod audit;
+mod binding;
+mod config;
+mod data_dir;
+mod keys;
+mod memory;
+mod passphrases;
+mod rotation;
+mod service;
+
+pub use audit::AuditError;
+pub use config::{Clock, Config, Limits};
+pub use data_dir::DataDirError;
+pub use keys::KeyTrouble;
+pub use memory::hide_memory;
+pub use passphrases::{PassphraseError, Passphrases, Variables};
+pub use rotation::{Rotation, RotationError, rotate};
+pub use service::{Drained, KeyService, Running, StartError};

@@ -1,0 +1,111 @@
+//! Rotation of the passphrase: every key is encrypted under another alias, one by one, while the service runs.
+
+use std::time::Duration;
+
+use countersign_crypto::{KeyId, SystemRandom};
+use countersign_keyfile::jwe;
+use countersign_storage::{
+    Alias, EncryptedKey, PageSize, Resealed, Sealed, SigningKey, SigningKeyStore, SqliteSigningKeys, StoreError,
+};
+
+use crate::keys::{KeyTrouble, open};
+use crate::passphrases::{PassphraseError, Passphrases};
+
+/// Keys that are read at once.
+const PAGE: i64 = 100;
+/// How often the store is gone through: again when the running service has changed something meanwhile.
+const ROUNDS: u32 = 3;
+/// How long a lock of the running service is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Says why the rotation did not begin or was broken off; what was sealed until then stays sealed under the new alias.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotationError {
+    /// There is no database in the data folder.
+    #[error("there is no database of keys in {0}")]
+    NoDatabase(std::path::PathBuf),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A passphrase is not at hand.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+}
+
+/// What a rotation did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Rotation {
+    /// Keys that are under the new alias now.
+    pub sealed: u64,
+    /// Keys that are still under another one, and why.
+    pub left: Vec<(KeyId, KeyTrouble)>,
+}
+
+/// Encrypts every key in a data folder under an alias; a running service goes on. A passphrase is made when there is none for
+/// the alias.
+///
+/// # Errors
+/// The database or the new passphrase cannot be used. Single keys that cannot be opened are in the result.
+pub async fn rotate(
+    data_dir: &std::path::Path,
+    passphrases: &Passphrases,
+    to: &Alias,
+) -> Result<Rotation, RotationError> {
+    let path = data_dir.join(crate::service::DATABASE);
+    if !path.is_file() {
+        return Err(RotationError::NoDatabase(data_dir.to_owned()));
+    }
+    let store = SqliteSigningKeys::open(&path, PATIENCE).await?;
+    let in_use = store.one_of_each_alias().await?.iter().any(|key| key.stored.alias == *to);
+    // A missing passphrase of keys that there are must not be replaced by a new one.
+    let _ = if in_use { passphrases.get(to)? } else { passphrases.get_or_make(to)? };
+    let mut done = Rotation::default();
+    for _ in 0..ROUNDS {
+        done.left.clear();
+        let mut after = None;
+        loop {
+            let page = store.sealed_otherwise(to, after.as_ref(), PageSize::wished(PAGE)).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.stored.key.id);
+            for key in page {
+                let id = key.stored.key.id;
+                match reseal(&store, key, passphrases.clone(), to.clone()).await {
+                    Ok(Resealed::Yes) => done.sealed += 1,
+                    Ok(Resealed::ChangedSince) => {}
+                    Err(KeyTrouble::Store(error)) => return Err(error.into()),
+                    Err(trouble) => done.left.push((id, trouble)),
+                }
+            }
+        }
+        let rest = store.sealed_otherwise(to, None, PageSize::wished(PAGE)).await?;
+        if rest.len() <= done.left.len() {
+            break;
+        }
+    }
+    store.close().await;
+    Ok(done)
+}
+
+async fn reseal(
+    store: &dyn SigningKeyStore,
+    key: SigningKey,
+    passphrases: Passphrases,
+    to: Alias,
+) -> Result<Resealed, KeyTrouble> {
+    let (id, from) = (key.stored.key.id, key.sealed());
+    let sealing = tokio::task::spawn_blocking(move || {
+        let private = open(&key, &passphrases)?;
+        let passphrase = passphrases.get(&to)?;
+        let text = jwe::seal_key(&private, passphrase.as_bytes(), &mut SystemRandom).map_err(KeyTrouble::NotSealed)?;
+        // Opened once more before it replaces the old one: nothing else is left of the key then.
+        let mut sealed = key;
+        sealed.stored.key.private = EncryptedKey::new(text);
+        sealed.stored.alias = to;
+        open(&sealed, &passphrases)?;
+        Ok::<Sealed, KeyTrouble>(sealed.sealed())
+    });
+    let sealed = sealing.await.map_err(|_| KeyTrouble::Busy)??;
+    Ok(store.reseal(&id, &from, &sealed).await?)
+}

@@ -1,0 +1,174 @@
+//! Starting and stopping.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use countersign_signer_rpc::{ServerConfig, SignerServer, SigningService, TlsError};
+use countersign_storage::{Alias, SigningKeyStore, SqliteSigningKeys, StoreError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{Audit, AuditError};
+use crate::config::Config;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::keys::{self, KeyTrouble, Keys, Parts};
+use crate::passphrases::{PassphraseError, is_short};
+
+/// The database in the data folder.
+pub(crate) const DATABASE: &str = "keys.db";
+/// The audit log in the data folder.
+const AUDIT: &str = "audit.log";
+
+/// Says why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Connections cannot be protected.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The passphrase for new keys is not at hand.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// Keys in the database cannot be opened.
+    #[error(
+        "keys under the alias {alias} cannot be opened: its passphrase must be at hand as long as keys are under it"
+    )]
+    Keys {
+        /// The alias.
+        alias: Alias,
+        /// Why not.
+        #[source]
+        source: Box<KeyTrouble>,
+    },
+    /// The address cannot be listened on.
+    #[error("{address} cannot be listened on")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The signing service.
+#[derive(Debug)]
+pub struct KeyService;
+
+/// How a shut-down went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every call was answered.
+    Completely,
+    /// Some calls were cut, because their time was up.
+    Partly,
+}
+
+/// A signing service that answers calls; dropping it stops it at once, [`Running::shut_down`] gracefully.
+pub struct Running {
+    address: SocketAddr,
+    ending: CancellationToken,
+    serving: Option<JoinHandle<std::io::Result<()>>>,
+    store: SqliteSigningKeys,
+    _data: DataDir,
+}
+
+impl KeyService {
+    /// Starts the service; it answers calls when this returns.
+    ///
+    /// # Errors
+    /// Refuses to start with anything missing, unreadable or contradictory, rather than with less protection.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        let data = DataDir::open(&config.data_dir)?;
+        let server = ServerConfig {
+            identity: config.identity.clone(),
+            clients: config.clients.clone(),
+            drain: config.limits.drain,
+        };
+        let server = SignerServer::new(server)?;
+        let store = SqliteSigningKeys::open(&data.file(DATABASE), config.limits.database).await?;
+        check_passphrases(&store, &config).await?;
+        let audit = Audit::open(&data.file(AUDIT))?;
+        if config.clients.names.is_empty() {
+            tracing::warn!(
+                authority = %config.clients.authority.display(),
+                "every client with a certificate of the authority may have keys made and used: name the clients"
+            );
+        }
+        let unavailable = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
+        let address = listener.local_addr().map_err(unavailable)?;
+        let keys: Arc<dyn SigningService> = Arc::new(Keys::new(Parts {
+            store: Arc::new(store.clone()),
+            passphrases: config.passphrases,
+            alias: config.alias,
+            clock: config.clock,
+            limits: config.limits,
+            audit,
+        }));
+        let ending = CancellationToken::new();
+        let serving = Some(tokio::spawn(server.serve(listener, keys, ending.clone())));
+        tracing::info!(%address, "the signing service is listening");
+        Ok(Running { address, ending, serving, store, _data: data })
+    }
+}
+
+/// Checks that the keys in the database can be opened, one of each alias, and that there is a passphrase for new ones.
+async fn check_passphrases(store: &SqliteSigningKeys, config: &Config) -> Result<(), StartError> {
+    let mut made = false;
+    for key in store.one_of_each_alias().await? {
+        let alias = key.stored.alias.clone();
+        made |= alias == config.alias;
+        keys::open(&key, &config.passphrases).map_err(|source| StartError::Keys { alias, source: Box::new(source) })?;
+    }
+    let passphrases = &config.passphrases;
+    let passphrase = if made { passphrases.get(&config.alias)? } else { passphrases.get_or_make(&config.alias)? };
+    if is_short(&passphrase) {
+        tracing::warn!(alias = %config.alias, "the passphrase is short: whoever gets the database could guess it");
+    }
+    Ok(())
+}
+
+impl Running {
+    /// Returns the address that is listened on, with the port that was taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more calls, lets those that have begun be answered within the drain time, and closes the database.
+    pub async fn shut_down(mut self) -> Drained {
+        self.ending.cancel();
+        let served = match self.serving.take() {
+            Some(serving) => matches!(serving.await, Ok(Ok(()))),
+            None => true,
+        };
+        self.store.close().await;
+        if served { Drained::Completely } else { Drained::Partly }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ending.cancel();
+        if let Some(serving) = &self.serving {
+            serving.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}

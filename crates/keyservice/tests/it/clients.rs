@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use countersign_signer_rpc::{ClientConfig, SignerClient};
+use countersign_testkit::TestCa;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::house::{House, key};
+
+#[tokio::test]
+async fn a_client_of_another_authority_or_without_a_certificate_is_refused_at_the_handshake() {
+    let house = House::new();
+    let service = house.start("one").await;
+    let stranger = TestCa::new().client("server");
+    let refused = house.client_with(&service, &stranger).health().await.unwrap_err();
+    assert!(refused.is_away(), "{refused}");
+    // A certificate for servers is none for clients.
+    let server = house.client_with(&service, &house.authority.loopback_server());
+    server.health().await.unwrap_err();
+    let expired = house.client_with(&service, &house.authority.expired_server());
+    expired.health().await.unwrap_err();
+    let mut plain = TcpStream::connect(service.address()).await.unwrap();
+    plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.windows(4).any(|window| window == b"HTTP"), "{answer:?}");
+    house.client(&service, "server").health().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_on_the_list_is_refused_although_its_authority_is_right() {
+    let house = House { names: vec!["trust.example.com".to_owned()], ..House::new() };
+    let service = house.start("one").await;
+    house.client(&service, "trust.example.com").health().await.unwrap();
+    for other in ["trust.example.org", "TRUST.example.com", "trust.example.com.evil.org", ""] {
+        assert!(house.client(&service, other).health().await.is_err(), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_believes_only_a_service_of_its_authority_and_of_its_name() {
+    let house = House::new();
+    let service = house.start("one").await;
+    let other = house.folder.path().join("other.pem");
+    fs_err::write(&other, TestCa::new().pem()).unwrap();
+    let identity = countersign_signer_rpc::Identity {
+        certificate: house.folder.path().join("client.crt"),
+        key: house.folder.path().join("client.key"),
+    };
+    house.client(&service, "server").health().await.unwrap();
+    let config = |host: &str, authority| ClientConfig {
+        host: host.to_owned(),
+        port: service.address().port(),
+        authority,
+        identity: identity.clone(),
+        timeout: Duration::from_secs(20),
+    };
+    let right = house.folder.path().join("ca.pem");
+    SignerClient::new(&config("localhost", right.clone())).unwrap().health().await.unwrap();
+    assert!(SignerClient::new(&config("127.0.0.1", other)).unwrap().health().await.unwrap_err().is_away());
+    assert!(SignerClient::new(&config("127.0.0.2", right)).unwrap().health().await.unwrap_err().is_away());
+}
+
+#[tokio::test]
+async fn without_an_authority_for_clients_nothing_starts() {
+    let house = House::new();
+    let mut config = house.config("one");
+    config.clients.authority = house.folder.path().join("nothing.pem");
+    assert!(countersign_keyservice::KeyService::start(config.clone()).await.is_err());
+    fs_err::write(&config.clients.authority, "").unwrap();
+    assert!(countersign_keyservice::KeyService::start(config).await.is_err());
+}
+
+#[tokio::test]
+async fn messages_and_names_beyond_the_limits_are_refused_and_the_service_lives() {
+    let house = House::new();
+    let service = house.start("one").await;
+    let client = house.client(&service, "server");
+    let mine = key(&client, "a", "timestamp").await;
+    let beginning = br#"{"_type":"Timestamp","x":""#;
+    let of = |length: usize| [beginning, "x".repeat(length - beginning.len() - 2).as_bytes(), b"\"}"].concat();
+    let largest = of(countersign_signer_rpc::MAX_CONTENT);
+    client.sign(&mine, &crate::house::gun("a"), &largest).await.unwrap();
+    for length in [countersign_signer_rpc::MAX_CONTENT + 1, 2 * countersign_signer_rpc::MAX_MESSAGE] {
+        client.sign(&mine, &crate::house::gun("a"), &of(length)).await.unwrap_err();
+    }
+    client.health().await.unwrap();
+}

@@ -1,0 +1,8 @@
+//! The signing service, called over its network interface.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may unwrap")]
+
+mod alias;
+mod calls;
+mod clients;
+mod database;
+mod house;
