@@ -7,6 +7,7 @@ mod import;
 pub(crate) mod inspect;
 mod install;
 pub(crate) mod key;
+mod keyserver;
 mod man;
 mod pin;
 mod pull;
@@ -24,7 +25,8 @@ use clap::Subcommand;
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
+    Keyserver(Box<keyserver::Keyserver>),
     Push(Box<push::Push>),
     Pull(Box<pull::Pull>),
     Sign(sign::Sign),
@@ -51,6 +53,7 @@ impl Command {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         match self {
             Self::Serve(serve) => serve.run(options).await,
+            Self::Keyserver(keyserver) => keyserver.run().await,
             Self::Push(push) => push.run(options).await,
             Self::Pull(pull) => pull.run(options).await,
             Self::Sign(sign) => sign.run(options).await,

@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         _ => "trace",
     });
     let threads = match arguments.command {
-        Command::Serve(_) | Command::Demo(_) => Threads::Many,
+        Command::Serve(_) | Command::Keyserver(_) | Command::Demo(_) => Threads::Many,
         _ => Threads::One,
     };
     match runtime::block_on(threads, arguments.command.run(&arguments.global)) {

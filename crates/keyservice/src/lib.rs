@@ -15,6 +15,9 @@ mod passphrases;
 mod rotation;
 mod service;
 
+pub use countersign_signer_rpc::{Clients, Identity};
+pub use countersign_storage::Alias as KeyAlias;
+
 pub use audit::AuditError;
 pub use config::{Clock, Config, Limits};
 pub use data_dir::DataDirError;

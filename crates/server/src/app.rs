@@ -11,9 +11,12 @@ use crate::config::{CacheAges, Clock, Limits, Renewal};
 use crate::error::{Code, Failure};
 use crate::metrics::Metrics;
 use crate::route::GunPrefixes;
-use crate::server_keys::ServerKeys;
+use crate::server_keys::{Remote, ServerKeys};
 use crate::signing_clock::SigningClock;
 use crate::turns::Turns;
+
+/// Validations at the same time for each processor, when most of their time is spent waiting for the keyserver.
+const WAITING_FOR_KEYSERVER: usize = 8;
 
 /// The service without its connections.
 pub(crate) struct App {
@@ -45,7 +48,8 @@ pub(crate) struct App {
 pub(crate) struct Parts {
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
-    pub(crate) secret: crate::data_dir::Secret,
+    pub(crate) secret: Option<crate::data_dir::Secret>,
+    pub(crate) remote: Option<Remote>,
     pub(crate) sharing: Sharing,
 }
 
@@ -53,9 +57,11 @@ impl App {
     pub(crate) fn new(parts: Parts, config: &crate::Config) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let limits = config.limits.clone();
+        // Whoever waits for the keyserver needs no processor meanwhile.
+        let validations = if parts.remote.is_some() { processors * WAITING_FOR_KEYSERVER } else { processors };
         Self {
             metadata: parts.metadata,
-            keys: Arc::new(ServerKeys::new(parts.keys, parts.secret, config)),
+            keys: Arc::new(ServerKeys::new(parts.keys, parts.secret, parts.remote, config)),
             caches: Caches::new(parts.sharing, limits.memory),
             turns: Turns::default(),
             clock: config.clock.clone(),
@@ -67,7 +73,7 @@ impl App {
             work: TaskTracker::new(),
             large_uploads: Arc::new(Semaphore::new(limits.large_uploads)),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
-            validation: Arc::new(Semaphore::new(processors)),
+            validation: Arc::new(Semaphore::new(validations)),
             key_making: Arc::new(Semaphore::new(1)),
             limits,
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_crypto::Algorithm;
+pub use countersign_signer_rpc::{ClientConfig as KeyserverConfig, Identity as KeyserverIdentity};
 use countersign_storage::{KeyStore, MetadataStore};
 use jiff::{SignedDuration, Timestamp};
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub tls: Tls,
     /// Where metadata and keys are stored.
     pub storage: Storage,
+    /// Who makes and uses the keys of snapshots and timestamps.
+    pub keys: Keys,
     /// The algorithm of keys made from now on.
     pub key_algorithm: KeyAlgorithm,
     /// Which collections are served.
@@ -48,6 +51,7 @@ impl Config {
             data_dir,
             tls: Tls::OwnAuthority { names: Vec::new() },
             storage: Storage::Sqlite,
+            keys: Keys::Here,
             key_algorithm: KeyAlgorithm::EcdsaP256,
             gun_prefixes: GunPrefixes::default(),
             cache_ages: CacheAges::default(),
@@ -100,6 +104,16 @@ impl fmt::Debug for Storage {
             Self::Shared { .. } => "Shared",
         })
     }
+}
+
+/// Who makes and uses the keys of snapshots and timestamps.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// The service itself; the keys are in its database.
+    Here,
+    /// A signing service: `countersign keyserver`, or the reference's signer. Keys that were made here before go on signing
+    /// here; new ones are made there.
+    Keyserver(KeyserverConfig),
 }
 
 /// The algorithm of the service's keys.

@@ -132,6 +132,11 @@ impl Failure {
         matches!(self.code, Code::Busy | Code::CannotSign)
     }
 
+    /// Tells whether nothing can be signed at the moment, whatever the collection.
+    pub(crate) fn cannot_sign(&self) -> bool {
+        self.code == Code::CannotSign
+    }
+
     /// Writes the body, with the newline that ends it.
     pub(crate) fn body(&self) -> String {
         let (code, _, message) = self.code.parts();

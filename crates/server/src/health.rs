@@ -1,21 +1,31 @@
 //! Whether the service works.
 
 use http::StatusCode;
-use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
 
-/// Answers 200 when the database does, else 503 with what is wrong, in words that give nothing away.
+/// Answers 200 when the database and the keyserver do, else 503 with what is wrong, in words that give nothing away.
 pub(crate) async fn health(app: &App) -> Answer {
-    let check = tokio::time::timeout(app.limits.patience, app.metadata.health()).await;
-    let problem = match check {
-        Ok(Ok(())) => return answer::json(StatusCode::OK, "{}"),
+    let (database, signer) = tokio::join!(database(app), signer(app));
+    let checks = [("DB operational", database), ("Trust operational", signer)];
+    let problems: serde_json::Map<_, _> =
+        checks.into_iter().filter_map(|(check, problem)| Some((check.to_owned(), problem?.into()))).collect();
+    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    answer::json(status, serde_json::Value::Object(problems).to_string())
+}
+
+async fn database(app: &App) -> Option<&'static str> {
+    match tokio::time::timeout(app.limits.patience, app.metadata.health()).await {
+        Ok(Ok(())) => None,
         Ok(Err(error)) => {
             tracing::error!(%error, source = ?std::error::Error::source(&error), "the database is not healthy");
-            "the database cannot be used"
+            Some("the database cannot be used")
         }
-        Err(_) => "the database does not answer",
-    };
-    answer::json(StatusCode::SERVICE_UNAVAILABLE, json!({ "DB operational": problem }).to_string())
+        Err(_) => Some("the database does not answer"),
+    }
+}
+
+async fn signer(app: &App) -> Option<&'static str> {
+    if app.keys.remote()?.is_healthy().await { None } else { Some("the signing service cannot be used") }
 }

@@ -27,8 +27,12 @@ pub(crate) async fn rotate(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Resul
     if let Some(key) = app.keys.pending(&gun, role).await? {
         return Ok(answer(&key));
     }
-    let keys = Arc::clone(&app.keys);
-    let made = app.compute(&app.key_making, move || keys.make(gun, role)).await??;
+    let made = if let Some(made) = app.keys.made_at_keyserver(&gun, role).await? {
+        made
+    } else {
+        let keys = Arc::clone(&app.keys);
+        app.compute(&app.key_making, move || keys.make(gun, role)).await??
+    };
     let keys = Arc::clone(&app.keys);
     let key = app.to_the_end(async move { Ok(keys.keep(made).await?) }).await?;
     Ok(answer(&key))
@@ -44,9 +48,16 @@ impl KeyTrouble {
     /// Puts the trouble into the protocol's words: the code says what was being done.
     pub(crate) fn while_doing(self, code: Code) -> Failure {
         let busy = match &self {
+            Self::Keyserver(error) if error.is_away() => return Failure::new(Code::CannotSign).cause(self),
             Self::Pending(PendingKeyError::TooMany { .. }) => true,
             Self::Store(error) | Self::Pending(PendingKeyError::Store(error)) => error.is_busy(),
-            Self::Sealed { .. } | Self::Mismatch { .. } | Self::NotMade(_) | Self::NotSealed(_) => false,
+            Self::Sealed { .. }
+            | Self::Mismatch { .. }
+            | Self::NotMade(_)
+            | Self::NotSealed(_)
+            | Self::Keyserver(_)
+            | Self::Elsewhere { .. }
+            | Self::NoSecret { .. } => false,
         };
         Failure::new(if busy { Code::Busy } else { code }).cause(self)
     }

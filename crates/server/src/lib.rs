@@ -33,7 +33,10 @@ mod tls;
 mod turns;
 mod upload;
 
-pub use config::{CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Limits, Renewal, Storage, Tls};
+pub use config::{
+    CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits, Renewal,
+    Storage, Tls,
+};
 pub use data_dir::DataDirError;
 pub use files::raise_file_limit;
 pub use multipart::{MAX_BOUNDARY, MAX_PART_HEADER, MAX_PARTS};

@@ -67,7 +67,10 @@ async fn renew(app: &Arc<App>, gun: &Gun, current: &Current) -> Result<(), Failu
     match publish::renew(app, gun.clone(), RenewBefore::EXPIRY).await {
         Ok(_) => Ok(()),
         Err(failure) => {
-            current.failed_now();
+            // A keyserver that is away may be back at any moment, and asking it once more costs little.
+            if !failure.cannot_sign() {
+                current.failed_now();
+            }
             Err(as_unknown(failure))
         }
     }

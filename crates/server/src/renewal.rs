@@ -1,6 +1,7 @@
 //! Renewal: timestamps and snapshots are signed anew long before they expire, whether or not anybody reads them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_storage::PageSize;
 use countersign_tuf::accept::RenewBefore;
@@ -12,19 +13,37 @@ use crate::publish::{self, Stored};
 /// Collections looked at before the next are asked for.
 const PAGE: i64 = 100;
 
+/// Pause after a round that was broken off because nothing could be signed.
+const EARLY_PAUSE: Duration = Duration::from_mins(1);
+
 /// A timestamp stored later than this from now was signed by a clock that was wrong, and expires too late.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// Looks at all collections again and again, until dropped.
 pub(crate) async fn run(app: Arc<App>) {
     loop {
-        round(&app).await;
-        tokio::time::sleep(app.renewal.interval).await;
+        let (_, ended) = look(&app).await;
+        let pause = match ended {
+            Ended::Whole => app.renewal.interval,
+            Ended::Early => app.renewal.interval.min(EARLY_PAUSE),
+        };
+        tokio::time::sleep(pause).await;
     }
+}
+
+/// Says whether a round came to its end.
+enum Ended {
+    Whole,
+    /// Nothing can be signed at the moment, whatever the collection.
+    Early,
 }
 
 /// Looks once at every collection whose timestamp has reached the age; returns how many were signed anew.
 pub(crate) async fn round(app: &Arc<App>) -> u64 {
+    look(app).await.0
+}
+
+async fn look(app: &Arc<App>) -> (u64, Ended) {
     let before =
         RenewBefore { timestamp: RenewBefore::WELL_AHEAD.timestamp, snapshot: app.renewal.snapshot_rest.as_secs() };
     if let Err(error) = app.signing.compare(&*app.metadata).await {
@@ -34,7 +53,7 @@ pub(crate) async fn round(app: &Arc<App>) -> u64 {
         Ok(now) => now,
         Err(implausible) => {
             tracing::error!("{implausible}");
-            return 0;
+            return (0, Ended::Whole);
         }
     };
     let oldest = now.saturating_sub(app.renewal.timestamp_age).unwrap_or(Timestamp::MIN);
@@ -46,7 +65,7 @@ pub(crate) async fn round(app: &Arc<App>) -> u64 {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "collections due for renewal cannot be found");
-                return renewed;
+                return (renewed, Ended::Whole);
             }
         };
         let Some(last) = page.last().cloned() else { break };
@@ -57,6 +76,10 @@ pub(crate) async fn round(app: &Arc<App>) -> u64 {
                 Err(failure) => {
                     failed += 1;
                     let cause = failure.chain().unwrap_or_default();
+                    if failure.cannot_sign() {
+                        tracing::error!(renewed, cause, "nothing can be signed anew at the moment");
+                        return (renewed, Ended::Early);
+                    }
                     tracing::warn!(gun = gun.as_str(), cause, "a collection cannot be renewed");
                 }
             }
@@ -66,5 +89,5 @@ pub(crate) async fn round(app: &Arc<App>) -> u64 {
     if renewed > 0 || failed > 0 {
         tracing::info!(renewed, failed, "timestamps and snapshots were signed anew");
     }
-    renewed
+    (renewed, Ended::Whole)
 }

@@ -1,5 +1,7 @@
 //! The keys that the service signs with: made on demand, encrypted at rest, bound to one collection and role.
 
+mod remote;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,6 +9,7 @@ use countersign_crypto::{
     KeyId, KeyType, Method, PrivateKey, PrivateKeyError, PublicKey, SignError, Signer, SystemRandom,
 };
 use countersign_keyfile::{KeyFileError, jwe};
+use countersign_signer_rpc::CallError;
 use countersign_storage::{
     EncryptedKey, KeyStore, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
 };
@@ -17,6 +20,8 @@ use tokio::runtime::Handle;
 
 use crate::config::{Clock, Config, KeyAlgorithm};
 use crate::data_dir::Secret;
+
+pub(crate) use remote::Remote;
 
 /// Decrypted keys kept in memory.
 const KEYS_IN_MEMORY: u64 = 10_000;
@@ -42,30 +47,56 @@ pub(crate) enum KeyTrouble {
     NotMade(#[from] PrivateKeyError),
     #[error("a key could not be encrypted")]
     NotSealed(#[source] KeyFileError),
+    #[error(transparent)]
+    Keyserver(#[from] CallError),
+    #[error("the private key {id} is at a keyserver, and none is named")]
+    Elsewhere { id: KeyId },
+    #[error("the private key {id} is encrypted under the file secret in the data folder, which is missing")]
+    NoSecret { id: KeyId },
 }
 
 /// The keys of all collections.
 pub(crate) struct ServerKeys {
     store: Arc<dyn KeyStore>,
-    secret: Secret,
+    /// What opens the keys that are held here; none where all keys are at a keyserver.
+    secret: Option<Secret>,
+    /// The keyserver, which makes all new keys; keys that were made here before go on signing here.
+    remote: Option<Remote>,
     algorithm: KeyAlgorithm,
     limits: PendingLimits,
     clock: Clock,
     opened: Cache<(Gun, KeyId), Arc<OpenedKey>>,
 }
 
-/// A decrypted key.
+/// Stands in place of the private key of a row whose key is at the keyserver. The row says which collection and role the key
+/// is for: the reference's signer does not say.
+const AT_KEYSERVER: &str = "at the keyserver";
+
+/// Where the private key is.
+enum Holder {
+    /// Here, decrypted.
+    Here(PrivateKey),
+    /// At the keyserver.
+    Keyserver(PublicKey),
+}
+
+/// A key that can be signed with.
 struct OpenedKey {
-    key: PrivateKey,
+    holder: Holder,
     role: ServiceRole,
     last_used: Mutex<Option<Timestamp>>,
 }
 
 impl ServerKeys {
-    pub(crate) fn new(store: Arc<dyn KeyStore>, secret: Secret, config: &Config) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn KeyStore>,
+        secret: Option<Secret>,
+        remote: Option<Remote>,
+        config: &Config,
+    ) -> Self {
         let limits = PendingLimits { count: config.limits.pending_keys, keep: config.limits.pending_key_age };
         let opened = Cache::new(KEYS_IN_MEMORY);
-        Self { store, secret, algorithm: config.key_algorithm, limits, clock: config.clock.clone(), opened }
+        Self { store, secret, remote, algorithm: config.key_algorithm, limits, clock: config.clock.clone(), opened }
     }
 
     /// Checks that the keys in the store can be read with the secret at hand.
@@ -84,17 +115,45 @@ impl ServerKeys {
 
     /// Returns the key of this collection and role that waits for its first use.
     pub(crate) async fn pending(&self, gun: &Gun, role: ServiceRole) -> Result<Option<PublicKey>, KeyTrouble> {
-        let algorithm = match self.algorithm {
+        Ok(self.store.pending_key(gun, role, &self.key_type()).await?.map(|stored| public_key(&stored)))
+    }
+
+    /// Has a key made at the keyserver; none when keys are made here.
+    pub(crate) async fn made_at_keyserver(
+        &self,
+        gun: &Gun,
+        role: ServiceRole,
+    ) -> Result<Option<NewServiceKey>, KeyTrouble> {
+        let Some(remote) = &self.remote else { return Ok(None) };
+        let public = remote.create(&self.key_type(), gun, role).await?;
+        Ok(Some(NewServiceKey {
+            id: public.canonical_id(),
+            gun: gun.clone(),
+            role,
+            algorithm: public.key_type().clone(),
+            public: public.bytes().to_vec(),
+            private: EncryptedKey::new(AT_KEYSERVER),
+        }))
+    }
+
+    /// Returns the keyserver, if there is one.
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    fn key_type(&self) -> KeyType {
+        match self.algorithm {
             KeyAlgorithm::EcdsaP256 => KeyType::Ecdsa,
             KeyAlgorithm::Ed25519 => KeyType::Ed25519,
-        };
-        Ok(self.store.pending_key(gun, role, &algorithm).await?.map(|stored| public_key(&stored)))
+        }
     }
 
     /// Makes a key and encrypts it; takes a while.
     pub(crate) fn make(&self, gun: Gun, role: ServiceRole) -> Result<NewServiceKey, KeyTrouble> {
         let key = PrivateKey::generate(self.algorithm.algorithm())?;
-        let private = jwe::seal_key(&key, self.secret.as_bytes(), &mut SystemRandom).map_err(KeyTrouble::NotSealed)?;
+        let secret =
+            self.secret.as_ref().ok_or_else(|| KeyTrouble::NoSecret { id: key.public_key().canonical_id() })?;
+        let private = jwe::seal_key(&key, secret.as_bytes(), &mut SystemRandom).map_err(KeyTrouble::NotSealed)?;
         let public = key.public_key();
         Ok(NewServiceKey {
             id: public.canonical_id(),
@@ -119,7 +178,7 @@ impl ServerKeys {
             gun: gun.clone(),
             runtime: Handle::current(),
             used: Arc::default(),
-            trouble: Mutex::default(),
+            trouble: Arc::default(),
         }
     }
 
@@ -142,13 +201,32 @@ impl ServerKeys {
 
     fn open(&self, stored: &ServiceKey) -> Result<OpenedKey, KeyTrouble> {
         let id = stored.key.id;
-        let key = jwe::open_key(stored.key.private.as_str(), &stored.key.algorithm, self.secret.as_bytes())
-            .map_err(|source| KeyTrouble::Sealed { id, source })?;
+        let holder = if stored.key.private.as_str() == AT_KEYSERVER {
+            if self.remote.is_none() {
+                return Err(KeyTrouble::Elsewhere { id });
+            }
+            Holder::Keyserver(public_key(stored))
+        } else {
+            let secret = self.secret.as_ref().ok_or(KeyTrouble::NoSecret { id })?;
+            let key = jwe::open_key(stored.key.private.as_str(), &stored.key.algorithm, secret.as_bytes())
+                .map_err(|source| KeyTrouble::Sealed { id, source })?;
+            Holder::Here(key)
+        };
+        let opened = OpenedKey { holder, role: stored.key.role, last_used: Mutex::new(stored.last_used) };
         // Whoever can write to the database must not be able to give a key another's name.
-        if key.public_key().canonical_id() != id {
+        if opened.public_key().canonical_id() != id {
             return Err(KeyTrouble::Mismatch { id });
         }
-        Ok(OpenedKey { key, role: stored.key.role, last_used: Mutex::new(stored.last_used) })
+        Ok(opened)
+    }
+}
+
+impl OpenedKey {
+    fn public_key(&self) -> &PublicKey {
+        match &self.holder {
+            Holder::Here(key) => key.public_key(),
+            Holder::Keyserver(public) => public,
+        }
     }
 }
 
@@ -166,13 +244,13 @@ pub(crate) struct CollectionSigners {
     gun: Gun,
     runtime: Handle,
     used: Arc<Mutex<BTreeSet<KeyId>>>,
-    trouble: Mutex<Option<KeyTrouble>>,
+    trouble: Arc<Mutex<Option<KeyTrouble>>>,
 }
 
 impl CollectionSigners {
     /// Returns the keys that have signed, or why a key could not be had.
     pub(crate) fn finish(self) -> Result<BTreeSet<KeyId>, KeyTrouble> {
-        match self.trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match lock(&self.trouble).take() {
             Some(trouble) => Err(trouble),
             None => Ok(std::mem::take(&mut *lock(&self.used))),
         }
@@ -195,10 +273,17 @@ impl SignerSet for CollectionSigners {
     fn signer(&self, id: &KeyId) -> Result<Option<Arc<dyn Signer>>, SignerUnavailable> {
         match self.find(id) {
             Ok(None) => Ok(None),
-            Ok(Some(opened)) => {
-                let signer = RoleSigner { id: *id, opened, used: Arc::clone(&self.used) };
-                Ok(Some(Arc::new(signer)))
-            }
+            Ok(Some(opened)) => Ok(Some(Arc::new(RoleSigner {
+                id: *id,
+                opened,
+                used: Arc::clone(&self.used),
+                elsewhere: self.keys.remote.is_some().then(|| Elsewhere {
+                    keys: Arc::clone(&self.keys),
+                    gun: self.gun.clone(),
+                    runtime: self.runtime.clone(),
+                    trouble: Arc::clone(&self.trouble),
+                }),
+            }))),
             Err(trouble) => {
                 let source = trouble.to_string().into();
                 *lock(&self.trouble) = Some(trouble);
@@ -213,6 +298,30 @@ struct RoleSigner {
     id: KeyId,
     opened: Arc<OpenedKey>,
     used: Arc<Mutex<BTreeSet<KeyId>>>,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What it takes to have the keyserver sign, from a thread that may block.
+struct Elsewhere {
+    keys: Arc<ServerKeys>,
+    gun: Gun,
+    runtime: Handle,
+    trouble: Arc<Mutex<Option<KeyTrouble>>>,
+}
+
+impl Elsewhere {
+    fn sign(&self, id: KeyId, key: &PublicKey, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let trouble = match &self.keys.remote {
+            Some(remote) => match self.runtime.block_on(remote.sign(key, &self.gun, message)) {
+                Ok(signature) => return Ok(signature),
+                Err(error) => KeyTrouble::Keyserver(error),
+            },
+            None => KeyTrouble::Elsewhere { id },
+        };
+        let source = trouble.to_string().into();
+        *lock(&self.trouble) = Some(trouble);
+        Err(SignError::Holder { key: id, source })
+    }
 }
 
 /// Says that a key was asked to sign for a role that is not its own.
@@ -222,11 +331,15 @@ struct WrongRole(ServiceRole);
 
 impl Signer for RoleSigner {
     fn public_key(&self) -> &PublicKey {
-        self.opened.key.public_key()
+        self.opened.public_key()
     }
 
     fn method(&self) -> Method {
-        self.opened.key.method()
+        match &self.opened.holder {
+            Holder::Here(key) => key.method(),
+            Holder::Keyserver(public) if *public.key_type() == KeyType::Ed25519 => Method::Eddsa,
+            Holder::Keyserver(_) => Method::Ecdsa,
+        }
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
@@ -238,7 +351,14 @@ impl Signer for RoleSigner {
         if !message.starts_with(beginning) {
             return Err(SignError::Holder { key: self.id, source: Box::new(WrongRole(self.opened.role)) });
         }
-        let signature = self.opened.key.sign(message)?;
+        let signature = match (&self.opened.holder, &self.elsewhere) {
+            (Holder::Here(key), _) => key.sign(message)?,
+            (Holder::Keyserver(public), Some(elsewhere)) => elsewhere.sign(self.id, public, message)?,
+            (Holder::Keyserver(_), None) => {
+                let source = Box::new(KeyTrouble::Elsewhere { id: self.id });
+                return Err(SignError::Holder { key: self.id, source });
+            }
+        };
         lock(&self.used).insert(self.id);
         Ok(signature)
     }
@@ -254,8 +374,12 @@ mod tests {
     fn a_key_signs_nothing_but_files_of_its_role() {
         let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
         let id = key.public_key().canonical_id();
-        let opened = Arc::new(OpenedKey { key, role: ServiceRole::Timestamp, last_used: Mutex::default() });
-        let signer = RoleSigner { id, opened, used: Arc::default() };
+        let opened = Arc::new(OpenedKey {
+            holder: Holder::Here(key),
+            role: ServiceRole::Timestamp,
+            last_used: Mutex::default(),
+        });
+        let signer = RoleSigner { id, opened, used: Arc::default(), elsewhere: None };
         for foreign in
             [r#"{"_type":"Snapshot","expires""#, r#"{"_type":"Root","#, r#"{"_type":"Timestamps","#, "", "Timestamp"]
         {

@@ -12,11 +12,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Parts};
 use crate::cache::Sharing;
-use crate::config::{Config, Storage, Tls};
+use crate::config::{Config, Keys, Storage, Tls};
 use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
 use crate::listen::{Ending, listen};
 use crate::renewal;
-use crate::server_keys::{KeyTrouble, ServerKeys};
+use crate::server_keys::{KeyTrouble, Remote, ServerKeys};
 use crate::tls::{self, Authority, Certificates, Source, TlsError};
 
 /// Pause between two looks at the certificate files.
@@ -43,6 +43,12 @@ pub enum StartError {
     /// The database has keys, but the secret was missing.
     #[error("the database has keys, but the file secret in the data folder is missing: restore it from a backup")]
     MissingSecret,
+    /// The keyserver's certificates cannot be used.
+    #[error("the keyserver cannot be asked")]
+    Keyserver(#[from] countersign_signer_rpc::TlsError),
+    /// The database has keys that are at a keyserver, but none is named.
+    #[error("the collections' keys are at a keyserver: name it with --keyserver")]
+    NoKeyserver,
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Listen {
@@ -90,7 +96,8 @@ impl Service {
         let (authority, certificates) = certificates(&config, &data)?;
         let (metadata, keys, sharing, sqlite) = stores(&config, &data).await?;
         let secret = secret(&config, &data, &keys).await?;
-        let app = Arc::new(App::new(Parts { metadata, keys, secret, sharing }, &config));
+        let remote = remote(&config)?;
+        let app = Arc::new(App::new(Parts { metadata, keys, secret, remote, sharing }, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
@@ -186,17 +193,32 @@ async fn stores(config: &Config, data: &DataDir) -> Result<Stores, StartError> {
     }
 }
 
-/// Returns a secret that opens the keys in the database. A new one is made only while there are no keys.
-async fn secret(config: &Config, data: &DataDir, keys: &Arc<dyn KeyStore>) -> Result<Secret, StartError> {
-    let has_keys = keys.any_key().await?.is_some();
-    if has_keys && !data.file("secret").exists() {
-        return Err(StartError::MissingSecret);
+fn remote(config: &Config) -> Result<Option<Remote>, StartError> {
+    match &config.keys {
+        Keys::Here => Ok(None),
+        Keys::Keyserver(keyserver) => Ok(Some(Remote::new(keyserver)?)),
     }
-    let (SecretFile::Found(secret) | SecretFile::Made(secret)) = data.secret()?;
-    let check = ServerKeys::new(Arc::clone(keys), secret.clone(), config).check_secret().await;
+}
+
+/// Returns a secret that opens the keys in the database. A new one is made only while there are no keys, and where keys are
+/// made here.
+async fn secret(config: &Config, data: &DataDir, keys: &Arc<dyn KeyStore>) -> Result<Option<Secret>, StartError> {
+    let has_keys = keys.any_key().await?.is_some();
+    let has_secret = data.file("secret").exists();
+    let secret = match config.keys {
+        Keys::Here if has_keys && !has_secret => None,
+        Keys::Keyserver(_) if !has_secret => None,
+        Keys::Here | Keys::Keyserver(_) => {
+            let (SecretFile::Found(secret) | SecretFile::Made(secret)) = data.secret()?;
+            Some(secret)
+        }
+    };
+    let check = ServerKeys::new(Arc::clone(keys), secret.clone(), remote(config)?, config).check_secret().await;
     match check {
         Ok(()) => Ok(secret),
         Err(KeyTrouble::Store(error)) => Err(error.into()),
+        Err(KeyTrouble::NoSecret { .. }) => Err(StartError::MissingSecret),
+        Err(KeyTrouble::Elsewhere { .. }) => Err(StartError::NoKeyserver),
         Err(trouble) => Err(StartError::WrongSecret(trouble.into())),
     }
 }

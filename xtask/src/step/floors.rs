@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 4] = [
         "countersign-signer-rpc",
     ],
     // Use cases.
-    &["countersign-trust", "countersign-server", "countersign-keyservice"],
+    &["countersign-trust", "countersign-keyservice", "countersign-server"],
     // Edges.
     &["countersign"],
 ];

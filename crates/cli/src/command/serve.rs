@@ -4,12 +4,18 @@ use crate::context::{GlobalOptions, docker_config};
 use crate::error::{CliError, Kind};
 use crate::output::{data, message};
 use clap::Args;
-use countersign_server::{ClockCheck, Config, Drained, Running, Service, Tls};
+use countersign_server::{
+    ClockCheck, Config, Drained, Keys, KeyserverConfig, KeyserverIdentity, Running, Service, Tls,
+};
 use etcetera::BaseStrategy;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Time for one call of the keyserver; a publication takes two.
+const KEYSERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Run the trust service
 #[derive(Debug, Args)]
@@ -32,6 +38,18 @@ pub(crate) struct Serve {
     /// Put the service's CA where docker looks for it, in docker's configuration folder
     #[arg(long, conflicts_with = "tls_cert")]
     trust_ca: bool,
+    /// The keyserver that makes and uses the keys of timestamps and snapshots, instead of this service
+    #[arg(long, value_name = "HOST:PORT", value_parser = keyserver_address, requires_all = ["keyserver_ca", "keyserver_cert", "keyserver_key"])]
+    keyserver: Option<(String, u16)>,
+    /// The CA that the keyserver's certificate must come from
+    #[arg(long, value_name = "FILE", requires = "keyserver")]
+    keyserver_ca: Option<PathBuf>,
+    /// The certificate chain in PEM that is shown to the keyserver
+    #[arg(long, value_name = "FILE", requires = "keyserver")]
+    keyserver_cert: Option<PathBuf>,
+    /// That certificate's private key in PEM
+    #[arg(long, value_name = "FILE", requires = "keyserver")]
+    keyserver_key: Option<PathBuf>,
     /// The clock is right, although timestamps were signed at a later time: sign again, anew what was signed ahead
     #[arg(long)]
     trust_clock: bool,
@@ -48,6 +66,7 @@ impl Serve {
             (Some(certificate), Some(key)) => Tls::Files { certificate: certificate.clone(), key: key.clone() },
             _ => Tls::OwnAuthority { names: self.tls_name.clone() },
         };
+        config.keys = self.keys();
         let (mut terminate, mut interrupt) =
             (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
         let service = Service::start(config).await.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
@@ -73,6 +92,19 @@ impl Serve {
         }
     }
 
+    fn keys(&self) -> Keys {
+        match (&self.keyserver, &self.keyserver_ca, &self.keyserver_cert, &self.keyserver_key) {
+            (Some((host, port)), Some(authority), Some(certificate), Some(key)) => Keys::Keyserver(KeyserverConfig {
+                host: host.clone(),
+                port: *port,
+                authority: authority.clone(),
+                identity: KeyserverIdentity { certificate: certificate.clone(), key: key.clone() },
+                timeout: KEYSERVER_TIMEOUT,
+            }),
+            _ => Keys::Here,
+        }
+    }
+
     fn data_dir(&self) -> Result<PathBuf, CliError> {
         if let Some(given) = &self.data_dir {
             return Ok(given.clone());
@@ -85,7 +117,7 @@ impl Serve {
 }
 
 /// Reads where to listen. A name would have to be looked up, and may stand for several addresses; `localhost` is known.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let wanted = || {
         "an IP address and a port are wanted, such as 127.0.0.1:4443, [::1]:4443, or 0.0.0.0:4443 for all addresses of this \
          machine"
@@ -97,11 +129,26 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, CliError> {
+/// Reads where the keyserver is; its certificate must be for this very name or address.
+fn keyserver_address(text: &str) -> Result<(String, u16), String> {
+    let parsed = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let is_name = |host: &str| !host.is_empty() && !host.contains(['/', '@', ' ']);
+    match parsed {
+        Some((host, port)) if is_name(host) && (!host.contains(':') || host.starts_with('[')) => {
+            Ok((host.to_owned(), port))
+        }
+        _ => {
+            Err("a name or address and a port are wanted, such as keys.example.com:7899 or [2001:db8::7]:7899"
+                .to_owned())
+        }
+    }
+}
+
+pub(super) fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, CliError> {
     signal(kind).map_err(|error| CliError::internal(&error))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
@@ -145,6 +192,18 @@ fn install_authority(service: &Running, docker_config: &Path) -> Result<PathBuf,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keyserver_is_a_name_or_address_with_a_port() {
+        for (text, host) in
+            [("keys.example.com:7899", "keys.example.com"), ("[::1]:1", "[::1]"), ("127.0.0.1:1", "127.0.0.1")]
+        {
+            assert_eq!(keyserver_address(text).unwrap().0, host);
+        }
+        for wrong in ["", ":1", "host", "host:", "host:x", "::1:1", "https://host:1", "host:99999"] {
+            assert!(keyserver_address(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn where_to_listen_is_an_address_or_localhost_and_anything_else_is_told_what_is_wanted() {

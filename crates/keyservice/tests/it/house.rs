@@ -17,7 +17,7 @@ use jiff::Timestamp;
 pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) authority: TestCa,
-    server: Identity,
+    pub(crate) server: Identity,
     pub(crate) variables: Arc<Mutex<BTreeMap<String, String>>>,
     pub(crate) names: Vec<String>,
     pub(crate) pending_keys: u64,

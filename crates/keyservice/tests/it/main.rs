@@ -1,5 +1,5 @@
 //! The signing service, called over its network interface.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may unwrap")]
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 mod alias;
 mod calls;

@@ -1,0 +1,192 @@
+//! `countersign keyserver`: run the signing service, or seal its keys under another passphrase.
+
+mod settings;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use countersign_keyservice::{
+    Clients, Clock, Config, Drained, Identity, KeyAlias, KeyService, Limits, Passphrases, Variables, rotate,
+};
+use etcetera::BaseStrategy;
+use tokio::signal::unix::SignalKind;
+
+use self::settings::Settings;
+use super::serve::{chain, listen_address, listen_for};
+use crate::context::variable;
+use crate::error::{CliError, Kind};
+use crate::output::{data, message};
+
+/// Where the service listens when nothing is said: the reference's port.
+const LISTEN: &str = "127.0.0.1:7899";
+/// The alias of a service that was not told one.
+const ALIAS: &str = "default";
+
+/// Run the signing service: the keys of timestamps and snapshots, away from the trust service
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = false)]
+pub(crate) struct Keyserver {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    RotateAlias(RotateAlias),
+}
+
+/// Encrypt every key under another passphrase, while the service runs
+#[derive(Debug, Args)]
+struct RotateAlias {
+    /// The passphrase's name; one that is nowhere to be found is made in the data folder
+    #[arg(value_name = "ALIAS", value_parser = alias)]
+    to: KeyAlias,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// The settings file [default: countersign/keyserver.toml in the XDG configuration directory, if it is there]
+    #[arg(long, value_name = "FILE", global = true)]
+    settings: Option<PathBuf>,
+    /// Where to keep everything [default: countersign/keyserver in the XDG data directory]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// A file with the passphrase for an alias (repeatable); otherwise from a variable, or made in the data folder
+    #[arg(long, value_name = "ALIAS=FILE", value_parser = passphrase_file, global = true)]
+    passphrase_file: Vec<(KeyAlias, PathBuf)>,
+    /// The IP address and port to listen on [default: 127.0.0.1:7899]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
+    listen: Option<SocketAddr>,
+    /// The service's certificate chain in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// The CA that clients' certificates must come from
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// A name in the certificate of a client that may call (repeatable) [default: every client of the CA]
+    #[arg(long, value_name = "NAME")]
+    client: Vec<String>,
+    /// The name of the passphrase that new keys are encrypted under [default: default]
+    #[arg(long, value_name = "ALIAS", value_parser = alias)]
+    alias: Option<KeyAlias>,
+}
+
+impl Keyserver {
+    pub(crate) async fn run(&self) -> Result<(), CliError> {
+        countersign_keyservice::hide_memory();
+        let settings = Settings::read(self.options.settings.as_deref())?;
+        match &self.action {
+            None => self.options.serve(settings).await,
+            Some(Action::RotateAlias(wish)) => self.options.rotate(settings, &wish.to).await,
+        }
+    }
+}
+
+impl Options {
+    async fn serve(&self, settings: Settings) -> Result<(), CliError> {
+        countersign_server::raise_file_limit();
+        let (mut terminate, mut interrupt) =
+            (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+        let service = KeyService::start(self.config(settings)?).await;
+        let service = service.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
+        message(format_args!("the signing service is listening on {}", service.address()));
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        message("shutting down: answering the calls that have begun; once more ends at once");
+        let drained = tokio::select! {
+            drained = service.shut_down() => drained,
+            _ = terminate.recv() => Drained::Partly,
+            _ = interrupt.recv() => Drained::Partly,
+        };
+        match drained {
+            Drained::Completely => Ok(()),
+            Drained::Partly => Err(CliError::new(Kind::Network, "some calls were not answered in time and were cut")),
+        }
+    }
+
+    async fn rotate(&self, settings: Settings, to: &KeyAlias) -> Result<(), CliError> {
+        let data_dir = self.data_dir(&settings)?;
+        let passphrases = self.passphrases(&settings, &data_dir);
+        let done = rotate(&data_dir, &passphrases, to).await;
+        let done = done.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
+        data(format_args!("{} keys were encrypted under {to}", done.sealed))?;
+        for (id, trouble) in &done.left {
+            message(format_args!("{id}: {}", chain(trouble)));
+        }
+        if !done.left.is_empty() {
+            let left = format!("{} keys are still under another alias", done.left.len());
+            return Err(CliError::new(Kind::Local, left));
+        }
+        if settings.alias.as_ref().or(self.alias.as_ref()) != Some(to) {
+            message(format_args!(
+                "start the service with --alias {to}, or alias = \"{to}\" in its settings: until then it encrypts new keys under the old one"
+            ));
+        }
+        Ok(())
+    }
+
+    fn config(&self, settings: Settings) -> Result<Config, CliError> {
+        let needed = |flag: Option<&PathBuf>, set: Option<&PathBuf>, name: &str, key: &str| {
+            flag.or(set).cloned().ok_or_else(|| {
+                let text = format!(
+                    "--{name} is missing (or {key} in the settings): the signing service only talks over mutual TLS"
+                );
+                CliError::user(text)
+            })
+        };
+        let data_dir = self.data_dir(&settings)?;
+        let passphrases = self.passphrases(&settings, &data_dir);
+        let default = || KeyAlias::parse(ALIAS).map_err(|error| CliError::internal(&error));
+        let listen = self.listen.or(settings.listen);
+        Ok(Config {
+            listen: listen.map_or_else(|| LISTEN.parse().map_err(|error| CliError::internal(&error)), Ok)?,
+            identity: Identity {
+                certificate: needed(self.tls_cert.as_ref(), settings.tls_cert.as_ref(), "tls-cert", "tls-cert")?,
+                key: needed(self.tls_key.as_ref(), settings.tls_key.as_ref(), "tls-key", "tls-key")?,
+            },
+            clients: Clients {
+                authority: needed(self.client_ca.as_ref(), settings.client_ca.as_ref(), "client-ca", "client-ca")?,
+                names: if self.client.is_empty() { settings.clients } else { self.client.clone() },
+            },
+            alias: self.alias.clone().or(settings.alias).map_or_else(default, Ok)?,
+            passphrases,
+            data_dir,
+            clock: Clock::system(),
+            limits: Limits::default(),
+        })
+    }
+
+    fn data_dir(&self, settings: &Settings) -> Result<PathBuf, CliError> {
+        if let Some(given) = self.data_dir.as_ref().or(settings.data_dir.as_ref()) {
+            return Ok(given.clone());
+        }
+        let strategy = etcetera::base_strategy::Xdg::new();
+        let strategy =
+            strategy.map_err(|_| CliError::new(Kind::Local, "there is no home directory: name one with --data-dir"))?;
+        Ok(strategy.data_dir().join("countersign/keyserver"))
+    }
+
+    fn passphrases(&self, settings: &Settings, data_dir: &std::path::Path) -> Passphrases {
+        let mut files: BTreeMap<_, _> = settings.passphrase_files.clone();
+        files.extend(self.passphrase_file.iter().cloned());
+        Passphrases::new(files, Variables::new(|name| variable(name)?.into_string().ok()), data_dir)
+    }
+}
+
+fn alias(text: &str) -> Result<KeyAlias, String> {
+    KeyAlias::parse(text).map_err(|error| error.to_string())
+}
+
+fn passphrase_file(text: &str) -> Result<(KeyAlias, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("ALIAS=FILE is wanted, such as 2026-11=/run/secrets/2026-11")?;
+    if file.is_empty() { Err("the file is missing".to_owned()) } else { Ok((alias(name)?, file.into())) }
+}

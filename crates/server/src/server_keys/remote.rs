@@ -1,0 +1,87 @@
+//! A signing service that holds the keys in place of this one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use countersign_crypto::{KeyType, PublicKey};
+use countersign_signer_rpc::{CallError, SignerClient, TlsError};
+use countersign_storage::ServiceRole;
+use countersign_tuf::Gun;
+
+use crate::config::KeyserverConfig;
+
+/// Time for which it is not asked after it was found to be away: many may want something of it at once, and each would wait.
+const AWAY: Duration = Duration::from_millis(500);
+/// Time for which what it says about its health holds, however many ask.
+const HEALTH: Duration = Duration::from_secs(2);
+
+/// The signing service.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    client: SignerClient,
+    away: Mutex<Option<Instant>>,
+    health: tokio::sync::Mutex<Option<(Instant, Health)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Good,
+    Bad,
+}
+
+impl Remote {
+    pub(crate) fn new(config: &KeyserverConfig) -> Result<Self, TlsError> {
+        Ok(Self { client: SignerClient::new(config)?, away: Mutex::default(), health: tokio::sync::Mutex::default() })
+    }
+
+    pub(crate) async fn create(
+        &self,
+        algorithm: &KeyType,
+        gun: &Gun,
+        role: ServiceRole,
+    ) -> Result<PublicKey, CallError> {
+        self.not_away()?;
+        self.seen(self.client.create_key(algorithm, gun, role.as_str()).await)
+    }
+
+    pub(crate) async fn sign(&self, key: &PublicKey, gun: &Gun, message: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.not_away()?;
+        self.seen(self.client.sign(key, gun, message).await.map(|(_, signature)| signature))
+    }
+
+    pub(crate) async fn is_healthy(&self) -> bool {
+        let mut known = self.health.lock().await;
+        let health = match *known {
+            Some((at, health)) if at.elapsed() < HEALTH => health,
+            _ => match self.client.health().await {
+                Ok(()) => Health::Good,
+                Err(error) => {
+                    tracing::error!(%error, source = ?std::error::Error::source(&error), "the keyserver is not healthy");
+                    Health::Bad
+                }
+            },
+        };
+        if known.is_none_or(|(at, _)| at.elapsed() >= HEALTH) {
+            *known = Some((Instant::now(), health));
+        }
+        health == Health::Good
+    }
+
+    fn not_away(&self) -> Result<(), CallError> {
+        if self.lock().is_some_and(|at| at.elapsed() < AWAY) {
+            let source = "it was found to be away a moment ago".into();
+            return Err(CallError::Away { service: self.client.service().into(), source });
+        }
+        Ok(())
+    }
+
+    fn seen<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
+        let away = result.as_ref().is_err_and(CallError::is_away);
+        *self.lock() = away.then(Instant::now);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

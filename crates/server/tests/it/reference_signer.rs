@@ -1,0 +1,122 @@
+//! The reference's server and signer, run for real, each with our part in the other's place; and the reference's client, which
+//! notices nothing.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use countersign_server::{Clock, KeyAlgorithm, Tls};
+use countersign_testkit::port::{Answer, accepts};
+use countersign_testkit::{NotaryClient, Port, Process};
+use serde_json::json;
+
+use crate::keyserver::Place;
+use crate::service::TestService;
+
+const GUN: &str = "example.com/both/ways";
+
+/// One of the reference's programs, until dropped.
+struct Reference {
+    _process: Process,
+    _folder: tempfile::TempDir,
+}
+
+fn run(program: &str, configuration: &serde_json::Value, address: SocketAddr) -> Reference {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    fs_err::write(&file, configuration.to_string()).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-config").arg(&file);
+    let mut process = Process::start(&command, &folder.path().join("log"), Duration::from_secs(5));
+    process.wait_until(Duration::from_secs(20), || (accepts(address) == Answer::Yes).into());
+    Reference { _process: process, _folder: folder }
+}
+
+/// Publishes, reads, rotates both keys of the service, publishes and reads.
+fn publish_and_verify(owner: &NotaryClient, reader: &NotaryClient) {
+    let said = |client: &NotaryClient, arguments: &[&str]| client.run(arguments).succeeded().stdout;
+    let add = |name: &str| {
+        fs_err::write(owner.folder().join(name), name).unwrap();
+        said(owner, &["add", GUN, name, name]);
+        said(owner, &["publish", GUN]);
+    };
+    said(owner, &["init", GUN]);
+    said(owner, &["key", "rotate", GUN, "snapshot", "-r"]);
+    add("v1");
+    add("v2");
+    let listed = said(reader, &["list", GUN]);
+    assert!(listed.contains("v1") && listed.contains("v2"), "{listed}");
+    for role in ["timestamp", "snapshot"] {
+        said(owner, &["key", "rotate", GUN, role, "-r"]);
+    }
+    add("v3");
+    let found = said(reader, &["lookup", GUN, "v3"]);
+    assert!(found.contains("sha256:"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_references_signer_holds_the_keys_of_our_service() {
+    for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Ed25519] {
+        let place = Place::new();
+        let configuration = json!({
+            "server": {
+                "grpc_addr": place.address().to_string(),
+                "tls_cert_file": place.file("keyserver.crt"), "tls_key_file": place.file("keyserver.key"),
+                "client_ca_file": place.file("ca.pem"),
+            },
+            "storage": {"backend": "memory"},
+        });
+        let _signer = run("/usr/bin/notary-signer", &configuration, place.address());
+        let service = TestService::with(|config| {
+            config.tls = Tls::OwnAuthority { names: Vec::new() };
+            config.clock = Clock::system();
+            config.keys = place.keys();
+            config.key_algorithm = algorithm;
+        })
+        .await;
+        let authority = fs_err::read_to_string(service.running.authority().unwrap()).unwrap();
+        let client = || NotaryClient::new(&service.running.url(), &authority);
+        tokio::task::block_in_place(|| publish_and_verify(&client(), &client()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_keyserver_holds_the_keys_of_the_references_server() {
+    for algorithm in ["ecdsa", "ed25519"] {
+        let place = Place::new();
+        let keyserver = place.start().await;
+        let port = Port::take();
+        let configuration = json!({
+            "server": {
+                "http_addr": port.address().to_string(),
+                "tls_cert_file": place.file("keyserver.crt"), "tls_key_file": place.file("keyserver.key"),
+            },
+            "trust_service": {
+                "type": "remote", "hostname": "localhost", "port": place.address().port().to_string(),
+                "key_algorithm": algorithm, "tls_ca_file": place.file("ca.pem"),
+                "tls_client_cert": place.file("service.crt"), "tls_client_key": place.file("service.key"),
+            },
+            "storage": {"backend": "memory"},
+        });
+        let _server = run("/usr/bin/notary-server", &configuration, port.address());
+        let authority = fs_err::read_to_string(place.file("ca.pem")).unwrap();
+        let client = || NotaryClient::new(&format!("https://localhost:{}", port.number()), &authority);
+        tokio::task::block_in_place(|| publish_and_verify(&client(), &client()));
+        let audit = fs_err::read_to_string(place.file("keys/audit.log")).unwrap();
+        for event in ["create", "sign"] {
+            assert!(audit.contains(&format!(r#""event":"{event}","client":"trust-service""#)), "{audit}");
+        }
+        assert!(!audit.contains(r#""event":"refuse""#), "{audit}");
+        // Health is asked for under the names that the reference has for it.
+        drop(crate::service::client());
+        let http = reqwest::Client::builder()
+            .add_root_certificate(reqwest::Certificate::from_pem(authority.as_bytes()).unwrap())
+            .no_proxy()
+            .build()
+            .unwrap();
+        let health = || http.get(format!("https://localhost:{}/_notary_server/health", port.number())).send();
+        assert_eq!(health().await.unwrap().status(), 200);
+        keyserver.shut_down().await;
+        assert_eq!(health().await.unwrap().status(), 503);
+    }
+}
