@@ -118,7 +118,10 @@ impl Options {
         let passphrases = self.passphrases(&settings, &data_dir);
         let done = rotate(&data_dir, &passphrases, to).await;
         let done = done.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
-        data(format_args!("{} keys were encrypted under {to}", done.sealed))?;
+        match done.sealed {
+            1 => data(format_args!("1 key is encrypted under {to} now"))?,
+            sealed => data(format_args!("{sealed} keys are encrypted under {to} now"))?,
+        }
         for (id, trouble) in &done.left {
             message(format_args!("{id}: {}", chain(trouble)));
         }

@@ -16,6 +16,7 @@ mod indexes;
 mod install;
 mod key_encryption;
 mod keys;
+mod keyserver;
 mod notary;
 mod notary_commands;
 mod notary_exchange;

@@ -86,3 +86,59 @@ async fn messages_and_names_beyond_the_limits_are_refused_and_the_service_lives(
     }
     client.health().await.unwrap();
 }
+
+/// A connection of an admitted client, on which a test says what it likes.
+async fn admitted(
+    house: &House,
+    service: &countersign_keyservice::Running,
+) -> tokio_rustls::client::TlsStream<TcpStream> {
+    use rustls::pki_types::pem::PemObject;
+    let pair = house.authority.client("server");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(house.authority.pem().as_bytes()).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![rustls::pki_types::CertificateDer::from_pem_slice(pair.certificate_pem.as_bytes()).unwrap()],
+            rustls::pki_types::PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(service.address()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+#[tokio::test]
+async fn garbage_frames_end_their_connection_and_disturb_nobody() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let house = House::new();
+    let service = house.start("one").await;
+    let client = house.client(&service, "server");
+    let garbage: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        // A frame of 16 MiB, a header block that is none, data for a stream that was never begun.
+        &[PREFACE, b"\xff\xff\xff\0\0\0\0\0\x01"].concat(),
+        &[PREFACE, b"\0\0\x08\x01\x05\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff"].concat(),
+        &[PREFACE, b"\0\0\x01\0\0\0\0\0\x07x"].concat(),
+    ];
+    for bytes in garbage {
+        let mut stream = admitted(&house, &service).await;
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "{bytes:?}");
+        client.health().await.unwrap();
+    }
+    // Silent connections take nobody's turn.
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(TcpStream::connect(service.address()).await.unwrap());
+        silent.push(admitted(&house, &service).await.into_inner().0);
+    }
+    client.health().await.unwrap();
+    key(&client, "a", "timestamp").await;
+}
