@@ -84,6 +84,28 @@ macro_rules! store_contract {
     };
 }
 
+/// Makes a test of every check; the argument names an `async fn() -> contract::signing_keys::KeySubject` in scope.
+#[macro_export]
+macro_rules! signing_key_contract {
+    ($open:ident) => {
+        $crate::signing_key_contract!(@each $open: [
+            a_pending_key_is_returned_again, a_used_key_is_no_longer_pending, a_deleted_key_is_found_no_more,
+            the_limit_on_pending_keys_holds, old_pending_keys_give_way_and_used_ones_never,
+            collections_that_have_signed_get_keys_above_the_limit, a_key_is_sealed_anew_only_if_nobody_was_faster,
+            every_alias_in_use_is_known, of_twenty_askers_all_get_the_same_pending_key, health_is_good,
+        ]);
+    };
+    (@each $open:ident: [$($check:ident),* $(,)?]) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $check() {
+                let subject: $crate::contract::signing_keys::KeySubject = super::$open().await;
+                $crate::contract::signing_keys::$check(&subject).await;
+            }
+        )*
+    };
+}
+
 fn gun(name: &str) -> Gun {
     Gun::parse(name).unwrap()
 }
