@@ -97,8 +97,8 @@ mod tests {
     }
 
     /// What every Debian machine has; `ssh` is a script that the test writes.
-    const EVERYWHERE: [&str; 12] =
-        ["base64", "bash", "cp", "env", "find", "gzip", "mkfifo", "script", "sh", "ssh", "tar", "unshare"];
+    const EVERYWHERE: [&str; 13] =
+        ["base64", "bash", "cp", "env", "find", "gzip", "mkfifo", "script", "sh", "sha256sum", "ssh", "tar", "unshare"];
 
     #[test]
     fn every_program_that_a_crate_starts_by_name_is_installed() {
