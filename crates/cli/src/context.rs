@@ -22,8 +22,8 @@ use countersign_trust::{CollectionClient, Connection, Credentials, Destination, 
 use countersign_tuf::update::LostRoot;
 use countersign_tuf::{FirstUse, Gun, Pin, Pinning};
 use countersign_vault::{
-    CommandPassphrases, EnvironmentPassphrases, PassphraseCommand, PassphraseSource, Remembered, Sequence,
-    TrustDirectory, is_secret_variable,
+    CommandPassphrases, EnvironmentPassphrases, KeyStore, NewKeyPlace, PassphraseCommand, PassphraseSource, Remembered,
+    Sequence, TokenConfig, Tokens, TrustDirectory, is_secret_variable,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub(crate) struct Context {
     /// Who is asked for new passphrases of keys that have one.
     passphrase_command: Option<PassphraseCommand>,
     voice: Voice,
+    tokens: Vec<TokenConfig>,
     pub(crate) audit: AuditLog,
     pub(crate) now: jiff::Timestamp,
     settings: Settings,
@@ -79,6 +80,8 @@ impl Context {
         let audit = AuditLog::open(options.audit_log.as_deref().or(settings.audit_log()))?;
         let passphrase_command = passphrase_command(&settings)?;
         let directory = TrustDirectory::at(&options.trust_dir)?.protecting(settings.keys().encryption());
+        let tokens = tokens(&settings)?;
+        let directory = directory.with_tokens(Tokens::new(tokens.clone()), settings.keys().new_keys());
         warn_about(&directory);
         let default_server = options
             .default_server
@@ -91,6 +94,7 @@ impl Context {
             passphrases: passphrases(options.voice, passphrase_command.clone()),
             passphrase_command,
             voice: options.voice,
+            tokens,
             audit,
             now: jiff::Timestamp::now(),
             settings,
@@ -103,6 +107,25 @@ impl Context {
             lost_root: options.lost_root,
             consent: AskingPerson(options.voice),
         })
+    }
+
+    /// Opens the key store so that keys are made on this token: one of the settings, or the one that a `pkcs11:` URI describes.
+    pub(crate) fn keys_on(&self, token: &str) -> Result<KeyStore, CliError> {
+        let mut tokens = self.tokens.clone();
+        let name = if token.starts_with("pkcs11:") {
+            let module = variable(MODULE).map(PathBuf::from);
+            let config = TokenConfig::of_uri(None, token, module.as_deref())
+                .map_err(|error| CliError::user(error).hint("the option is --token"))?;
+            let name = config.name().to_owned();
+            // The URI counts where a token of the settings has the same name.
+            tokens.retain(|known| known.name() != name);
+            tokens.push(config);
+            name
+        } else {
+            token.to_owned()
+        };
+        let place = NewKeyPlace::Token(name);
+        Ok(self.directory.clone().with_tokens(Tokens::new(tokens), place).keys())
     }
 
     /// Returns who is asked for the new passphrase of a key that has one: not what opened it, and nothing remembered.
@@ -233,6 +256,26 @@ impl FirstUseConsent for AskingPerson {
         );
         self.0.person_confirms(question)
     }
+}
+
+/// The variable with the URI of a token, before the settings.
+const TOKEN: &str = "COUNTERSIGN_TOKEN";
+/// The variable with the module of tokens whose URI names none.
+const MODULE: &str = "COUNTERSIGN_PKCS11_MODULE";
+
+/// Returns the tokens that keys can be on: that of the variable, then those of the settings.
+fn tokens(settings: &Settings) -> Result<Vec<TokenConfig>, CliError> {
+    let mut tokens = Vec::new();
+    if let Some(uri) = variable(TOKEN) {
+        let module = variable(MODULE).map(PathBuf::from);
+        let config = TokenConfig::of_uri(None, &uri.to_string_lossy(), module.as_deref());
+        let refuse = |error| CliError::new(Kind::Local, error).hint(format!("the variable is {TOKEN}"));
+        tokens.push(config.map_err(refuse)?);
+    }
+    let named = |name: &str| tokens.iter().any(|token: &TokenConfig| token.name() == name);
+    let others: Vec<_> = settings.keys().tokens().iter().filter(|token| !named(token.name())).cloned().collect();
+    tokens.extend(others);
+    Ok(tokens)
 }
 
 /// Puts the sources together: variables, the passphrase command, a person.

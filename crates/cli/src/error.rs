@@ -134,12 +134,14 @@ impl From<KeyStoreError> for CliError {
                 Self::new(Kind::Local, &error).hint(hints::PASSPHRASES)
             }
             KeyStoreError::NoKeys
+            | KeyStoreError::OnToken { .. }
             | KeyStoreError::BundleTooLarge { .. }
             | KeyStoreError::TooManyAtOnce { .. }
             | KeyStoreError::Label(_) => Self::user(&error),
             KeyStoreError::PassphraseRefused { .. } => Self::new(Kind::Local, &error)
                 .hint("the command is passphrase-command of [keys] in the settings, or COUNTERSIGN_PASSPHRASE_COMMAND; it was not asked twice"),
             KeyStoreError::NotMade { .. } => Self::internal(&error),
+            KeyStoreError::Token(token) => hints::of_token(token),
             KeyStoreError::NotFound { .. }
             | KeyStoreError::NotEncrypted { .. }
             | KeyStoreError::OtherRole { .. }

@@ -19,6 +19,7 @@ mod spki;
 mod verifying_key;
 
 pub mod certificate;
+pub mod device;
 pub mod digest;
 
 pub use curve::Curve;

@@ -18,7 +18,7 @@ pub enum SignError {
         key: KeyId,
     },
     /// The device or service that holds the key failed or refused.
-    #[error("the holder of key {key} did not sign")]
+    #[error("the holder of key {key} did not sign: {source}")]
     Holder {
         /// Canonical ID of the key.
         key: KeyId,

@@ -34,6 +34,7 @@ pub mod fake_server;
 pub mod fixtures;
 pub mod memory_registry;
 pub mod port;
+
 pub mod tls;
 pub mod token_service;
 
@@ -46,6 +47,7 @@ mod gpg;
 mod image;
 mod notary_client;
 mod process;
+mod soft_hsm;
 mod tool;
 mod trust_service;
 
@@ -60,6 +62,7 @@ pub use memory_registry::MemoryRegistry;
 pub use notary_client::{NotaryClient, Passphrases};
 pub use port::Port;
 pub use process::Process;
+pub use soft_hsm::SoftHsm;
 pub use tls::{TestCa, TestCertificate};
 pub use token_service::TokenService;
 pub use tool::Tool;

@@ -29,6 +29,8 @@ impl Tool {
     pub const GPG: Self = Self::new("gpg", &["/usr/bin"], "Debian package gnupg");
     /// Ends the agents of gpg.
     pub(crate) const GPGCONF: Self = Self::new("gpgconf", &["/usr/bin"], "Debian package gnupg");
+    /// Sets up tokens of `SoftHSM`.
+    pub(crate) const SOFTHSM2_UTIL: Self = Self::new("softhsm2-util", &["/usr/bin"], "Debian package softhsm2");
     /// Ends a tool when the thread that started it is gone.
     pub(crate) const SETPRIV: Self = Self::new("setpriv", &["/usr/bin", "/bin"], "Debian package util-linux");
 

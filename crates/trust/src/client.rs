@@ -7,7 +7,7 @@ use countersign_crypto::KeyId;
 use countersign_notary::TrustService;
 use countersign_tuf::update::{Absence, Answer, LostRoot, Purpose, Request, Step, Update, UpdateError};
 use countersign_tuf::{Collection, FirstUse, Gun, Note, Pin, Pinning, RoleName, RootError, Seen};
-use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, PassphraseSource, TrustDirectory};
+use countersign_vault::{CacheUpdate, KeyStore, LocalCollection, NewKeyPlace, PassphraseSource, TrustDirectory};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -81,6 +81,13 @@ impl<'a> CollectionClient<'a> {
     #[must_use]
     pub fn new_snapshot_key(mut self, holder: Holder) -> Self {
         self.new_snapshot = holder;
+        self
+    }
+
+    /// Chooses where keys are made: in files of the trust directory, or on a token that the directory knows.
+    #[must_use]
+    pub fn making_keys(mut self, place: NewKeyPlace) -> Self {
+        self.keys = self.keys.making_keys(place);
         self
     }
 

@@ -14,6 +14,7 @@ use crate::folder::{self, EntryKind, Folder};
 use crate::keys::{KeyProtection, KeyStore};
 use crate::limits::DEFAULT_LOCK_WAIT;
 use crate::lock::FileLock;
+use crate::token::{NewKeyPlace, Tokens};
 
 /// The directory of private keys below the trust directory.
 pub(crate) const PRIVATE: &str = "private";
@@ -37,6 +38,8 @@ pub struct TrustDirectory {
     top: Arc<OnceLock<Folder>>,
     lock_wait: Duration,
     protection: KeyProtection,
+    new_keys: NewKeyPlace,
+    tokens: Tokens,
 }
 
 /// Something about the trust directory that its owner should hear about.
@@ -100,7 +103,7 @@ impl TrustDirectory {
         match Self::open(&path) {
             Err(FileError::Missing { .. }) => {
                 let (path, top) = (path.as_ref().into(), Arc::new(OnceLock::new()));
-                Ok(Self { path, top, lock_wait: DEFAULT_LOCK_WAIT, protection: KeyProtection::default() })
+                Ok(Self::with(path, top))
             }
             other => other,
         }
@@ -115,8 +118,18 @@ impl TrustDirectory {
     }
 
     fn of(top: Folder) -> Self {
-        let (path, protection) = (top.path().into(), KeyProtection::default());
-        Self { path, top: Arc::new(OnceLock::from(top)), lock_wait: DEFAULT_LOCK_WAIT, protection }
+        Self::with(top.path().into(), Arc::new(OnceLock::from(top)))
+    }
+
+    fn with(path: Arc<Path>, top: Arc<OnceLock<Folder>>) -> Self {
+        Self {
+            path,
+            top,
+            lock_wait: DEFAULT_LOCK_WAIT,
+            protection: KeyProtection::default(),
+            new_keys: NewKeyPlace::default(),
+            tokens: Tokens::default(),
+        }
     }
 
     /// Returns the directory if it is there, also if another process has made it meanwhile.
@@ -144,6 +157,21 @@ impl TrustDirectory {
     pub fn protecting(mut self, protection: KeyProtection) -> Self {
         self.protection = protection;
         self
+    }
+
+    /// Names the tokens that keys can be on, and where keys are made from now on.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Tokens, new_keys: NewKeyPlace) -> Self {
+        (self.tokens, self.new_keys) = (tokens, new_keys);
+        self
+    }
+
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    pub(crate) fn new_key_place(&self) -> &NewKeyPlace {
+        &self.new_keys
     }
 
     pub(crate) fn protection(&self) -> KeyProtection {

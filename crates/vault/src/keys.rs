@@ -31,6 +31,7 @@ use crate::folder::Folder;
 use crate::limits::MAX_KEY_BYTES;
 use crate::lock::FileLock;
 use crate::passphrase::{Passphrase, PassphraseSource};
+use crate::token::{NewKeyPlace, Tokens};
 use opening::Asked;
 
 pub use arrival::{Differing, Presence};
@@ -52,7 +53,8 @@ const SUFFIX: &str = ".key";
 /// Keys that were opened are kept in memory for as long as this value or a clone of it lives, and wiped after that.
 #[derive(Clone)]
 pub struct KeyStore {
-    directory: TrustDirectory,
+    pub(crate) directory: TrustDirectory,
+    pub(crate) place: NewKeyPlace,
     protection: KeyProtection,
     opened: Arc<Mutex<BTreeMap<KeyId, Arc<PrivateKey>>>>,
 }
@@ -108,8 +110,8 @@ struct Found {
 
 impl KeyStore {
     pub(crate) fn new(directory: TrustDirectory) -> Self {
-        let protection = directory.protection();
-        Self { directory, protection, opened: Arc::default() }
+        let (protection, place) = (directory.protection(), directory.new_key_place().clone());
+        Self { directory, place, protection, opened: Arc::default() }
     }
 
     /// Chooses how keys are protected that are written from now on.
@@ -132,7 +134,13 @@ impl KeyStore {
     /// # Errors
     /// When there is a file of that name which cannot be read.
     pub fn find(&self, id: &KeyId) -> Result<Option<KeyEntry>, KeyStoreError> {
-        Ok(self.look_up(id)?.map(|found| found.entry))
+        match self.look_up(id)? {
+            Some(found) => {
+                let token = self.record(id).ok().flatten().map(|record| record.token);
+                Ok(Some(KeyEntry { token, ..found.entry }))
+            }
+            None => listing::find_on_token(&self.directory, id),
+        }
     }
 
     /// Opens a key, asking for its passphrase up to [`crate::limits::EXISTING_PASSPHRASE_ATTEMPTS`] times.
@@ -144,7 +152,7 @@ impl KeyStore {
         if let Some(key) = self.opened().get(id) {
             return Ok(Arc::clone(key));
         }
-        let found = self.look_up(id)?.ok_or(KeyStoreError::NotFound { id: *id })?;
+        let found = self.file_of(id)?;
         let key = Arc::new(found.open(passphrases)?);
         self.opened().insert(*id, Arc::clone(&key));
         Ok(key)
@@ -155,19 +163,43 @@ impl KeyStore {
     /// # Errors
     /// As [`Self::load`].
     pub fn signer(&self, id: &KeyId, passphrases: &dyn PassphraseSource) -> Result<Arc<dyn Signer>, KeyStoreError> {
+        if !self.opened().contains_key(id)
+            && self.look_up(id)?.is_none()
+            && let Some(record) = self.record(id)?
+        {
+            return self.token_signer(&record, passphrases);
+        }
         Ok(self.load(id, passphrases)?)
+    }
+
+    /// Finds the file of a key that has to have one.
+    fn file_of(&self, id: &KeyId) -> Result<Found, KeyStoreError> {
+        if let Some(found) = self.look_up(id)? {
+            return Ok(found);
+        }
+        Err(match self.record(id)? {
+            Some(record) => KeyStoreError::OnToken { id: *id, token: record.token },
+            None => KeyStoreError::NotFound { id: *id },
+        })
+    }
+
+    pub(crate) fn tokens(&self) -> &Tokens {
+        self.directory.tokens()
     }
 
     /// Makes a new key and keeps it where new keys are kept.
     ///
     /// # Errors
-    /// As [`Self::add`]; when no such key can be made.
+    /// As [`Self::add`]; when no such key can be made; [`KeyStoreError::Token`].
     pub fn make(
         &self,
         algorithm: Algorithm,
         label: &KeyLabel,
         passphrases: &dyn PassphraseSource,
     ) -> Result<Arc<dyn Signer>, KeyStoreError> {
+        if let NewKeyPlace::Token(token) = &self.place {
+            return self.make_on_token(token, algorithm, label, passphrases);
+        }
         let key =
             PrivateKey::generate(algorithm).map_err(|error| KeyStoreError::NotMade { reason: error.to_string() })?;
         self.add(&key, label, passphrases)?;

@@ -3,7 +3,7 @@
 //! [`TrustDirectory`] is the directory that docker, notary and Countersign use in turns; the layout and the files are theirs
 //! (Notary protocol, client on-disk state). It leads to
 //! - [`LocalCollection`]: one collection's cached metadata and staged changes; [`LockedCollection`] writes them;
-//! - [`KeyStore`]: the private keys.
+//! - [`KeyStore`]: the private keys, in files and on tokens.
 //!
 //! Promises:
 //! - A write is whole or not at all, and durable: temporary file, flush, rename, flush of the directory.
@@ -27,6 +27,7 @@ pub mod limits;
 pub mod location;
 mod lock;
 mod passphrase;
+mod token;
 
 pub use collection::{
     CacheUpdate, ChangeId, Changes, CollectionError, LocalCollection, LockedCollection, SkippedChange, StagedChange,
@@ -44,4 +45,7 @@ pub use passphrase::{
     CommandPassphrases, EnvironmentPassphrases, NoPassphrases, Origin, Passphrase, PassphraseCommand,
     PassphraseCommandError, PassphraseRefused, PassphraseRemark, PassphraseRequest, PassphraseSource, Purpose,
     Remembered, Reply, Sequence, gun_variable, is_secret_variable,
+};
+pub use token::{
+    Adopted, NewKeyPlace, TokenConfig, TokenError, TokenIdentity, TokenSelector, TokenUri, TokenUriError, Tokens,
 };

@@ -15,6 +15,9 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::limits::{MAX_PASSPHRASE_BYTES, MIN_NEW_PASSPHRASE_BYTES};
 
+#[cfg(feature = "pkcs11")]
+pub(crate) use source_file::read_secret as read_secret_file;
+
 pub use command::{CommandPassphrases, PassphraseCommand, PassphraseCommandError};
 pub use environment::{EnvironmentPassphrases, PassphraseRemark, gun_variable};
 pub use remembered::{Remembered, Sequence};

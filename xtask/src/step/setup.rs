@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Programs that the tests run for real, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 14] = [
+    ("/usr/bin/cc", "gcc"),
     ("/usr/bin/docker", "docker.io"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
@@ -22,6 +23,7 @@ const TOOLS: [(&str, &str); 12] = [
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/skopeo", "skopeo"),
+    ("/usr/bin/softhsm2-util", "softhsm2"),
     ("/usr/bin/strace", "strace"),
 ];
 

@@ -40,6 +40,7 @@ impl Context {
             passphrases: Box::new(NoPassphrases),
             passphrase_command: None,
             voice: Voice::Native,
+            tokens: Vec::new(),
             audit: AuditLog::open(None)?,
             now,
             settings,

@@ -1,9 +1,11 @@
 //! What to do about the usual failures.
 
+use super::{CliError, Kind};
 use countersign_notary::ServiceAddress;
 use countersign_registry::http::TlsFault;
 use countersign_trust::{Destination, TlsFiles};
 use countersign_tuf::{Expired, RoleName};
+use countersign_vault::TokenError;
 use std::sync::OnceLock;
 
 /// Where passphrases come from.
@@ -11,6 +13,42 @@ pub(super) const PASSPHRASES: &str = "passphrases come from DOCKER_CONTENT_TRUST
      DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE (all others), for notary from NOTARY_…_PASSPHRASE, for one collection's keys \
      from COUNTERSIGN_PASSPHRASE_FOR_…, from a file or descriptor named by the same with _FILE or _FD, from a passphrase \
      command, or are asked for: at a terminal, else as lines on standard input";
+
+/// Says what mends a token's failure.
+pub(super) fn of_token(error: &TokenError) -> CliError {
+    let kind = match error {
+        TokenError::NotBuilt
+        | TokenError::Unknown { .. }
+        | TokenError::Ambiguous { .. }
+        | TokenError::KeyThere { .. } => Kind::User,
+        _ => Kind::Local,
+    };
+    let hint = match error {
+        TokenError::Unknown { .. } | TokenError::NotConfigured { .. } => {
+            "tokens are [tokens.NAME] in the settings, or a pkcs11: URI in COUNTERSIGN_TOKEN or --token"
+        }
+        TokenError::NotThere { .. } | TokenError::Removed { .. } => {
+            "put the token in and try again; nothing was changed"
+        }
+        TokenError::NoPin { .. } => {
+            "a PIN comes from pin-file or pin-source in the token's settings, from COUNTERSIGN_TOKEN_PIN or the file or \
+             descriptor named by the same with _FILE or _FD, from the passphrase command, or is asked for"
+        }
+        TokenError::WrongPin { .. } => "make sure that it is the right one before you try again; nothing was changed",
+        TokenError::Locked { .. } => {
+            "whoever holds the token's SO PIN (PUK) can unlock it with the token's own tools; nothing was changed"
+        }
+        TokenError::Full { .. } => {
+            "delete a key that is not needed any more: countersign key remove; nothing was changed"
+        }
+        TokenError::BadSignature { .. } => {
+            "nothing was published: the token or its module is broken, or holds another key under this id"
+        }
+        TokenError::Module { .. } => "the module is a shared library that came with the token; nothing was changed",
+        _ => return CliError::new(kind, error),
+    };
+    CliError::new(kind, error).hint(hint)
+}
 
 /// Where this process looks for certificates; errors come from where nobody knows it any more.
 static TLS_FILES: OnceLock<TlsFiles> = OnceLock::new();

@@ -2,11 +2,13 @@
 
 use super::hints;
 use super::{CliError, Kind};
+use countersign_crypto::SignError;
 use countersign_notary::ServiceError;
 use countersign_trust::{ConnectionError, RequestError, TrustError};
 use countersign_tuf::editor::EditError;
 use countersign_tuf::update::{Absence, UpdateError};
-use countersign_tuf::{LookupError, RootError, SigningError};
+use countersign_tuf::{LookupError, RootError, SignerUnavailable, SigningError};
+use countersign_vault::{KeyStoreError, TokenError};
 
 impl From<TrustError> for CliError {
     fn from(error: TrustError) -> Self {
@@ -114,7 +116,22 @@ fn of_request(error: &RequestError) -> CliError {
     }
 }
 
+/// Finds a token's failure behind a failure to sign.
+fn token_behind(error: &SigningError) -> Option<&TokenError> {
+    match error {
+        SigningError::Unavailable(SignerUnavailable { source, .. }) => match source.downcast_ref() {
+            Some(KeyStoreError::Token(token)) => Some(token),
+            _ => None,
+        },
+        SigningError::Failed { source: SignError::Holder { source, .. }, .. } => source.downcast_ref(),
+        _ => None,
+    }
+}
+
 fn of_signing(error: &SigningError) -> CliError {
+    if let Some(token) = token_behind(error) {
+        return CliError { message: error.to_string(), ..hints::of_token(token) };
+    }
     let hint = match error {
         SigningError::MissingKeys { .. } => {
             "load the private key with countersign key load, or use the trust directory that it is in"

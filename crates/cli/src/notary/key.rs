@@ -44,8 +44,12 @@ pub(super) fn list(invocation: &Invocation) -> Result<(), Failure> {
         .sort_by_key(|key| (key.role != "root", key.gun.as_ref().map(ToString::to_string), key.role.clone(), key.id));
     let location = shortened(&keys.location(), LOCATION_WIDTH);
     let row = |key: countersign_vault::KeyEntry| {
+        let location = match key.token.as_ref().filter(|_| !key.has_file()) {
+            Some(token) => harmless(&format!("token {}", token.label)),
+            None => location.clone(),
+        };
         let gun = key.gun.map(|gun| shortened(gun.as_str(), GUN_WIDTH)).unwrap_or_default();
-        [key.role, gun, key.id.to_string(), location.clone()]
+        [key.role, gun, key.id.to_string(), location]
     };
     let rows: Vec<[String; 4]> = entries.into_iter().map(row).collect();
     print(format_args!("\n{}\n", table(["ROLE", "GUN", "KEY ID", "LOCATION"], &rows)))
@@ -80,13 +84,22 @@ pub(super) fn remove(invocation: &Invocation) -> Result<(), Failure> {
         print("\n")?;
         return Err(Failure::user(format!("No key with ID {text} found")));
     };
-    let (role, location) = (harmless(&entry.role), keys.location());
+    let location = entry
+        .token
+        .as_ref()
+        .filter(|_| !entry.has_file())
+        .map_or_else(|| keys.location(), |token| format!("token {token}"));
+    let (role, location) = (harmless(&entry.role), harmless(&location));
     let question = format!("Are you sure you want to remove {text} (role {role}) from {location}?  (yes/no)  ");
     if !Voice::Notary.confirms(question) {
         print("\nAborting action.\n\n")?;
         return Err(Failure::called_off());
     }
-    keys.store().remove(&entry.id)?;
+    if entry.has_file() {
+        keys.store().remove(&entry.id)?;
+    } else {
+        keys.store().delete_on_token(&entry.id, keys.passphrases())?;
+    }
     print(format_args!("\nDeleted {text} (role {role}) from {location}.\n\n"))
 }
 

@@ -6,6 +6,7 @@ use crate::command::key::{exists, make_pair};
 use crate::error::{CliError, Kind};
 use crate::output::data;
 use crate::trusted::words::user;
+use countersign_crypto::Algorithm;
 use std::path::PathBuf;
 
 /// Roles of a collection itself: a key with such a name would be taken for its own.
@@ -39,7 +40,8 @@ pub(super) fn generate(call: &Call) -> Result<(), CliError> {
         message: format!("failed to generate key for {name}: {}", error.message),
         ..error
     };
-    let made = context(call).and_then(|context| make_pair(&context, &context.directory.keys(), &name, &path));
+    let made = context(call)
+        .and_then(|context| make_pair(&context, &context.directory.keys(), Algorithm::EcdsaP256, &name, &path));
     made.map_err(failed)?;
     data(format_args!(
         "Successfully generated and loaded private key. Corresponding public key available: {}",

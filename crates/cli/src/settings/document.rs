@@ -1,7 +1,7 @@
 //! The settings file's keys, read strictly: what is not understood is an error that names file, line and key.
 
 use super::error::SettingsError;
-use super::key_care::{KeyCare, KeysTable};
+use super::key_care::{KeyCare, KeysTable, TokenTable};
 use super::place::read_trusted;
 use super::{PinRule, Rule, Sourced};
 use crate::context::FirstUsePolicy;
@@ -32,6 +32,8 @@ struct Document {
     audit_log: Option<Spanned<String>>,
     keys: Option<Spanned<KeysTable>>,
     doctor: Option<Doctor>,
+    #[serde(default)]
+    tokens: BTreeMap<Spanned<String>, TokenTable>,
     #[serde(default)]
     images: BTreeMap<Spanned<String>, ImageRule>,
 }
@@ -110,10 +112,10 @@ impl Reader<'_> {
     }
 
     fn said(&self, document: Document) -> Result<Said, SettingsError> {
-        let Document { service, service_ca, root_ca, first_use, audit_log, keys, doctor, images } = document;
+        let Document { service, service_ca, root_ca, first_use, audit_log, keys, doctor, tokens, images } = document;
         let audit_log = audit_log.map(|value| self.path(&value, "audit-log")).transpose()?;
         let everything = ImageRule { service, service_ca, root_ca, first_use, ..ImageRule::default() };
-        let about_all = audit_log.is_some() || keys.is_some() || doctor.is_some();
+        let about_all = audit_log.is_some() || keys.is_some() || doctor.is_some() || !tokens.is_empty();
         if self.scope == Scope::Pins && (everything.root_ca.is_some() || about_all) {
             let reason = "a file of pins has only [images.\"…\"] with root-keys or root-ca-pem";
             return Err(SettingsError::of_file(&self.file, reason));
@@ -127,7 +129,7 @@ impl Reader<'_> {
                 check_prefix(prefix.get_ref()).map_err(|reason| self.refuse(&prefix, prefix.get_ref(), reason))?;
             rules.push(self.rule(name, &rule)?);
         }
-        let keys = keys.map(|table| KeyCare::of(table.into_inner(), self)).transpose()?.unwrap_or_default();
+        let keys = KeyCare::of(keys.map(Spanned::into_inner).unwrap_or_default(), tokens, self)?;
         let warn_before = doctor.unwrap_or_default().warn_before.map(|value| self.sourced(&value, *value.get_ref()));
         Ok(Said { rules, audit_log: audit_log.map(|path| path.value), keys, warn_before })
     }

@@ -45,6 +45,7 @@ mod signers;
 mod stage;
 mod switch;
 mod terminal;
+mod tokens;
 mod transcript;
 mod trust_directory;
 mod trust_plugin;

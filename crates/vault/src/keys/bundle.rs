@@ -138,16 +138,18 @@ impl KeyStore {
     pub fn export(&self, selection: &KeySelection) -> Result<ExportedKeys, KeyStoreError> {
         let listing = self.list()?;
         let mut exported = ExportedKeys { pem: Zeroizing::default(), keys: Vec::new(), skipped: listing.skipped };
+        // What is on a token does not come out of it.
+        let files = || listing.keys.iter().filter(|key| key.has_file());
         let wanted: Vec<KeyId> = match selection {
-            KeySelection::All => listing.keys.iter().map(|key| key.id).collect(),
+            KeySelection::All => files().map(|key| key.id).collect(),
             KeySelection::Collections(guns) => {
                 let belongs = |gun: &Option<Gun>| gun.as_ref().is_some_and(|gun| guns.contains(gun));
-                listing.keys.iter().filter(|key| belongs(&key.gun)).map(|key| key.id).collect()
+                files().filter(|key| belongs(&key.gun)).map(|key| key.id).collect()
             }
             KeySelection::Ids(ids) => ids.iter().copied().collect(),
         };
         for id in wanted {
-            let Found { mut block, .. } = self.look_up(&id)?.ok_or(KeyStoreError::NotFound { id })?;
+            let Found { mut block, .. } = self.file_of(&id)?;
             let failed = |error: KeyFileError| KeyStoreError::Encryption { reason: error.to_string() };
             block.set_path(Some(&id.to_string())).map_err(failed)?;
             exported.pem.extend_from_slice(block.to_pem().as_bytes());
@@ -216,6 +218,31 @@ impl KeyStore {
             }
         }
         Ok(report)
+    }
+
+    /// Puts the one key of a file on a token, which does not hand it out any more; whatever file of it there is stays.
+    ///
+    /// # Errors
+    /// The file does not hold one private key that says or is told what it is for, or it was not opened;
+    /// [`KeyStoreError::Token`]: then nothing is left of the key on the token, unless the error says so.
+    pub fn import_to_token(
+        &self,
+        token: &str,
+        file: &[u8],
+        defaults: &ImportDefaults,
+        passphrases: &dyn PassphraseSource,
+    ) -> Result<ImportedKey, KeyStoreError> {
+        let malformed = |reason: String| KeyStoreError::Malformed { path: BUNDLE.into(), reason };
+        let block = file::parse_one(file).map_err(malformed)?;
+        let Incoming { block, label, id: claimed } =
+            Incoming::new(block, defaults).map_err(|reason| malformed(reason.to_string()))?;
+        let (key, _) = open(&block, &label, claimed, passphrases)?;
+        let id = key.public_key().canonical_id();
+        if let Some(expected) = claimed.filter(|claimed| *claimed != id) {
+            return Err(malformed(SkippedBlockReason::OtherKey { expected, actual: id }.to_string()));
+        }
+        self.put_on_token(token, &key, &label, passphrases)?;
+        Ok(ImportedKey { id, label, addition: Addition::Added })
     }
 
     fn import_one(

@@ -47,7 +47,7 @@ impl CarriedKey {
         let Understood { id, role, gun, block } = understood;
         let pem = match place {
             KeyPlace::Legacy => Zeroizing::new(block.to_pem().as_bytes().to_vec()),
-            KeyPlace::Plain | KeyPlace::Nested => Zeroizing::new(bytes.to_vec()),
+            KeyPlace::Plain | KeyPlace::Nested | KeyPlace::Token => Zeroizing::new(bytes.to_vec()),
         };
         Self { id, role, gun, modified: None, pem, block }
     }
@@ -130,8 +130,7 @@ impl KeyStore {
     /// # Errors
     /// [`KeyStoreError::NotFound`], and when the file is there but cannot be used.
     pub fn carry(&self, id: &KeyId) -> Result<CarriedKey, KeyStoreError> {
-        let Found { entry, folder, name, bytes, block } =
-            self.look_up(id)?.ok_or(KeyStoreError::NotFound { id: *id })?;
+        let Found { entry, folder, name, bytes, block } = self.file_of(id)?;
         let modified = folder.stat(&name)?.and_then(|stat| Timestamp::from_second(stat.st_mtime).ok());
         let understood = Understood { id: entry.id, role: entry.role, gun: entry.gun, block };
         Ok(CarriedKey { modified, ..CarriedKey::new(understood, entry.place, &bytes) })

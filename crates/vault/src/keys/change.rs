@@ -44,7 +44,7 @@ impl KeyStore {
         })
     }
 
-    /// Removes a key from wherever it is; a key that is not there is no error.
+    /// Removes a key's files from wherever they are; a key that is not there is no error, and one on a token stays there.
     ///
     /// # Errors
     /// When a file cannot be removed.
@@ -73,7 +73,7 @@ impl KeyStore {
         current: &dyn PassphraseSource,
         new: &dyn PassphraseSource,
     ) -> Result<(), KeyStoreError> {
-        let found = self.look_up(id)?.ok_or(KeyStoreError::NotFound { id: *id })?;
+        let found = self.file_of(id)?;
         let label = KeyLabel::as_found(&found.entry);
         let key = found.open(current)?;
         opening::with_new_passphrase(&found.entry.role, found.entry.gun.as_ref(), *id, new, |passphrase| {
@@ -90,7 +90,7 @@ impl KeyStore {
     /// As [`KeyStore::load`]; [`KeyStoreError::NotEncrypted`] for a key that has no passphrase, and
     /// [`KeyStoreError::ChangedMeanwhile`] when another process wrote the file.
     pub fn encrypt_anew(&self, id: &KeyId, passphrases: &dyn PassphraseSource) -> Result<(), KeyStoreError> {
-        let found = self.look_up(id)?.ok_or(KeyStoreError::NotFound { id: *id })?;
+        let found = self.file_of(id)?;
         let label = KeyLabel::as_found(&found.entry);
         let (key, passphrase) = found.open_with(passphrases)?;
         let passphrase = passphrase.ok_or(KeyStoreError::NotEncrypted { id: *id })?;

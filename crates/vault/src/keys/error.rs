@@ -7,6 +7,7 @@ use countersign_crypto::KeyId;
 use crate::error::{FileError, LockError};
 use crate::keys::KeyLabelError;
 use crate::passphrase::Origin;
+use crate::token::{TokenError, TokenIdentity};
 
 /// Says why a key could not be used or changed.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,17 @@ pub enum KeyStoreError {
         /// What the cryptographic library says.
         reason: String,
     },
+    /// The key is on a token, which does not hand it out.
+    #[error("the key {id} is on the token {token}, which does not hand it out")]
+    OnToken {
+        /// The key.
+        id: KeyId,
+        /// The token.
+        token: TokenIdentity,
+    },
+    /// A token did not do what was asked.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The key cannot be labelled so.
     #[error(transparent)]
     Label(#[from] KeyLabelError),

@@ -1,6 +1,7 @@
 //! Finding key files, in the present layout and in those of old clients.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::path::PathBuf;
 
 use countersign_crypto::KeyId;
@@ -14,6 +15,7 @@ use crate::directory::{PRIVATE, TrustDirectory};
 use crate::error::{FileError, FileKind};
 use crate::folder::{self, Entry, EntryKind, Folder};
 use crate::limits::{MAX_DEPTH, MAX_KEY_BYTES};
+use crate::token::{Record, TokenIdentity};
 
 /// Root keys of clients before 0.4.
 pub(super) const OLD_ROOT: &str = "root_keys";
@@ -29,12 +31,39 @@ pub struct KeyEntry {
     pub role: String,
     /// The collection that the key belongs to.
     pub gun: Option<Gun>,
-    /// The file.
+    /// The file; for a key on a token what is noted of it.
     pub path: PathBuf,
     /// Which layout the file belongs to.
     pub place: KeyPlace,
-    /// When the file was last written, if the file system tells; nothing else says how old a key is.
+    /// When the file was last written, if the file system tells; nothing else says how old a key is. For a key on a
+    /// token: since when it is known here.
     pub modified: Option<Timestamp>,
+    /// The token that holds the key, perhaps besides a file; none for a key that is in a file alone.
+    pub token: Option<TokenIdentity>,
+}
+
+impl KeyEntry {
+    /// Tells whether there is a file of the key.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.place != KeyPlace::Token
+    }
+
+    /// Says for people where the key is kept.
+    #[must_use]
+    pub fn kept(&self) -> String {
+        match (&self.token, self.has_file()) {
+            (Some(token), true) => format!("file, token {token}"),
+            (Some(token), false) => format!("token {token}"),
+            (None, _) => "file".to_owned(),
+        }
+    }
+
+    fn on_token(record: Record, path: PathBuf) -> Self {
+        let (id, role, gun) = (record.id(), record.label.role().to_owned(), record.label.gun().cloned());
+        let modified = Some(record.since);
+        Self { id, role, gun, path, place: KeyPlace::Token, modified, token: Some(record.token) }
+    }
 }
 
 /// Which layout a key file belongs to.
@@ -46,6 +75,8 @@ pub enum KeyPlace {
     Nested,
     /// `private/root_keys` or `private/tuf_keys`, written by notary 0.1 to 0.3.
     Legacy,
+    /// On a token; there is no file with it.
+    Token,
 }
 
 /// A file that ends in `.key` and is left out.
@@ -134,7 +165,7 @@ impl Candidate {
         let Understood { id, role, gun, block } = understood;
         let modified = self.folder.stat(&self.entry.name).ok().flatten();
         let modified = modified.and_then(|stat| Timestamp::from_second(stat.st_mtime).ok());
-        let entry = KeyEntry { id, role, gun, path: path.clone(), place: self.place, modified };
+        let entry = KeyEntry { id, role, gun, path: path.clone(), place: self.place, modified, token: None };
         Ok(Found { entry, folder: self.folder, name, bytes, block })
     }
 }
@@ -193,8 +224,23 @@ pub(super) fn list(directory: &TrustDirectory) -> Result<KeyListing, FileError> 
             Err((skipped, _)) => listing.skipped.push(skipped),
         }
     }
+    let (records, skipped) = Record::list(directory)?;
+    listing.skipped.extend(skipped);
+    for (record, path) in records {
+        // A key that has a file, too, is used from there.
+        match keys.entry(record.id()) {
+            Slot::Occupied(mut file) => file.get_mut().token = Some(record.token),
+            Slot::Vacant(free) => drop(free.insert(KeyEntry::on_token(record, path))),
+        }
+    }
     listing.keys = keys.into_values().collect();
     Ok(listing)
+}
+
+/// Finds what is noted of a key on a token.
+pub(super) fn find_on_token(directory: &TrustDirectory, id: &KeyId) -> Result<Option<KeyEntry>, KeyStoreError> {
+    let record = Record::find(directory, id)?;
+    Ok(record.map(|record| KeyEntry::on_token(record, directory.path().join(crate::directory::OWN))))
 }
 
 /// Finds the file of a key. A file of that name that cannot be used is an error: the key is not missing, it is broken.

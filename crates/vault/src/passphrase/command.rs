@@ -63,7 +63,7 @@ impl PassphraseCommand {
 ///
 /// The program learns from variables what is wanted: `COUNTERSIGN_KEY_PURPOSE` (`open`, `new` or `pin`),
 /// `COUNTERSIGN_KEY_ROLE`, `COUNTERSIGN_KEY_GUN` and `COUNTERSIGN_KEY_ID`, those that do not apply unset; for a PIN
-/// `COUNTERSIGN_TOKEN`. It does not get the variables that hold passphrases. Its standard input is empty, its standard error
+/// `COUNTERSIGN_KEY_TOKEN`. It does not get the variables that hold passphrases. Its standard input is empty, its standard error
 /// is this process's. If it ends with another code than 0 that is a refusal, and nobody else is asked. A passphrase of it
 /// that did not open a key is the last that it is asked for that key.
 pub struct CommandPassphrases {
@@ -135,7 +135,7 @@ impl CommandPassphrases {
             ("COUNTERSIGN_KEY_ROLE", role),
             ("COUNTERSIGN_KEY_GUN", request.gun.map(Gun::as_str)),
             ("COUNTERSIGN_KEY_ID", id.as_deref()),
-            ("COUNTERSIGN_TOKEN", token),
+            ("COUNTERSIGN_KEY_TOKEN", token),
         ] {
             match value.filter(|value| !value.is_empty() && !value.contains('\0')) {
                 Some(value) => command.env(name, value),
@@ -220,7 +220,7 @@ mod tests {
     fn it_learns_what_is_wanted_and_its_first_line_counts() {
         let gun = Gun::parse("reg.example/acme/app").unwrap();
         let id = countersign_crypto::KeyId::from_bytes([7; 32]);
-        let script = "echo $COUNTERSIGN_KEY_PURPOSE,$COUNTERSIGN_KEY_ROLE,$COUNTERSIGN_KEY_GUN,$COUNTERSIGN_KEY_ID,$COUNTERSIGN_TOKEN; echo more";
+        let script = "echo $COUNTERSIGN_KEY_PURPOSE,$COUNTERSIGN_KEY_ROLE,$COUNTERSIGN_KEY_GUN,$COUNTERSIGN_KEY_ID,$COUNTERSIGN_KEY_TOKEN; echo more";
         let request =
             PassphraseRequest { gun: Some(&gun), key_id: Some(id), ..PassphraseRequest::new("targets", Purpose::New) };
         let said = text(&source(script).passphrase(&request)).unwrap();

@@ -24,6 +24,13 @@ pub(super) fn read(path: &Path) -> Result<Found, String> {
     read_within(path, PASSPHRASE_PATIENCE)
 }
 
+/// As [`read`], for a file that has to be this person's alone.
+#[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "only tokens have PIN files"))]
+pub(crate) fn read_secret(path: &Path) -> Result<Passphrase, String> {
+    let found = read(path)?;
+    if found.readable_by_others { Err("others can read it: chmod 600".to_owned()) } else { Ok(found.passphrase) }
+}
+
 fn read_within(path: &Path, patience: Duration) -> Result<Found, String> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| error.to_string())?;

@@ -24,7 +24,8 @@ pub(super) fn check(bench: &Bench, directory: &TrustDirectory, report: &mut Repo
         }
     };
     let keys = directory.keys().list().unwrap_or_default().keys;
-    let wanted = |key: &&KeyEntry| key.gun.as_ref().is_none_or(|gun| bench.is_wanted(gun));
+    // What a token holds does not come out of it.
+    let wanted = |key: &&KeyEntry| key.has_file() && key.gun.as_ref().is_none_or(|gun| bench.is_wanted(gun));
     let (roots, others): (Vec<&KeyEntry>, Vec<&KeyEntry>) =
         keys.iter().filter(wanted).partition(|key| key.role == "root");
     for (keys, words, what) in [

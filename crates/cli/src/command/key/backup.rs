@@ -99,7 +99,14 @@ impl Backup {
                 return Err(CliError::user(format!("there is no key {id} in the trust directory")));
             }
         }
-        let (chosen, left): (Vec<&KeyEntry>, _) = listing.keys.iter().partition(|key| self.chooses(key));
+        let (files, on_tokens): (Vec<&KeyEntry>, Vec<&KeyEntry>) = listing.keys.iter().partition(|key| key.has_file());
+        let left_out = on_tokens.iter().filter(|key| self.chooses(key)).count();
+        if left_out > 0 {
+            message(format_args!(
+                "{left_out} key(s) are on tokens, which do not hand them out: they are not in the backup"
+            ));
+        }
+        let (chosen, left): (Vec<&KeyEntry>, Vec<&KeyEntry>) = files.into_iter().partition(|key| self.chooses(key));
         let roots = left.iter().filter(|key| key.role == ROOT).count();
         if roots > 0 && self.role.is_empty() && self.key.is_empty() {
             message(format_args!("{roots} root key(s) are not in the backup: name them with --role root"));

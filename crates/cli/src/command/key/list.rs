@@ -75,6 +75,9 @@ impl List {
             return Ok(Some(known.algorithm.clone()));
         }
         let store = context.directory.keys();
+        if let Some(public) = store.public_key_on_token(&key.id)? {
+            return Ok(Some(algorithm(public.key_type())));
+        }
         let plain = store.carry(&key.id).is_ok_and(|carried| !carried.is_encrypted());
         if !self.open && !plain {
             return Ok(None);
@@ -115,7 +118,7 @@ impl Row<'_> {
             self.algorithm.clone().unwrap_or_else(|| "?".to_owned()),
             self.age_days.map_or_else(|| "?".to_owned(), |days| format!("{days}d")),
             self.certificate().map(day).unwrap_or_default(),
-            "file".to_owned(),
+            self.key.kept(),
             backup.unwrap_or_else(|| "none known".to_owned()),
         ]
     }
@@ -136,7 +139,7 @@ impl Row<'_> {
             "modified": self.key.modified.map(|modified| modified.to_string()),
             "ageDays": self.age_days,
             "certificateUntil": self.certificate().map(|until| until.to_string()),
-            "kept": "file",
+            "kept": self.key.kept(),
             "path": self.key.path.display().to_string(),
             "backup": self.backup.map(|backup| json!({
                 "file": backup.file.display().to_string(), "date": backup.date.to_string(),
