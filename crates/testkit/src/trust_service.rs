@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::port::{Answer, accepts};
-use crate::{Port, Process};
+use crate::{Keyserver, Port, Process};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_secs(10);
@@ -19,6 +19,7 @@ pub struct TrustService {
     process: Option<Process>,
     port: Port,
     settings: TrustServiceBuilder,
+    keyserver: Option<Keyserver>,
     folder: TempDir,
 }
 
@@ -29,7 +30,18 @@ pub struct TrustServiceBuilder {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     authority: PathBuf,
+    keys: Keys,
 }
+
+/// Who holds the service's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    Here,
+    Apart,
+}
+
+/// With this variable, every trust service has its keys at a keyserver of its own.
+const APART: &str = "COUNTERSIGN_TEST_KEYSERVER";
 
 impl TrustService {
     /// Where the service writes the certificate of its own authority, below its data folder.
@@ -49,6 +61,7 @@ impl TrustService {
             arguments: Vec::new(),
             environment: Vec::new(),
             authority: Self::AUTHORITY.into(),
+            keys: if std::env::var_os(APART).is_some() { Keys::Apart } else { Keys::Here },
         }
     }
 
@@ -75,6 +88,15 @@ impl TrustService {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// The keyserver of a service whose keys are apart.
+    ///
+    /// # Panics
+    /// The keys are not apart.
+    #[must_use]
+    pub fn keyserver(&mut self) -> &mut Keyserver {
+        self.keyserver.as_mut().expect("keys that are apart")
     }
 
     /// Takes the service down like a power cut; [`TrustService::restart`] brings it back with what is on its disk.
@@ -118,6 +140,12 @@ impl TrustServiceBuilder {
         self
     }
 
+    /// Starts a keyserver too, and has it hold the keys of timestamps and snapshots.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { keys: Keys::Apart, ..self }
+    }
+
     /// Says where below the data folder the service's authority is.
     #[must_use]
     pub fn authority(mut self, path: impl AsRef<Path>) -> Self {
@@ -127,11 +155,13 @@ impl TrustServiceBuilder {
 
     /// Starts the service and waits until it takes connections.
     #[must_use]
-    pub fn start(self) -> TrustService {
+    pub fn start(mut self) -> TrustService {
+        let keyserver = (self.keys == Keys::Apart).then(|| Keyserver::start(&self.program.to_string_lossy()));
+        self.arguments.extend(keyserver.iter().flat_map(Keyserver::arguments));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = Port::take();
         let process = self.spawn(&folder, &port);
-        TrustService { process: Some(process), port, settings: self, folder }
+        TrustService { process: Some(process), port, settings: self, keyserver, folder }
     }
 
     fn spawn(&self, folder: &TempDir, port: &Port) -> Process {

@@ -16,7 +16,7 @@ fn what_docker_20_and_docker_28_sign_the_other_verifies() {
     signed_by_one_and_verified_by_the_other(&stage, [from_28, ("from20", stage.docker20(), stage.docker28())]);
 }
 
-fn signed_by_one_and_verified_by_the_other<const N: usize>(
+pub(crate) fn signed_by_one_and_verified_by_the_other<const N: usize>(
     stage: &Stage,
     pairs: [(&str, DockerClient, DockerClient); N],
 ) {

@@ -18,6 +18,12 @@ impl Stage {
         Self { engine: Dockerd::start(), registry: DockerRegistry::start(), service }
     }
 
+    /// The same with the service's keys at a keyserver.
+    pub(crate) fn apart() -> Self {
+        let service = TrustService::builder(env!("CARGO_BIN_EXE_countersign")).apart().start();
+        Self { engine: Dockerd::start(), registry: DockerRegistry::start(), service }
+    }
+
     /// The name of a repository of the registry.
     pub(crate) fn repository(&self, path: &str) -> String {
         format!("{}/{path}", self.registry.host())
