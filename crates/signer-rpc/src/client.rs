@@ -89,12 +89,12 @@ pub struct SignerClient {
 }
 
 impl SignerClient {
-    /// Reads the certificates; nothing is connected yet.
+    /// Reads the certificates, and again before a connection when their files have changed; nothing is connected yet.
     ///
     /// # Errors
     /// One of them cannot be used.
     pub fn new(config: &ClientConfig) -> Result<Self, TlsError> {
-        let tls = TlsConnector::from(tls::client(&config.identity, &config.authority)?);
+        let tls = Arc::new(tls::client(config.identity.clone(), config.authority.clone())?);
         let name = ServerName::try_from(config.host.trim_matches(['[', ']']).to_owned());
         let name = name.map_err(|error| rustls::Error::General(format!("{:?}: {error}", config.host)))?;
         let service: Arc<str> = format!("{}:{}", config.host, config.port).into();
@@ -102,7 +102,7 @@ impl SignerClient {
         let uri = uri.map_err(|error| rustls::Error::General(format!("{service:?}: {error}")))?;
         let address = Arc::clone(&service);
         let connector = tower::service_fn(move |_: Uri| {
-            let (tls, name, address) = (tls.clone(), name.clone(), Arc::clone(&address));
+            let (tls, name, address) = (TlsConnector::from(tls.get()), name.clone(), Arc::clone(&address));
             async move {
                 let stream = TcpStream::connect(&*address).await?;
                 stream.set_nodelay(true)?;

@@ -17,7 +17,7 @@ use tonic::transport::server::Connected;
 
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS, HANDSHAKE};
 use crate::service::Caller;
-use crate::tls::{self, Clients};
+use crate::tls::{self, Clients, Fresh};
 
 /// A connection to an admitted client; it gives its place back when dropped.
 pub(crate) struct Connection {
@@ -29,7 +29,7 @@ pub(crate) struct Connection {
 /// Accepts connections and hands on those of admitted clients, until told to end.
 pub(crate) async fn accept(
     listener: TcpListener,
-    tls: TlsAcceptor,
+    tls: Arc<Fresh<rustls::ServerConfig>>,
     clients: Arc<Clients>,
     admitted: mpsc::Sender<io::Result<Connection>>,
     ending: CancellationToken,
@@ -46,7 +46,8 @@ pub(crate) async fn accept(
         };
         match accepted {
             Some((place, Ok((stream, peer)))) => {
-                let (tls, clients, admitted) = (tls.clone(), Arc::clone(&clients), admitted.clone());
+                let tls = TlsAcceptor::from(tls.get());
+                let (clients, admitted) = (Arc::clone(&clients), admitted.clone());
                 let ending = ending.clone();
                 tokio::spawn(async move {
                     tokio::select! {

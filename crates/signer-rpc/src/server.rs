@@ -7,7 +7,6 @@ use countersign_crypto::{KeyId, KeyType};
 use countersign_tuf::{Gun, RoleName};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
@@ -15,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::limits::{CALL, CALLS, MAX_CONTENT, MAX_GUN, MAX_HEADERS, MAX_MESSAGE, PENDING_RESETS, PING};
 use crate::listener;
 use crate::service::{Caller, KeyRequest, Refusal, SignRequest, SigningService};
-use crate::tls::{self, Clients, Identity, TlsError};
+use crate::tls::{self, Clients, Fresh, Identity, TlsError};
 use crate::wire::health::health_check_response::ServingStatus;
 use crate::wire::health::health_server::{Health, HealthServer};
 use crate::wire::health::{HealthCheckRequest, HealthCheckResponse};
@@ -41,19 +40,19 @@ pub struct ServerConfig {
 
 /// A server that answers nobody yet.
 pub struct SignerServer {
-    tls: TlsAcceptor,
+    tls: Arc<Fresh<rustls::ServerConfig>>,
     clients: Arc<Clients>,
     drain: Duration,
 }
 
 impl SignerServer {
-    /// Reads the certificates.
+    /// Reads the certificates; when their files change, new connections are protected by what is in them then.
     ///
     /// # Errors
     /// One of them cannot be used.
     pub fn new(config: ServerConfig) -> Result<Self, TlsError> {
-        let tls = tls::server(&config.identity, &config.clients)?;
-        Ok(Self { tls: TlsAcceptor::from(tls), clients: Arc::new(config.clients), drain: config.drain })
+        let tls = tls::server(config.identity, config.clients.clone())?;
+        Ok(Self { tls: Arc::new(tls), clients: Arc::new(config.clients), drain: config.drain })
     }
 
     /// Answers calls until told to end; then takes no more, and answers those that have begun within the drain time.

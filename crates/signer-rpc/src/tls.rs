@@ -1,7 +1,8 @@
 //! Mutual TLS: both ends show a certificate, and each is checked against an authority of the operator's choice alone.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -93,7 +94,18 @@ impl Clients {
 }
 
 /// Returns the settings of a server that answers only clients of an authority.
-pub(crate) fn server(identity: &Identity, clients: &Clients) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn server(identity: Identity, clients: Clients) -> Result<Fresh<ServerConfig>, TlsError> {
+    let files = vec![identity.certificate.clone(), identity.key.clone(), clients.authority.clone()];
+    Fresh::new(files, move || server_config(&identity, &clients))
+}
+
+/// Returns the settings of a client that talks only to servers of an authority.
+pub(crate) fn client(identity: Identity, authority: PathBuf) -> Result<Fresh<ClientConfig>, TlsError> {
+    let files = vec![identity.certificate.clone(), identity.key.clone(), authority.clone()];
+    Fresh::new(files, move || client_config(&identity, &authority))
+}
+
+fn server_config(identity: &Identity, clients: &Clients) -> Result<Arc<ServerConfig>, TlsError> {
     let roots = Arc::new(authorities(&clients.authority)?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let verifier = verifier
@@ -108,8 +120,7 @@ pub(crate) fn server(identity: &Identity, clients: &Clients) -> Result<Arc<Serve
     Ok(Arc::new(config))
 }
 
-/// Returns the settings of a client that talks only to servers of an authority.
-pub(crate) fn client(identity: &Identity, authority: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+fn client_config(identity: &Identity, authority: &Path) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = Arc::new(authorities(authority)?);
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider());
     let verifier =
@@ -121,6 +132,53 @@ pub(crate) fn client(identity: &Identity, authority: &Path) -> Result<Arc<Client
         .map_err(|source| pair(identity, source))?;
     config.alpn_protocols = vec![HTTP2.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Settings made from files, and made again when these change; the old ones stay in use when that fails.
+pub(crate) struct Fresh<T> {
+    files: Vec<PathBuf>,
+    make: Box<Make<T>>,
+    current: Mutex<(Changed, Arc<T>)>,
+}
+
+type Make<T> = dyn Fn() -> Result<Arc<T>, TlsError> + Send + Sync;
+/// When each file was last changed, and its length.
+type Changed = Vec<Option<(SystemTime, u64)>>;
+
+impl<T> Fresh<T> {
+    /// Makes the settings.
+    pub(crate) fn new(
+        files: Vec<PathBuf>,
+        make: impl Fn() -> Result<Arc<T>, TlsError> + Send + Sync + 'static,
+    ) -> Result<Self, TlsError> {
+        let changed = changed(&files);
+        let current = Mutex::new((changed, make()?));
+        Ok(Self { files, make: Box::new(make), current })
+    }
+
+    /// Returns the settings for one connection.
+    pub(crate) fn get(&self) -> Arc<T> {
+        let changed = changed(&self.files);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0 != changed {
+            current.0 = changed;
+            match (self.make)() {
+                Ok(made) => current.1 = made,
+                Err(error) => {
+                    tracing::error!(%error, source = ?std::error::Error::source(&error), "changed certificates cannot be used");
+                }
+            }
+        }
+        Arc::clone(&current.1)
+    }
+}
+
+fn changed(files: &[PathBuf]) -> Changed {
+    let look = |file: &PathBuf| {
+        let found = fs_err::metadata(file).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    };
+    files.iter().map(look).collect()
 }
 
 /// Reads whom a verified certificate is for: its common name and DNS names.

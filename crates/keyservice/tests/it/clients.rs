@@ -5,7 +5,7 @@ use countersign_testkit::TestCa;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::house::{House, key};
+use crate::house::{House, key, write};
 
 #[tokio::test]
 async fn a_client_of_another_authority_or_without_a_certificate_is_refused_at_the_handshake() {
@@ -85,6 +85,31 @@ async fn messages_and_names_beyond_the_limits_are_refused_and_the_service_lives(
         client.sign(&mine, &crate::house::gun("a"), &of(length)).await.unwrap_err();
     }
     client.health().await.unwrap();
+}
+
+#[tokio::test]
+async fn changed_certificates_are_taken_up_by_both_ends_and_broken_ones_are_not() {
+    let mut house = House::new();
+    let service = house.start("one").await;
+    let old = house.client(&service, "server");
+    old.health().await.unwrap();
+    let (folder, renewed) = (house.folder.path().to_owned(), TestCa::new());
+    let before = std::mem::replace(&mut house.authority, renewed);
+    fs_err::write(folder.join("ca.pem"), house.authority.pem()).unwrap();
+    write(&folder, "server", &house.authority.loopback_server());
+    // The client of before has a connection still; without it, it needs what is in the files now.
+    old.health().await.unwrap();
+    house.client(&service, "server").health().await.unwrap();
+    house.client_with(&service, &before.client("server")).health().await.unwrap_err();
+    fs_err::write(folder.join("server.crt"), "broken").unwrap();
+    house.client(&service, "server").health().await.unwrap();
+    let address = service.address();
+    service.shut_down().await;
+    write(&folder, "server", &house.authority.loopback_server());
+    let mut config = house.config("one");
+    config.listen = address;
+    let _service = countersign_keyservice::KeyService::start(config).await.unwrap();
+    old.health().await.unwrap();
 }
 
 /// A connection of an admitted client, on which a test says what it likes.

@@ -93,7 +93,7 @@ impl House {
     }
 }
 
-fn write(folder: &Path, name: &str, pair: &TestCertificate) -> Identity {
+pub(crate) fn write(folder: &Path, name: &str, pair: &TestCertificate) -> Identity {
     let identity =
         Identity { certificate: folder.join(format!("{name}.crt")), key: folder.join(format!("{name}.key")) };
     fs_err::write(&identity.certificate, &pair.certificate_pem).unwrap();
