@@ -9,9 +9,10 @@ pub(crate) mod key_care;
 mod pins;
 mod place;
 
+pub(crate) use document::Reader;
 pub(crate) use error::SettingsError;
 pub(crate) use pins::{Keeping, PinFolder, Replacing, read as read_pins, text as pin_text};
-pub(crate) use place::Place;
+pub(crate) use place::{Place, read_trusted};
 
 use crate::context::{FirstUsePolicy, NamedBy};
 use crate::period::Period;

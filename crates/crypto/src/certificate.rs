@@ -14,6 +14,7 @@ use crate::spki::{EC_PUBLIC_KEY, RSA_ENCRYPTION};
 mod bundle;
 mod chain;
 mod generate;
+mod issued;
 mod weakness;
 
 pub use bundle::CertificateBundle;
@@ -282,7 +283,18 @@ impl Certificate {
         }
     }
 
-    pub(crate) fn spki_der(&self) -> &[u8] {
+    /// Verifies that a path of signatures leads from a trusted certificate, perhaps over some of the others, to this one; a
+    /// trusted certificate counts as itself. Every certificate on the path has to be valid at this time, without leeway.
+    ///
+    /// # Errors
+    /// When there is no such path.
+    pub fn verify_issued(&self, others: &[Self], trusted: &[Self], now: Timestamp) -> Result<(), ChainError> {
+        issued::verify(self, others, trusted, now)
+    }
+
+    /// Returns the DER `SubjectPublicKeyInfo` of the key, not yet approved.
+    #[must_use]
+    pub fn spki_der(&self) -> &[u8] {
         &self.spki
     }
 

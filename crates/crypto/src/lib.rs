@@ -9,6 +9,7 @@
 
 mod curve;
 mod hexadecimal;
+mod jws;
 mod key_id;
 mod key_type;
 mod private_key;
@@ -23,6 +24,7 @@ pub mod device;
 pub mod digest;
 
 pub use curve::Curve;
+pub use jws::{JwsAlgorithm, JwsKey};
 pub use key_id::KeyId;
 pub use key_type::{KeyType, Method};
 pub use private_key::{Algorithm, PrivateKey, PrivateKeyError};

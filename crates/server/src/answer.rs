@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use countersign_storage::Stored;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LAST_MODIFIED, LOCATION, PRAGMA, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, LAST_MODIFIED, LOCATION, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
 
@@ -51,6 +53,9 @@ fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Byte
 /// A failure, in the reference's words.
 pub(crate) fn failure(failure: &Failure) -> Answer {
     let mut answer = json(failure.status_code(), failure.body());
+    if let Some(challenge) = failure.asked() {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
+    }
     if failure.is_busy() {
         answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
     }

@@ -6,6 +6,7 @@ use countersign_storage::{KeyStore, MetadataStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use crate::access::Gate;
 use crate::cache::{Caches, Sharing};
 use crate::config::{CacheAges, Clock, Limits, Renewal};
 use crate::error::{Code, Failure};
@@ -20,6 +21,8 @@ const WAITING_FOR_KEYSERVER: usize = 8;
 
 /// The service without its connections.
 pub(crate) struct App {
+    /// Decides who may do what.
+    pub(crate) gate: Gate,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Arc<ServerKeys>,
     pub(crate) caches: Caches,
@@ -46,6 +49,7 @@ pub(crate) struct App {
 
 /// What an [`App`] is made of, beside its settings.
 pub(crate) struct Parts {
+    pub(crate) gate: Gate,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) secret: Option<crate::data_dir::Secret>,
@@ -60,6 +64,7 @@ impl App {
         // Whoever waits for the keyserver needs no processor meanwhile.
         let validations = if parts.remote.is_some() { processors * WAITING_FOR_KEYSERVER } else { processors };
         Self {
+            gate: parts.gate,
             metadata: parts.metadata,
             keys: Arc::new(ServerKeys::new(parts.keys, parts.secret, parts.remote, config)),
             caches: Caches::new(parts.sharing, limits.memory),

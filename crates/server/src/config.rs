@@ -11,7 +11,10 @@ pub use countersign_signer_rpc::{ClientConfig as KeyserverConfig, Identity as Ke
 use countersign_storage::{KeyStore, MetadataStore};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::access::{Access, Gate};
 use crate::route::GunPrefixes;
+use crate::service::StartError;
+use crate::tls;
 
 /// Everything the service can be told; [`Config::new`] gives defaults that need nothing else.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How connections are protected.
     pub tls: Tls,
+    /// Who may do what.
+    pub access: Access,
     /// Where metadata and keys are stored.
     pub storage: Storage,
     /// Who makes and uses the keys of snapshots and timestamps.
@@ -50,6 +55,7 @@ impl Config {
             listen,
             data_dir,
             tls: Tls::OwnAuthority { names: Vec::new() },
+            access: Access::Open,
             storage: Storage::Sqlite,
             keys: Keys::Here,
             key_algorithm: KeyAlgorithm::EcdsaP256,
@@ -60,6 +66,16 @@ impl Config {
             limits: Limits::default(),
             renewal: Renewal::default(),
         }
+    }
+
+    /// Reads the files that are named, as the start of the service does; nothing is written, and no database is opened.
+    ///
+    /// # Errors
+    /// When the service would not start with them.
+    pub fn check(&self) -> Result<(), StartError> {
+        Gate::new(&self.access)?;
+        tls::check(&self.tls, self.listen.ip())?;
+        Ok(())
     }
 }
 
@@ -152,11 +168,15 @@ impl CacheAges {
         (current <= Self::MAX && consistent <= Self::MAX).then_some(Self { current, consistent })
     }
 
-    pub(crate) fn current(self) -> u32 {
+    /// Returns the seconds for current metadata.
+    #[must_use]
+    pub fn current(self) -> u32 {
         self.current
     }
 
-    pub(crate) fn consistent(self) -> u32 {
+    /// Returns the seconds for metadata named by version or checksum.
+    #[must_use]
+    pub fn consistent(self) -> u32 {
         self.consistent
     }
 }

@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Body;
 use serde_json::json;
 
+use crate::access::Needed;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Code, Failure};
@@ -69,6 +70,9 @@ where
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return (0, Ok(answer::empty(StatusCode::BAD_REQUEST)));
     }
+    if let Err(failure) = app.gate.admit(&Needed::of(&route), &request, app.clock.now()) {
+        return (0, Err(failure));
+    }
     let result = match route {
         Ok(Route::Upload(gun)) => return upload::post(app, gun, request).await,
         Ok(Route::Ping) => Ok(answer::text("{}")),
@@ -83,8 +87,8 @@ where
         Ok(Route::Metrics) => Ok(answer::labelled(metrics::CONTENT_TYPE, app.metrics.text())),
         Err(NoRoute::Redirect(location)) => Ok(answer::redirect(&location)),
         Err(NoRoute::MethodNotAllowed) => Ok(answer::empty(StatusCode::METHOD_NOT_ALLOWED)),
-        Err(NoRoute::NotFound) => Err(Failure::new(Code::MetadataNotFound)),
-        Err(NoRoute::NothingStored) => Err(read::nothing_stored()),
+        Err(NoRoute::NotFound | NoRoute::NotServed) => Err(Failure::new(Code::MetadataNotFound)),
+        Err(NoRoute::NothingStored(_)) => Err(read::nothing_stored()),
         Err(NoRoute::InvalidGun) => Err(invalid_gun(app)),
     };
     (0, result)

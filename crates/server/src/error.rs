@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use countersign_storage::StoreError;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -26,6 +26,7 @@ pub(crate) enum Code {
     InvalidGun,
     InvalidParameters,
     Unknown,
+    Unauthorized,
     /// Not of the reference: the service is at one of its limits and the request may be repeated.
     Busy,
     /// Not of the reference: the service cannot sign now, and the request may be repeated.
@@ -61,6 +62,7 @@ impl Code {
             Self::InvalidParameters => {
                 ("INVALID_PARAMETERS", StatusCode::BAD_REQUEST, "The parameters provided are not valid.")
             }
+            Self::Unauthorized => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "authentication required"),
             Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR, "unknown error"),
             Self::Busy => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE, "The server is busy, try again later."),
             Self::CannotSign => (
@@ -82,12 +84,13 @@ pub(crate) struct Failure {
     code: Code,
     status: StatusCode,
     detail: Option<Value>,
+    challenge: Option<HeaderValue>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code) -> Self {
-        Self { code, status: code.status(), detail: None, cause: None }
+        Self { code, status: code.status(), detail: None, challenge: None, cause: None }
     }
 
     /// Says that the store failed: with the code, or that it is busy when it is that.
@@ -98,6 +101,16 @@ impl Failure {
     /// Adds what the client may know beyond the code.
     pub(crate) fn detail(self, detail: Value) -> Self {
         Self { detail: Some(detail), ..self }
+    }
+
+    /// Adds how the client may prove who it is.
+    pub(crate) fn challenge(self, challenge: HeaderValue) -> Self {
+        Self { challenge: Some(challenge), ..self }
+    }
+
+    /// Returns how the client may prove who it is.
+    pub(crate) fn asked(&self) -> Option<&HeaderValue> {
+        self.challenge.as_ref()
     }
 
     /// Adds what only the log may know.

@@ -5,6 +5,7 @@
 //! `upload`, `keys`, `feed`, `health`. Everything that changes a collection goes through `publish`, which asks
 //! `countersign-tuf` whether a change is right and `countersign-storage` whether it came first.
 
+mod access;
 mod answer;
 mod app;
 mod cache;
@@ -32,7 +33,9 @@ mod signing_clock;
 mod tls;
 mod turns;
 mod upload;
+mod watched;
 
+pub use access::{Access, AccessError, OwnHost, TokenAccess};
 pub use config::{
     CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits, Renewal,
     Storage, Tls,

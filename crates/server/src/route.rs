@@ -43,8 +43,10 @@ pub(crate) enum NoRoute {
     MethodNotAllowed,
     /// There is nothing there.
     NotFound,
+    /// The collection's prefix is not served.
+    NotServed,
     /// The route exists, but names something that cannot be stored here.
-    NothingStored,
+    NothingStored(Gun),
     /// An upload for a name that is no collection's, or whose prefix is not served.
     InvalidGun,
 }
@@ -149,7 +151,8 @@ fn metadata(gun: Gun, name: &str) -> Result<Route, NoRoute> {
     };
     if first.bytes().all(|byte| byte.is_ascii_digit()) {
         let role = role(second)?;
-        let version = first.parse().ok().and_then(Version::new).ok_or(NoRoute::NothingStored)?;
+        let version = first.parse().ok().and_then(Version::new);
+        let Some(version) = version else { return Err(NoRoute::NothingStored(gun)) };
         return Ok(Route::ByVersion(gun, role, version));
     }
     let role = role(first)?;
@@ -157,8 +160,10 @@ fn metadata(gun: Gun, name: &str) -> Result<Route, NoRoute> {
         return Err(NoRoute::NotFound);
     }
     // Only SHA-256 is indexed; longer digests find nothing.
-    let digest = Sha256Digest::from_hex(&second.to_ascii_lowercase()).map_err(|_| NoRoute::NothingStored)?;
-    Ok(Route::ByChecksum(gun, role, digest))
+    match Sha256Digest::from_hex(&second.to_ascii_lowercase()) {
+        Ok(digest) => Ok(Route::ByChecksum(gun, role, digest)),
+        Err(_) => Err(NoRoute::NothingStored(gun)),
+    }
 }
 
 fn post(path: &str, prefixes: &GunPrefixes) -> Result<Route, NoRoute> {
@@ -178,7 +183,8 @@ fn delete(path: &str, prefixes: &GunPrefixes) -> Result<Route, NoRoute> {
 }
 
 fn served(gun: &str, prefixes: &GunPrefixes) -> Result<Gun, NoRoute> {
-    Gun::parse(gun).ok().filter(|gun| prefixes.serves(gun)).ok_or(NoRoute::NotFound)
+    let gun = Gun::parse(gun).map_err(|_| NoRoute::NotFound)?;
+    if prefixes.serves(&gun) { Ok(gun) } else { Err(NoRoute::NotServed) }
 }
 
 fn role(name: &str) -> Result<RoleName, NoRoute> {
@@ -281,7 +287,7 @@ mod tests {
             at(&format!("root.{}.json", "a".repeat(96))),
             at(&format!("root.{}.json", "a".repeat(128))),
         ] {
-            assert_eq!(find("GET", &path), Err(NoRoute::NothingStored), "{path}");
+            assert_eq!(find("GET", &path), Err(NoRoute::NothingStored(Gun::parse("g").unwrap())), "{path}");
         }
     }
 
@@ -330,10 +336,10 @@ mod tests {
         };
         assert!(find("GET", "docker.io/x", "tuf/root.json").is_ok());
         for gun in ["docker.io.evil/x", "docker.io", "x/docker.io/y"] {
-            assert_eq!(find("GET", gun, "tuf/root.json"), Err(NoRoute::NotFound), "{gun}");
+            assert_eq!(find("GET", gun, "tuf/root.json"), Err(NoRoute::NotServed), "{gun}");
             assert_eq!(find("POST", gun, "tuf/"), Err(NoRoute::InvalidGun), "{gun}");
-            assert_eq!(find("DELETE", gun, "tuf/"), Err(NoRoute::NotFound), "{gun}");
-            assert_eq!(find("GET", gun, "changefeed"), Err(NoRoute::NotFound), "{gun}");
+            assert_eq!(find("DELETE", gun, "tuf/"), Err(NoRoute::NotServed), "{gun}");
+            assert_eq!(find("GET", gun, "changefeed"), Err(NoRoute::NotServed), "{gun}");
         }
         for bad in ["", "/", "a", "/a/", "../", "a/../b/", "a//"] {
             assert!(GunPrefixes::new(vec![bad.to_owned()]).is_err(), "{bad:?}");

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{AccessError, Gate};
 use crate::app::{App, Parts};
 use crate::cache::Sharing;
 use crate::config::{Config, Keys, Storage, Tls};
@@ -18,9 +19,10 @@ use crate::listen::{Ending, listen};
 use crate::renewal;
 use crate::server_keys::{KeyTrouble, Remote, ServerKeys};
 use crate::tls::{self, Authority, Certificates, Source, TlsError};
+use crate::watched::When;
 
-/// Pause between two looks at the certificate files.
-const CERTIFICATE_INTERVAL: Duration = Duration::from_mins(5);
+/// Pause between two looks at the files that are read again when they change.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Says why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,9 @@ pub enum StartError {
     /// Connections cannot be protected.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Who may do what cannot be decided.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The secret does not open the keys in the database.
     #[error(
         "the file secret in the data folder does not open the keys in the database: restore the right one from a backup"
@@ -72,6 +77,7 @@ pub struct Running {
     ending: Ending,
     connections: TaskTracker,
     app: Arc<App>,
+    certificates: Option<Arc<Certificates>>,
     tasks: Vec<JoinHandle<()>>,
     sqlite: Option<SqliteStore>,
     _data: DataDir,
@@ -93,11 +99,12 @@ impl Service {
     /// Refuses to start with anything missing, unreadable or contradictory, rather than with less protection.
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let data = DataDir::open(&config.data_dir)?;
+        let gate = Gate::new(&config.access)?;
         let (authority, certificates) = certificates(&config, &data)?;
         let (metadata, keys, sharing, sqlite) = stores(&config, &data).await?;
         let secret = secret(&config, &data, &keys).await?;
         let remote = remote(&config)?;
-        let app = Arc::new(App::new(Parts { metadata, keys, secret, remote, sharing }, &config));
+        let app = Arc::new(App::new(Parts { gate, metadata, keys, secret, remote, sharing }, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
@@ -108,12 +115,12 @@ impl Service {
             tokio::spawn(listen(Arc::clone(&app), listener, tls, ending.clone(), connections.clone())),
             tokio::spawn(renewal::run(Arc::clone(&app))),
         ];
-        tasks.extend(certificates.map(|certificates| tokio::spawn(refresh(certificates))));
+        tasks.push(tokio::spawn(refresh_from_time_to_time(Arc::clone(&app), certificates.clone())));
         if scheme == "http" && !address.ip().is_loopback() {
             tracing::warn!(%address, "connections are not protected: plain HTTP was configured");
         }
         tracing::info!(%address, scheme, "the trust service is listening");
-        Ok(Running { address, authority, scheme, ending, connections, app, tasks, sqlite, _data: data })
+        Ok(Running { address, authority, scheme, ending, connections, app, certificates, tasks, sqlite, _data: data })
     }
 }
 
@@ -144,6 +151,12 @@ impl Running {
     /// Looks at all collections now, instead of at the next interval; returns how many were signed anew.
     pub async fn renew_now(&self) -> u64 {
         renewal::round(&self.app).await
+    }
+
+    /// Reads certificates, keys and lists of users again, changed or not; what cannot be used is logged, and leaves the old
+    /// one in use.
+    pub fn reload(&self) {
+        refresh(&self.app, self.certificates.as_deref(), When::Always);
     }
 
     /// Takes no more connections, lets requests finish within the drain time, and closes the database.
@@ -241,11 +254,31 @@ fn certificates(config: &Config, data: &DataDir) -> Result<Certified, TlsError> 
     }
 }
 
-async fn refresh(certificates: Arc<Certificates>) {
+async fn refresh_from_time_to_time(app: Arc<App>, certificates: Option<Arc<Certificates>>) {
     loop {
-        tokio::time::sleep(CERTIFICATE_INTERVAL).await;
-        if let Err(error) = certificates.refresh() {
-            tracing::error!(%error, source = ?std::error::Error::source(&error), "the certificate cannot be refreshed");
-        }
+        tokio::time::sleep(REFRESH_INTERVAL).await;
+        let (app, certificates) = (Arc::clone(&app), certificates.clone());
+        // Files may be on disks that hang.
+        let _ = tokio::task::spawn_blocking(move || refresh(&app, certificates.as_deref(), When::Changed)).await;
     }
+}
+
+fn refresh(app: &App, certificates: Option<&Certificates>, when: When) {
+    let logged = |result: Result<bool, &dyn std::error::Error>, what: &str| match result {
+        Ok(true) => tracing::info!("{what} has been read again"),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::error!(%error, source = ?error.source(), "{what} cannot be read again: the old one stays in use");
+        }
+    };
+    if let Some(certificates) = certificates {
+        logged(
+            certificates.refresh(when).as_ref().map_or_else(|error| Err(error as _), |done| Ok(*done)),
+            "the certificate",
+        );
+    }
+    logged(
+        app.gate.refresh(when).as_ref().map_or_else(|error| Err(error as _), |done| Ok(*done)),
+        "what tokens are checked with",
+    );
 }

@@ -4,7 +4,7 @@ mod authority;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -16,6 +16,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+use crate::watched::When;
 
 pub(crate) use authority::Authority;
 
@@ -94,33 +96,42 @@ pub(crate) enum Source {
 pub(crate) struct Certificates {
     source: Source,
     current: ArcSwap<Loaded>,
+    /// What the files looked like when they were last read, usable or not.
+    seen: Mutex<Looks>,
 }
 
 #[derive(Debug)]
 struct Loaded {
     key: Arc<CertifiedKey>,
     at: Instant,
-    changed: [Option<SystemTime>; 2],
 }
+
+type Looks = [Option<SystemTime>; 2];
 
 impl Certificates {
     /// Loads or makes the certificate.
     pub(crate) fn load(source: Source) -> Result<Arc<Self>, TlsError> {
+        let seen = Mutex::new(looks(&source));
         let loaded = load(&source)?;
-        Ok(Arc::new(Self { source, current: ArcSwap::from_pointee(loaded) }))
+        Ok(Arc::new(Self { source, current: ArcSwap::from_pointee(loaded), seen }))
     }
 
-    /// Takes up changed files, or makes a new certificate when it is time. The old one stays in use when that fails.
-    pub(crate) fn refresh(&self) -> Result<(), TlsError> {
-        let current = self.current.load();
+    /// Takes up changed files, or makes a new certificate when it is time. The old one stays in use when that fails, and files
+    /// are tried anew when they change once more.
+    /// Tells whether there is a new one.
+    pub(crate) fn refresh(&self, when: When) -> Result<bool, TlsError> {
         let due = match &self.source {
-            Source::Authority { .. } => current.at.elapsed() >= REISSUE,
-            Source::Files { .. } => current.changed != changed(&self.source),
+            Source::Authority { .. } => self.current.load().at.elapsed() >= REISSUE,
+            Source::Files { .. } => {
+                let looks = looks(&self.source);
+                let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), looks);
+                when == When::Always || before != looks
+            }
         };
         if due {
             self.current.store(Arc::new(load(&self.source)?));
         }
-        Ok(())
+        Ok(due)
     }
 
     /// Returns the settings of the TLS server: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
@@ -137,6 +148,15 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.current.load().key))
+    }
+}
+
+/// Checks what is said about certificates without making any.
+pub(crate) fn check(tls: &crate::Tls, listen: IpAddr) -> Result<(), TlsError> {
+    match tls {
+        crate::Tls::Files { certificate, key } => from_files(certificate, key).map(drop),
+        crate::Tls::OwnAuthority { names } => subjects(names, listen).map(drop),
+        crate::Tls::None => Ok(()),
     }
 }
 
@@ -172,15 +192,14 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn load(source: &Source) -> Result<Loaded, TlsError> {
-    let changed = changed(source);
     let key = match source {
         Source::Authority { authority, names, addresses } => authority.issue(names, addresses, &provider())?,
         Source::Files { certificate, key } => from_files(certificate, key)?,
     };
-    Ok(Loaded { key: Arc::new(key), at: Instant::now(), changed })
+    Ok(Loaded { key: Arc::new(key), at: Instant::now() })
 }
 
-fn changed(source: &Source) -> [Option<SystemTime>; 2] {
+fn looks(source: &Source) -> Looks {
     match source {
         Source::Authority { .. } => [None; 2],
         Source::Files { certificate, key } => {
@@ -273,14 +292,14 @@ mod tests {
         let source = Source::Files { certificate: path("c.pem"), key: path("k.pem") };
         let certificates = Certificates::load(source).unwrap();
         let first = leaf(&certificates);
-        certificates.refresh().unwrap();
+        certificates.refresh(When::Changed).unwrap();
         assert_eq!(leaf(&certificates), first);
         write_pair(folder.path(), 10);
-        certificates.refresh().unwrap();
+        certificates.refresh(When::Changed).unwrap();
         let second = leaf(&certificates);
         assert_ne!(second, first);
         fs_err::write(path("c.pem"), "broken").unwrap();
-        assert!(certificates.refresh().is_err());
+        assert!(certificates.refresh(When::Changed).is_err());
         assert_eq!(leaf(&certificates), second, "the old one stays in use");
     }
 }

@@ -46,6 +46,11 @@ impl Process {
         Self { name, child, log: log.to_owned(), grace }
     }
 
+    /// Sends SIGHUP to the whole group.
+    pub fn hang_up(&self) {
+        kill_process_group(Pid::from_child(&self.child), Signal::HUP).expect("a signal to a running program");
+    }
+
     /// Waits until `ready` says so; panics with the end of the log if the program ends before, or after `limit`.
     pub fn wait_until(&mut self, limit: Duration, ready: impl Fn() -> Readiness) {
         let end = Instant::now() + limit;

@@ -84,6 +84,13 @@ impl TrustService {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("no authority at {}: {error}", path.display()))
     }
 
+    /// Asks the service to read its files again (SIGHUP).
+    pub fn hang_up(&self) {
+        if let Some(process) = &self.process {
+            process.hang_up();
+        }
+    }
+
     /// What the service printed since it was last started.
     #[must_use]
     pub fn log(&self) -> String {

@@ -1,13 +1,16 @@
 //! `countersign serve`: run the trust service.
 
+mod config;
+mod document;
+mod settled;
+
 use crate::context::{GlobalOptions, docker_config};
 use crate::error::{CliError, Kind};
 use crate::output::{data, message};
-use clap::Args;
-use countersign_server::{
-    ClockCheck, Config, Drained, Keys, KeyserverConfig, KeyserverIdentity, Running, Service, Tls,
-};
+use clap::{Args, Subcommand};
+use countersign_server::{Access, Drained, Keys, KeyserverConfig, KeyserverIdentity, Running, Service};
 use etcetera::BaseStrategy;
+use settled::Settled;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -19,10 +22,32 @@ const KEYSERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Run the trust service
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Serve {
-    /// The IP address and port to listen on
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4443", value_parser = listen_address)]
-    listen: SocketAddr,
+    #[command(subcommand)]
+    command: Option<ServeCommand>,
+    #[command(flatten)]
+    flags: Flags,
+    /// Put the service's CA where docker looks for it, in docker's configuration folder
+    #[arg(long, conflicts_with = "tls_cert")]
+    trust_ca: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ServeCommand {
+    #[command(subcommand)]
+    Config(config::Look),
+}
+
+/// What can be said on the command line, and wins over the settings file.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Flags {
+    /// The settings file [default: countersign/serve.toml in the XDG configuration directory, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The IP address and port to listen on [default: 127.0.0.1:4443]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
+    listen: Option<SocketAddr>,
     /// Where to keep everything [default: countersign/serve in the XDG data directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -35,9 +60,6 @@ pub(crate) struct Serve {
     /// Another name or address that the service's own certificate is for (repeatable)
     #[arg(long, value_name = "NAME", conflicts_with = "tls_cert")]
     tls_name: Vec<String>,
-    /// Put the service's CA where docker looks for it, in docker's configuration folder
-    #[arg(long, conflicts_with = "tls_cert")]
-    trust_ca: bool,
     /// The keyserver that makes and uses the keys of timestamps and snapshots, instead of this service
     #[arg(long, value_name = "HOST:PORT", value_parser = keyserver_address, requires_all = ["keyserver_ca", "keyserver_cert", "keyserver_key"])]
     keyserver: Option<(String, u16)>,
@@ -57,28 +79,32 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
-        countersign_server::raise_file_limit();
-        let mut config = Config::new(self.listen, self.data_dir()?);
-        if self.trust_clock {
-            config.clock_check = ClockCheck::OperatorsWord;
+        if let Some(ServeCommand::Config(look)) = &self.command {
+            return look.run();
         }
-        config.tls = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => Tls::Files { certificate: certificate.clone(), key: key.clone() },
-            _ => Tls::OwnAuthority { names: self.tls_name.clone() },
-        };
-        config.keys = self.keys();
+        countersign_server::raise_file_limit();
+        let settled = Settled::of(&self.flags)?;
         let (mut terminate, mut interrupt) =
             (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
-        let service = Service::start(config).await.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
+        let mut hangup = listen_for(SignalKind::hangup())?;
+        let open = settled.config.access == Access::Open;
+        let service =
+            Service::start(settled.config).await.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
         let trusted = if self.trust_ca {
             Some(install_authority(&service, &docker_config(options.config.as_deref())?)?)
         } else {
             None
         };
         announce(&service, trusted.as_deref())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        if open && !service.address().ip().is_loopback() {
+            message("whoever reaches this address may publish and delete: [access] in the settings file says who may");
+        }
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => service.reload(),
+            }
         }
         message("shutting down: answering the requests that have begun; once more ends at once");
         let drained = tokio::select! {
@@ -91,7 +117,10 @@ impl Serve {
             Drained::Partly => Err(CliError::new(Kind::Network, "some connections did not end in time and were cut")),
         }
     }
+}
 
+impl Flags {
+    /// Says where the keys of timestamps and snapshots are.
     fn keys(&self) -> Keys {
         match (&self.keyserver, &self.keyserver_ca, &self.keyserver_cert, &self.keyserver_key) {
             (Some((host, port)), Some(authority), Some(certificate), Some(key)) => Keys::Keyserver(KeyserverConfig {
@@ -104,16 +133,13 @@ impl Serve {
             _ => Keys::Here,
         }
     }
+}
 
-    fn data_dir(&self) -> Result<PathBuf, CliError> {
-        if let Some(given) = &self.data_dir {
-            return Ok(given.clone());
-        }
-        let strategy = etcetera::base_strategy::Xdg::new();
-        let strategy =
-            strategy.map_err(|_| CliError::new(Kind::Local, "there is no home directory: name one with --data-dir"))?;
-        Ok(strategy.data_dir().join("countersign/serve"))
-    }
+fn default_data_dir() -> Result<PathBuf, CliError> {
+    let strategy = etcetera::base_strategy::Xdg::new();
+    let strategy =
+        strategy.map_err(|_| CliError::new(Kind::Local, "there is no home directory: name one with --data-dir"))?;
+    Ok(strategy.data_dir().join("countersign/serve"))
 }
 
 /// Reads where to listen. A name would have to be looked up, and may stand for several addresses; `localhost` is known.

@@ -77,21 +77,31 @@ pub(super) enum Scope {
 /// Reads a file's text; files that it names are looked for beside it.
 pub(super) fn read(file: &Path, text: &str, scope: Scope) -> Result<Said, SettingsError> {
     let reader = Reader { file: Arc::from(file), text, scope };
-    let document: Document = toml::from_str(text).map_err(|error| {
-        let (line, key) = error.span().map_or((0, None), |span| (reader.line(&span), reader.key(&span)));
-        SettingsError { file: file.to_owned(), line, key, reason: error.message().to_owned() }
-    })?;
-    reader.said(document)
+    reader.said(reader.parse()?)
 }
 
-pub(super) struct Reader<'a> {
+/// A settings file's text, and how to blame a place in it.
+pub(crate) struct Reader<'a> {
     file: Arc<Path>,
     text: &'a str,
     scope: Scope,
 }
 
-impl Reader<'_> {
-    fn line(&self, span: &Range<usize>) -> usize {
+impl<'a> Reader<'a> {
+    /// Takes a file that is not read by the rules of [`Scope::Pins`].
+    pub(crate) fn of(file: &Path, text: &'a str) -> Self {
+        Self { file: Arc::from(file), text, scope: Scope::Settings }
+    }
+
+    /// Reads the text; an error names the line and key.
+    pub(crate) fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        toml::from_str(self.text).map_err(|error| {
+            let (line, key) = error.span().map_or((0, None), |span| (self.line(&span), self.key(&span)));
+            SettingsError { file: self.file.to_path_buf(), line, key, reason: error.message().to_owned() }
+        })
+    }
+
+    pub(crate) fn line(&self, span: &Range<usize>) -> usize {
         self.text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1
     }
 
@@ -102,7 +112,7 @@ impl Reader<'_> {
         Some(key.trim().chars().take(80).collect())
     }
 
-    pub(super) fn refuse<T>(&self, value: &Spanned<T>, key: &str, reason: impl std::fmt::Display) -> SettingsError {
+    pub(crate) fn refuse<T>(&self, value: &Spanned<T>, key: &str, reason: impl std::fmt::Display) -> SettingsError {
         let (line, key) = (self.line(&value.span()), Some(key.to_owned()));
         SettingsError { file: self.file.to_path_buf(), line, key, reason: reason.to_string() }
     }
@@ -207,7 +217,7 @@ impl Reader<'_> {
     }
 
     /// Resolves a path: `~/` is the home directory, a relative one begins at the settings file's folder.
-    pub(super) fn path(&self, value: &Spanned<String>, key: &str) -> Result<Sourced<PathBuf>, SettingsError> {
+    pub(crate) fn path(&self, value: &Spanned<String>, key: &str) -> Result<Sourced<PathBuf>, SettingsError> {
         let text = value.get_ref();
         if text.is_empty() {
             return Err(self.refuse(value, key, "the path is empty"));

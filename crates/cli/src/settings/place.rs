@@ -73,7 +73,7 @@ pub(crate) fn own_pins() -> Result<PathBuf, CliError> {
 }
 
 /// Reads a file that decides about trust: nobody but its owner, who is this person or root, may be able to change it.
-pub(super) fn read_trusted(path: &Path) -> Result<Option<String>, SettingsError> {
+pub(crate) fn read_trusted(path: &Path) -> Result<Option<String>, SettingsError> {
     let refuse = |reason: &dyn std::fmt::Display| SettingsError::of_file(path, reason);
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = match fs_err::OpenOptions::new().read(true).custom_flags(nonblocking).open(path) {

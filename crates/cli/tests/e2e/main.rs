@@ -9,6 +9,7 @@ mod docker;
 mod doctor;
 mod drill;
 mod engine;
+mod guarded;
 mod handover;
 mod hostile_registry;
 mod import;

@@ -9,7 +9,11 @@ use std::process::Command;
 
 /// Writes what `docker login` leaves behind.
 fn log_in(client: &Client, registry: &str, name: &str, password: &str) {
-    let pair = format!("{name}:{password}");
+    write_login(client, registry, &format!("{name}:{password}"));
+}
+
+/// The same for a name and password with a colon between them.
+pub(crate) fn write_login(client: &Client, registry: &str, pair: &str) {
     let encoded = Finished::of(Command::new("base64").arg("-w0"), pair.as_bytes()).succeeded().stdout;
     let config = json!({"auths": {registry: {"auth": encoded}}});
     std::fs::write(client.config_dir().join("config.json"), config.to_string()).unwrap();

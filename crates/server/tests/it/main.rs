@@ -1,6 +1,7 @@
 //! The service over HTTP.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod connections;
 mod dice;
 mod faults;

@@ -171,7 +171,7 @@ impl TestService {
         pool.close().await;
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Answered {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answered {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         Answered { status, headers, body: response.bytes().await.unwrap().to_vec() }

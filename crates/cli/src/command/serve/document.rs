@@ -1,0 +1,330 @@
+//! The service's settings file, read strictly: what is not understood is an error that names file, line and key.
+
+use crate::settings::{Reader, SettingsError};
+use countersign_server::{Access, CacheAges, GunPrefixes, KeyAlgorithm, Limits, OwnHost, TokenAccess};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Spanned;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Document {
+    listen: Option<Spanned<String>>,
+    data_dir: Option<Spanned<String>>,
+    collections: Option<Spanned<Vec<String>>>,
+    key_algorithm: Option<Spanned<Algorithm>>,
+    tls: Option<Tls>,
+    access: Option<Spanned<AccessTable>>,
+    caching: Option<Caching>,
+    limits: Option<LimitsTable>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum Algorithm {
+    Ecdsa,
+    Ed25519,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Tls {
+    certificate: Option<Spanned<String>>,
+    key: Option<Spanned<String>>,
+    names: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AccessTable {
+    tokens: Option<Spanned<Tokens>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Tokens {
+    realm: String,
+    service: String,
+    issuer: String,
+    certificates: Option<Spanned<String>>,
+    keys: Option<Spanned<String>>,
+    #[serde(default)]
+    own_host: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Caching {
+    current: Option<Spanned<u32>>,
+    immutable: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct LimitsTable {
+    upload_size: Option<Spanned<String>>,
+    uploads: Option<Spanned<usize>>,
+    large_uploads: Option<Spanned<usize>>,
+    connections: Option<Spanned<usize>>,
+    header_time: Option<Spanned<String>>,
+    body_time: Option<Spanned<String>>,
+    connection_time: Option<Spanned<String>>,
+    drain_time: Option<Spanned<String>>,
+    memory: Option<Spanned<String>>,
+}
+
+/// A value and the line that it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) line: usize,
+}
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) listen: Option<At<SocketAddr>>,
+    pub(super) data_dir: Option<At<PathBuf>>,
+    pub(super) collections: Option<At<(GunPrefixes, Vec<String>)>>,
+    pub(super) key_algorithm: Option<At<KeyAlgorithm>>,
+    /// The certificate and its key: both or neither.
+    pub(super) certificate: Option<At<(PathBuf, PathBuf)>>,
+    pub(super) names: Option<At<Vec<String>>>,
+    pub(super) access: Option<At<Access>>,
+    pub(super) caching: Option<At<CacheAges>>,
+    pub(super) limits: Limits,
+    /// The limits that the file names, with their lines.
+    pub(super) limited: Vec<(&'static str, At<String>)>,
+}
+
+/// Reads a file's text; files that it names are looked for beside it.
+pub(super) fn read(reader: &Reader<'_>) -> Result<Said, SettingsError> {
+    let document: Document = reader.parse()?;
+    let at = |value: &Spanned<String>| reader.line(&value.span());
+    let listen = document.listen.map(|text| {
+        let value = super::listen_address(text.get_ref()).map_err(|reason| reader.refuse(&text, "listen", reason));
+        Ok::<_, SettingsError>(At { value: value?, line: at(&text) })
+    });
+    let data_dir = document.data_dir.map(|text| path(reader, &text, "data-dir"));
+    let (certificate, names) = document.tls.map(|tls| certificate(reader, tls)).transpose()?.unwrap_or_default();
+    let (limits, limited) = document.limits.map(|table| limits(reader, &table)).transpose()?.unwrap_or_default();
+    Ok(Said {
+        listen: listen.transpose()?,
+        data_dir: data_dir.transpose()?,
+        collections: document.collections.map(|list| collections(reader, list)).transpose()?,
+        key_algorithm: document.key_algorithm.map(|name| algorithm(reader, &name)),
+        certificate,
+        names,
+        access: document.access.map(|table| access(reader, &table)).transpose()?,
+        caching: document.caching.map(|table| caching(reader, &table)).transpose()?.flatten(),
+        limits,
+        limited,
+    })
+}
+
+fn path(reader: &Reader<'_>, text: &Spanned<String>, key: &str) -> Result<At<PathBuf>, SettingsError> {
+    Ok(At { value: reader.path(text, key)?.value, line: reader.line(&text.span()) })
+}
+
+fn algorithm(reader: &Reader<'_>, name: &Spanned<Algorithm>) -> At<KeyAlgorithm> {
+    let value = match name.get_ref() {
+        Algorithm::Ecdsa => KeyAlgorithm::EcdsaP256,
+        Algorithm::Ed25519 => KeyAlgorithm::Ed25519,
+    };
+    At { value, line: reader.line(&name.span()) }
+}
+
+fn collections(
+    reader: &Reader<'_>,
+    list: Spanned<Vec<String>>,
+) -> Result<At<(GunPrefixes, Vec<String>)>, SettingsError> {
+    if list.get_ref().is_empty() {
+        return Err(reader.refuse(&list, "collections", "no prefix is named: nothing could be served"));
+    }
+    let prefixes =
+        GunPrefixes::new(list.get_ref().clone()).map_err(|error| reader.refuse(&list, "collections", error))?;
+    let line = reader.line(&list.span());
+    Ok(At { value: (prefixes, list.into_inner()), line })
+}
+
+type Certified = (Option<At<(PathBuf, PathBuf)>>, Option<At<Vec<String>>>);
+
+fn certificate(reader: &Reader<'_>, tls: Tls) -> Result<Certified, SettingsError> {
+    let names = |list: Spanned<Vec<String>>| At { line: reader.line(&list.span()), value: list.into_inner() };
+    match (tls.certificate, tls.key, tls.names) {
+        (Some(certificate), Some(key), None) => {
+            let (chain, key) = (path(reader, &certificate, "certificate")?, path(reader, &key, "key")?);
+            Ok((Some(At { value: (chain.value, key.value), line: chain.line }), None))
+        }
+        (None, None, list) => Ok((None, list.map(names))),
+        (Some(_), Some(_), Some(list)) => {
+            Err(reader.refuse(&list, "names", "names are for the service's own certificate, and another one is named"))
+        }
+        (Some(value), None, _) => Err(reader.refuse(&value, "certificate", "a certificate needs its key")),
+        (None, Some(value), _) => Err(reader.refuse(&value, "key", "a key needs its certificate")),
+    }
+}
+
+fn access(reader: &Reader<'_>, table: &Spanned<AccessTable>) -> Result<At<Access>, SettingsError> {
+    let line = reader.line(&table.span());
+    let Some(tokens) = &table.get_ref().tokens else {
+        let reason = "it says nothing: name [access.tokens], or leave [access] out, and whoever reaches the port may do everything";
+        return Err(reader.refuse(table, "access", reason));
+    };
+    let Tokens { realm, service, issuer, certificates, keys, own_host } = tokens.get_ref();
+    let file = |value: &Option<Spanned<String>>, key: &str| {
+        value.as_ref().map(|text| path(reader, text, key)).transpose().map(|found| found.map(|found| found.value))
+    };
+    if certificates.is_none() && keys.is_none() {
+        let reason = "tokens need certificates or keys that their signatures can be checked with";
+        return Err(reader.refuse(tokens, "access.tokens", reason));
+    }
+    let access = TokenAccess {
+        realm: realm.clone(),
+        service: service.clone(),
+        issuer: issuer.clone(),
+        certificates: file(certificates, "certificates")?,
+        keys: file(keys, "keys")?,
+        own_host: if *own_host { OwnHost::Yes } else { OwnHost::No },
+    };
+    Ok(At { value: Access::Tokens(access), line })
+}
+
+fn caching(reader: &Reader<'_>, table: &Caching) -> Result<Option<At<CacheAges>>, SettingsError> {
+    let Some(first) = table.current.as_ref().or(table.immutable.as_ref()) else { return Ok(None) };
+    let default = CacheAges::default();
+    let of = |value: &Option<Spanned<u32>>, default: u32| value.as_ref().map_or(default, |value| *value.get_ref());
+    let ages = CacheAges::new(of(&table.current, default.current()), of(&table.immutable, default.consistent()));
+    let ages = ages.ok_or_else(|| reader.refuse(first, "caching", format!("at most {} seconds", CacheAges::MAX)))?;
+    Ok(Some(At { value: ages, line: reader.line(&first.span()) }))
+}
+
+type Limited = (Limits, Vec<(&'static str, At<String>)>);
+
+fn limits(reader: &Reader<'_>, table: &LimitsTable) -> Result<Limited, SettingsError> {
+    let (mut limits, mut named) = (Limits::default(), Vec::new());
+    let numbers = [
+        ("uploads", &table.uploads, &mut limits.uploads),
+        ("large-uploads", &table.large_uploads, &mut limits.large_uploads),
+        ("connections", &table.connections, &mut limits.connections),
+    ];
+    for (key, said, limit) in numbers {
+        let Some(value) = said else { continue };
+        *limit = *value.get_ref();
+        if *limit == 0 {
+            return Err(reader.refuse(value, key, "with none at all nobody is served"));
+        }
+        named.push((key, At { value: limit.to_string(), line: reader.line(&value.span()) }));
+    }
+    let times = [
+        ("header-time", &table.header_time, &mut limits.header),
+        ("body-time", &table.body_time, &mut limits.body),
+        ("connection-time", &table.connection_time, &mut limits.connection),
+        ("drain-time", &table.drain_time, &mut limits.drain),
+    ];
+    for (key, said, limit) in times {
+        let Some(text) = said else { continue };
+        *limit = duration(text.get_ref()).map_err(|reason| reader.refuse(text, key, reason))?;
+        named.push((key, At { value: text.get_ref().clone(), line: reader.line(&text.span()) }));
+    }
+    let mut upload = limits.upload_bytes as u64;
+    for (key, said, limit) in
+        [("upload-size", &table.upload_size, &mut upload), ("memory", &table.memory, &mut limits.memory)]
+    {
+        let Some(text) = said else { continue };
+        *limit = size(text.get_ref()).map_err(|reason| reader.refuse(text, key, reason))?;
+        named.push((key, At { value: text.get_ref().clone(), line: reader.line(&text.span()) }));
+    }
+    limits.upload_bytes = usize::try_from(upload).unwrap_or(usize::MAX);
+    Ok((limits, named))
+}
+
+/// Reads a time such as `30s`, `5m` or `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    let parsed = parsed.filter(|duration| !duration.is_zero());
+    parsed.ok_or_else(|| "a time is wanted, such as 30s, 5m or 1h 30m".to_owned())
+}
+
+/// Reads a number of bytes such as `500`, `64KiB` or `128 MiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..).unwrap_or_default().trim() {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = digits.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "a size is wanted, such as 65536, 64KiB or 128MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn said(text: &str) -> Result<Said, SettingsError> {
+        read(&Reader::of(Path::new("/s/serve.toml"), text))
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let said = said(
+            "listen = \"0.0.0.0:443\"\ndata-dir = \"data\"\ncollections = [\"docker.io/acme/\"]\nkey-algorithm = \"ed25519\"\n\
+             [tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n[access.tokens]\nrealm = \"https://a.test/t\"\nservice = \"s\"\n\
+             issuer = \"i\"\ncertificates = \"b.pem\"\nkeys = \"k.json\"\nown-host = true\n[caching]\ncurrent = 0\n\
+             [limits]\nupload-size = \"1MiB\"\nconnections = 7\ndrain-time = \"1m 30s\"\n",
+        )
+        .unwrap();
+        assert_eq!(said.listen.unwrap().value.to_string(), "0.0.0.0:443");
+        assert_eq!(said.data_dir.unwrap(), At { value: "/s/data".into(), line: 2 });
+        assert_eq!(said.certificate.unwrap().value, ("/s/c.pem".into(), "/k.pem".into()));
+        assert_eq!(said.key_algorithm.unwrap().value, KeyAlgorithm::Ed25519);
+        let Access::Tokens(tokens) = said.access.unwrap().value else { panic!("no tokens") };
+        assert_eq!((tokens.certificates.unwrap(), tokens.own_host), ("/s/b.pem".into(), OwnHost::Yes));
+        assert_eq!((said.limits.upload_bytes, said.limits.connections), (1 << 20, 7));
+        assert_eq!(said.limits.drain, Duration::from_secs(90));
+        assert_eq!(said.caching.unwrap().value, CacheAges::new(0, 2_592_000).unwrap());
+        let named: Vec<_> = said.limited.iter().map(|(key, at)| (*key, at.line)).collect();
+        assert_eq!(named, [("connections", 19), ("drain-time", 20), ("upload-size", 18)]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_line_and_key() {
+        for (text, line, key, part) in [
+            ("lisen = \"127.0.0.1:1\"", 1, "lisen", "unknown field"),
+            ("listen = 4443", 1, "listen", "string"),
+            ("\nlisten = \"trust.example\"", 2, "listen", "127.0.0.1:4443"),
+            ("data-dir = \"\"", 1, "data-dir", "empty"),
+            ("collections = []", 1, "collections", "nothing could be served"),
+            ("collections = [\"docker.io\"]", 1, "collections", "slash"),
+            ("key-algorithm = \"rsa\"", 1, "key-algorithm", "unknown variant"),
+            ("[tls]\ncertificate = \"c\"", 2, "certificate", "needs its key"),
+            ("[tls]\nkey = \"c\"", 2, "key", "needs its certificate"),
+            ("[tls]\ncertificate = \"c\"\nkey = \"k\"\nnames = []", 4, "names", "own certificate"),
+            ("[tls]\nclient = \"c\"", 2, "client", "unknown field"),
+            ("[access]", 1, "access", "says nothing"),
+            ("[access]\ntoken = 1", 2, "token", "unknown field"),
+            ("[access.tokens]\nrealm = \"x\"", 1, "", "missing field"),
+            ("[access.tokens]\nrealm=\"r\"\nservice=\"s\"\nissuer=\"i\"", 1, "access.tokens", "certificates or keys"),
+            ("[caching]\ncurrent = 99999999", 2, "caching", "at most"),
+            ("[caching]\ncurrent = -1", 2, "current", ""),
+            ("[limits]\nconnections = 0", 2, "connections", "nobody"),
+            ("[limits]\nupload-size = \"1MB\"", 2, "upload-size", "128MiB"),
+            ("[limits]\nupload-size = \"99999999999999999999\"", 2, "upload-size", "128MiB"),
+            ("[limits]\nheader-time = \"soon\"", 2, "header-time", "30s"),
+            ("[limits]\nheader-time = \"-1s\"", 2, "header-time", "30s"),
+            ("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"", 2, "listen", "duplicate"),
+        ] {
+            let error = said(text).unwrap_err();
+            let told = error.to_string();
+            assert!(told.contains(&format!("line {line}")) && told.contains(part), "{text}: {told}");
+            assert!(key.is_empty() || told.contains(&format!("({key})")), "{text}: {told}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What counts in the end: options before the file, the file before defaults; and where each value comes from.
+
+use super::document::{self, At, Said};
+use super::{Flags, default_data_dir};
+use crate::context::variable;
+use crate::error::CliError;
+use crate::settings::{Reader, SettingsError, read_trusted};
+use countersign_server::{Access, ClockCheck, Config, KeyAlgorithm, Keys, Tls};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Where the service listens when nothing is said.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4443);
+/// The settings file in the folder of this person's settings.
+const FILE: &str = "countersign/serve.toml";
+
+/// Everything decided.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) config: Config,
+    /// The settings file, if there is one.
+    pub(super) file: Option<PathBuf>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// One setting, its value, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) key: String,
+    pub(super) value: String,
+    pub(super) from: Origin,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Default,
+    Option(&'static str),
+    /// A line of the settings file.
+    Line(usize),
+}
+
+impl Settled {
+    /// Reads the settings file, if there is one, and lets options win over it.
+    pub(super) fn of(flags: &Flags) -> Result<Self, CliError> {
+        let file = Self::place(flags.config.as_deref());
+        let text = file.as_deref().map(read_trusted).transpose()?.flatten();
+        match (&file, &text, &flags.config) {
+            (Some(file), Some(text), _) => {
+                let said = document::read(&Reader::of(file, text))?;
+                Ok(Self { file: Some(file.clone()), ..Self::decide(flags, said)? })
+            }
+            (Some(file), None, Some(_)) => Err(SettingsError::of_file(file, "it is not there").into()),
+            _ => Self::decide(flags, Said::default()),
+        }
+    }
+
+    /// Returns where the settings are: where somebody says, else `countersign/serve.toml` in the configuration folder.
+    fn place(named: Option<&Path>) -> Option<PathBuf> {
+        if let Some(named) = named {
+            return Some(named.to_owned());
+        }
+        let base = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        base.or_else(|| Some(etcetera::home_dir().ok()?.join(".config"))).map(|base| base.join(FILE))
+    }
+
+    fn decide(flags: &Flags, said: Said) -> Result<Self, CliError> {
+        let mut chooser = Chooser { rows: Vec::new() };
+        let listen = chooser.choose(
+            "listen",
+            ("--listen", flags.listen),
+            said.listen,
+            || Ok(DEFAULT_LISTEN),
+            ToString::to_string,
+        )?;
+        let data_dir = chooser.choose(
+            "data-dir",
+            ("--data-dir", flags.data_dir.clone()),
+            said.data_dir,
+            default_data_dir,
+            |path| path.display().to_string(),
+        )?;
+        let mut config = Config::new(listen, data_dir);
+        config.tls = tls(&mut chooser, flags, said.certificate, said.names)?;
+        if let Some(At { value: (prefixes, list), line }) = said.collections {
+            config.gun_prefixes = prefixes;
+            chooser.row("collections", list.join(" "), Origin::Line(line));
+        } else {
+            chooser.row("collections", "all".to_owned(), Origin::Default);
+        }
+        let algorithm = |algorithm: &KeyAlgorithm| match algorithm {
+            KeyAlgorithm::EcdsaP256 => "ecdsa".to_owned(),
+            KeyAlgorithm::Ed25519 => "ed25519".to_owned(),
+        };
+        let ecdsa = || Ok(KeyAlgorithm::EcdsaP256);
+        config.key_algorithm = chooser.choose("key-algorithm", ("", None), said.key_algorithm, ecdsa, algorithm)?;
+        config.access = chooser.choose("access", ("", None), said.access, || Ok(Access::Open), describe)?;
+        let ages =
+            |ages: &countersign_server::CacheAges| format!("{} s, immutable {} s", ages.current(), ages.consistent());
+        config.cache_ages = chooser.choose("caching", ("", None), said.caching, || Ok(config.cache_ages), ages)?;
+        config.limits = said.limits;
+        for (key, At { value, line }) in said.limited {
+            chooser.row(&format!("limits.{key}"), value, Origin::Line(line));
+        }
+        config.keys = flags.keys();
+        if matches!(config.keys, Keys::Keyserver(_)) {
+            chooser.row("keyserver", "keys are made and used elsewhere".to_owned(), Origin::Option("--keyserver"));
+        }
+        if flags.trust_clock {
+            config.clock_check = ClockCheck::OperatorsWord;
+        }
+        Ok(Self { config, file: None, rows: chooser.rows })
+    }
+}
+
+fn tls(
+    chooser: &mut Chooser,
+    flags: &Flags,
+    files: Option<At<(PathBuf, PathBuf)>>,
+    names: Option<At<Vec<String>>>,
+) -> Result<Tls, CliError> {
+    let given = flags.tls_cert.clone().zip(flags.tls_key.clone());
+    let own_names = (!flags.tls_name.is_empty()).then(|| flags.tls_name.clone());
+    // Names on the command line are for the own certificate: they win over a certificate in the file, too.
+    let files = if own_names.is_some() { None } else { files };
+    if given.is_some() || files.is_some() {
+        let show =
+            |(certificate, key): &(PathBuf, PathBuf)| format!("{} with {}", certificate.display(), key.display());
+        let none = || Err(CliError::user("there is no certificate"));
+        let (certificate, key) = chooser.choose("tls.certificate", ("--tls-cert", given), files, none, show)?;
+        return Ok(Tls::Files { certificate, key });
+    }
+    let show =
+        |names: &Vec<String>| if names.is_empty() { "none beside localhost".to_owned() } else { names.join(" ") };
+    let names = chooser.choose("tls.names", ("--tls-name", own_names), names, || Ok(Vec::new()), show)?;
+    Ok(Tls::OwnAuthority { names })
+}
+
+fn describe(access: &Access) -> String {
+    match access {
+        Access::Tokens(tokens) => {
+            format!("tokens of {:?} for {:?} from {}", tokens.issuer, tokens.service, tokens.realm)
+        }
+        _ => "open: whoever reaches the port may read, publish and delete".to_owned(),
+    }
+}
+
+struct Chooser {
+    rows: Vec<Row>,
+}
+
+impl Chooser {
+    fn row(&mut self, key: &str, value: String, from: Origin) {
+        self.rows.push(Row { key: key.to_owned(), value, from });
+    }
+
+    fn choose<T>(
+        &mut self,
+        key: &str,
+        (option, given): (&'static str, Option<T>),
+        said: Option<At<T>>,
+        default: impl FnOnce() -> Result<T, CliError>,
+        show: impl Fn(&T) -> String,
+    ) -> Result<T, CliError> {
+        let (value, from) = match (given, said) {
+            (Some(value), _) => (value, Origin::Option(option)),
+            (None, Some(At { value, line })) => (value, Origin::Line(line)),
+            (None, None) => (default()?, Origin::Default),
+        };
+        self.row(key, show(&value), from);
+        Ok(value)
+    }
+}
