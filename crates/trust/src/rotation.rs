@@ -124,6 +124,15 @@ impl CollectionClient<'_> {
         self.rotate_all(std::slice::from_ref(rotation)).await
     }
 
+    /// Makes sure, as far as that can be known, that a role's key can be rotated here: before keys are taken in for it.
+    ///
+    /// # Errors
+    /// There is no such collection, it cannot be verified, or its root key is not here.
+    pub async fn check_rotation(&self, role: &RoleName) -> Result<(), TrustError> {
+        let rotation = Rotation { role: role.clone(), keys: NewKeys::Generate, legacy: LegacyRoots::None };
+        self.check_root_keys(self.check_there(&[rotation]).await?.0.as_ref())
+    }
+
     /// Rotates several roles in one publication: a lost key among them need not sign any more.
     ///
     /// # Errors

@@ -211,4 +211,8 @@ fn slips_in_names_are_refused_before_anything_is_asked() {
     refuse(&["--compromised", "alice", "--keep-signer", "bob"], "bob is none of the signers that could be kept");
     refuse(&["--compromised", "alice", "--local"], "cannot be used with");
     refuse(&["root", "--compromised", "alice"], "leave it out");
+    // Silence takes no signature away.
+    refuse(&["--compromised", "alice"], "it has to be said which tags are signed anew");
+    let targets = key_of(&team.owner, "targets");
+    refuse(&["--compromised", &targets, "--re-sign-none"], "it has to be said which signers stay");
 }

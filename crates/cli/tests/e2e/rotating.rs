@@ -140,6 +140,8 @@ fn what_cannot_be_rotated_is_refused_and_nothing_changes() {
     std::fs::remove_file(owner.trust_dir().join("private").join(format!("{}.key", key_of(&owner, "root")))).unwrap();
     let left = keys(&owner);
     owner.run(&["key", "rotate", &gun]).refused(LOCAL, "load the private key");
+    std::fs::copy(fixtures::path("key-bundles/inputs/ec-p256.key"), owner.folder().join("ec.key")).unwrap();
+    owner.run(&["key", "rotate", &gun, "--key", "ec.key"]).refused(LOCAL, "load the private key");
     assert_eq!(keys(&owner), left);
 }
 

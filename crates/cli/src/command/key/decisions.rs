@@ -58,6 +58,20 @@ impl Decisions {
         }
     }
 
+    /// Where nobody is to be asked, everything has to be said: silence must not take signatures away.
+    pub(super) fn check_said(&self, names: &[Named<'_>], signers: &[Delegation]) -> Result<(), CliError> {
+        let names_said = self.re_sign_all || self.re_sign_none || !self.re_sign.is_empty();
+        if !names.is_empty() && !names_said {
+            return Err(CliError::user("with --yes it has to be said which tags are signed anew: nothing was changed")
+                .hint("--re-sign TAG, --re-sign-all or --re-sign-none"));
+        }
+        if !signers.is_empty() && !self.keep_signers && self.keep_signer.is_empty() {
+            return Err(CliError::user("with --yes it has to be said which signers stay: nothing was changed")
+                .hint("--keep-signer NAME or --keep-signers"));
+        }
+        Ok(())
+    }
+
     /// Asks about everything that was not said.
     pub(super) fn confirm(&self, names: &[Named<'_>], signers: &[Delegation]) -> Confirmed {
         let mut confirmed = Confirmed::default();

@@ -70,6 +70,9 @@ impl Recover {
         let pinning = context.pinning_of(&gun);
         let client = context.collection(&gun, &pinning, Access::Write)?;
         let assessment = Box::pin(client.assess()).await?;
+        if let Some(view) = assessment.view() {
+            notes::show(view);
+        }
         let plan = Plan::of(context, &gun, &assessment)?;
         if !self.apply {
             return match self.format {

@@ -142,6 +142,10 @@ impl Rotate {
         }
         let access = if holder == Holder::Service { Access::Administer } else { Access::Write };
         let client = context.collection(gun, &pinning, access)?;
+        if !self.key.is_empty() {
+            // No key is taken in for a rotation that cannot be.
+            client.check_rotation(role).await?;
+        }
         let keys = if holder == Holder::Service { NewKeys::OfService } else { self.keys(&client, context, role)? };
         let legacy = match u32::try_from(self.legacy) {
             Ok(0) => LegacyRoots::None,

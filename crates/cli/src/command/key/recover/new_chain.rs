@@ -9,6 +9,7 @@ use crate::command::key::decisions::Named;
 use crate::command::key::rotate::{hint, record, short};
 use crate::context::Context;
 use crate::error::{CliError, Kind};
+use crate::notes;
 use crate::output::{data, harmless, message};
 use crate::progress::showing;
 use crate::prompt::Voice;
@@ -32,11 +33,15 @@ pub(super) async fn run(command: &Recover, context: &Context, gun: &Gun) -> Resu
         journal
     } else {
         let view = view(&client, gun).await?;
+        notes::show(&view);
         let (released, signers) = (released_names(&view), signers(&view));
         let named: Vec<Named<'_>> = released.iter().map(|(name, (sha256, _))| (name.as_str(), Some(*sha256))).collect();
         command.decisions.check(&named, &signers, "that are signed")?;
         if !command.apply {
             return show(command, gun, &named, &signers);
+        }
+        if command.yes {
+            command.decisions.check_said(&named, &signers)?;
         }
         let confirmed = command.decisions.confirm(&named, &signers);
         confirm(command, gun, &confirmed, named.len(), signers.len())?;

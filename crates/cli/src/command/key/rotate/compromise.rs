@@ -28,6 +28,7 @@ pub(super) async fn run(command: &Rotate, context: &Context, gun: &Gun) -> Resul
     let pinning = context.pinning_of(gun);
     let client = context.collection(gun, &pinning, Access::Write)?;
     let collection = client.update(Purpose::Publish).await?;
+    notes::show(&collection);
     let mut keys = BTreeSet::new();
     for who in &command.compromised {
         keys.extend(keys_named(&collection, who).map_err(TrustError::from)?);
@@ -42,6 +43,9 @@ pub(super) async fn run(command: &Rotate, context: &Context, gun: &Gun) -> Resul
             Format::Json => data(with(exposure_json(gun, &exposure, None), &[("published", json!(false))])),
             Format::Text => data("Nothing was changed: this was a dry run"),
         };
+    }
+    if command.yes {
+        command.decisions.check_said(&names, &exposure.described)?;
     }
     let confirmed = command.decisions.confirm(&names, &exposure.described);
     confirm_all(command, gun, &exposure, &confirmed)?;
