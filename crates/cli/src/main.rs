@@ -22,6 +22,7 @@ mod progress;
 mod prompt;
 mod registry_error;
 mod runtime;
+mod secrecy;
 mod settings;
 mod shim;
 mod trust_switch;
@@ -31,6 +32,7 @@ use called_as::{CalledAs, Name};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    secrecy::guard_memory();
     let CalledAs { name, arguments } = CalledAs::of(std::env::args_os());
     match name {
         Name::Countersign => native::run(arguments),

@@ -20,6 +20,7 @@ pub(crate) struct Arguments {
 
 /// Runs a command of the program's own.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    crate::secrecy::write_no_cores();
     let arguments = Arguments::parse_from(std::iter::once(OsString::from("countersign")).chain(arguments));
     runtime::start_log(match arguments.global.verbose {
         0 => "warn",

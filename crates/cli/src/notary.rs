@@ -39,6 +39,7 @@ use std::process::ExitCode;
 
 /// Runs the command line.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    crate::secrecy::write_no_cores();
     match execute(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -29,6 +29,7 @@ const WRONG_FLAG: u8 = 125;
 
 /// Runs the command line.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    crate::secrecy::write_no_cores();
     if metadata::is_asked(&arguments) {
         return metadata::tell();
     }

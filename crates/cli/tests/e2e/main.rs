@@ -37,6 +37,7 @@ mod reference_server;
 mod registries;
 mod releasing;
 mod rotating;
+mod secrecy;
 mod service_away;
 mod serving;
 mod settings;

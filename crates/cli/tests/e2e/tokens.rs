@@ -125,6 +125,37 @@ fn a_signers_key_on_a_token_signs_a_delegation() {
 }
 
 #[test]
+fn roles_are_rotated_onto_a_token_and_away_from_it() {
+    let shop = Shop::open();
+    let Holder { client, hsm: _hsm } = Holder::new(shop.client());
+    shop.signed_by(&client, "v1", "one");
+    let reader = shop.client();
+    reader.run(&["verify", &shop.name("v1")]).succeeded();
+    let targets = made(&client, &["--role", "targets", "--gun", &shop.gun()]);
+    let root = made(&client, &["--role", "root"]);
+    for (role, id) in [("targets", &targets), ("root", &root)] {
+        client.run(&["key", "rotate", &shop.gun(), role, "--key-id", id, "--yes"]).succeeded();
+        for reader in [&reader, &shop.client()] {
+            reader.run(&["verify", &shop.name("v1")]).succeeded();
+        }
+    }
+    shop.signed_by(&client, "v2", "two");
+    // Away again: the new key is a file, the old one stays on the token.
+    client.run(&["key", "rotate", &shop.gun(), "targets", "--yes"]).succeeded();
+    let keys = listed(&client);
+    let kept: Vec<(&str, &str)> = keys
+        .iter()
+        .filter(|key| key["role"] == "targets")
+        .map(|key| (key["id"].as_str().unwrap(), key["kept"].as_str().unwrap()))
+        .collect();
+    assert!(kept.iter().any(|(id, kept)| *id == targets && kept.starts_with("token")), "{kept:?}");
+    assert!(kept.iter().any(|(_, kept)| *kept == "file"), "{kept:?}");
+    client.run(&["key", "remove", &targets, "--yes"]).succeeded();
+    shop.signed_by(&client, "v3", "three");
+    reader.run(&["verify", &shop.name("v3")]).succeeded();
+}
+
+#[test]
 fn the_pin_comes_from_where_passphrases_come_from_and_never_from_arguments() {
     let Holder { client, hsm: _hsm } = Holder::new(Client::new());
     made(&client, &["--role", "root"]);
