@@ -79,7 +79,7 @@ pub enum Ailment {
     DelegationCertificate {
         /// The delegation.
         role: RoleName,
-        /// The key (TUF key id).
+        /// The key (canonical id), by which delegations' keys are taken away.
         key: KeyId,
         /// When.
         at: Timestamp,
@@ -108,7 +108,7 @@ pub enum Ailment {
     UnusableKey {
         /// The role.
         role: RoleName,
-        /// The key (TUF key id).
+        /// The key (canonical id).
         key: KeyId,
         /// Why.
         reason: String,
@@ -252,7 +252,7 @@ fn certificates(role: &RoleName, listed: &RoleKeys, map: &KeyMap, horizon: Horiz
         };
         Some(match role {
             RoleName::Root => Ailment::RootCertificate { key, at, phase },
-            role => Ailment::DelegationCertificate { role: role.clone(), key, at, phase },
+            role => Ailment::DelegationCertificate { role: role.clone(), key: public.canonical_id(), at, phase },
         })
     });
     ending.collect()
@@ -261,12 +261,15 @@ fn certificates(role: &RoleName, listed: &RoleKeys, map: &KeyMap, horizon: Horiz
 fn strength(role: &RoleName, listed: &RoleKeys, map: &KeyMap) -> Vec<Ailment> {
     let mut found = Vec::new();
     let mut usable = BTreeSet::new();
-    for (key, public) in resolve(listed, map) {
+    for (_, public) in resolve(listed, map) {
         match public.verifying_key() {
             Ok(verifying) => {
                 usable.insert(verifying.identity());
             }
-            Err(error) => found.push(Ailment::UnusableKey { role: role.clone(), key, reason: error.to_string() }),
+            Err(error) => {
+                let key = public.canonical_id();
+                found.push(Ailment::UnusableKey { role: role.clone(), key, reason: error.to_string() });
+            }
         }
     }
     let (keys, threshold) = (usable.len() as u64, listed.threshold);

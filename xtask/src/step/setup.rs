@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Programs that the tests run for real, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 14] = [
+const TOOLS: [(&str, &str); 15] = [
     ("/usr/bin/cc", "gcc"),
     ("/usr/bin/docker", "docker.io"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
+    ("/usr/bin/faketime", "faketime"),
     ("/usr/bin/gpg", "gnupg"),
     ("/usr/bin/gpgconf", "gnupg"),
     ("/usr/bin/kill", "procps"),

@@ -7,6 +7,7 @@ mod collection_faults;
 mod home_faults;
 mod key_faults;
 mod service_faults;
+mod time_faults;
 mod variable_faults;
 
 use crate::client::Client;

@@ -29,7 +29,7 @@ impl Patient<'_> {
         match ailment {
             Ailment::Expiry { role, at, phase } => {
                 let message = format!("{role} metadata {} at {at}", verb(phase));
-                self.renewed(&role, self.about(expiry(&role, phase), &role, message))
+                self.renewed(&role, phase, self.about(expiry(&role, phase), &role, message))
             }
             Ailment::RootCertificate { key, at, phase } => self.root_certificate(&key, at, phase),
             Ailment::DelegationCertificate { role, key, at, phase } => {
@@ -127,20 +127,24 @@ impl Patient<'_> {
         };
         let message = format!("the certificate of the key {key} of {role} {} at {at}", verb(phase));
         self.about(kind, role, message)
-            .command(self.delegation(&["add", self.gun(), role.as_str(), SIGNER]))
             .command(self.delegation(&["remove", self.gun(), role.as_str(), &key.to_string()]))
+            .command(self.delegation(&["add", self.gun(), role.as_str(), SIGNER]))
             .command(self.notary(&["publish", self.gun()]))
             .advice("SIGNER_CERTIFICATE is the signer's new one, in PEM; the repository key has to be here")
     }
 
     /// Says how a role's metadata gets a new date.
-    fn renewed(&self, role: &RoleName, finding: Finding) -> Finding {
+    fn renewed(&self, role: &RoleName, phase: Phase, finding: Finding) -> Finding {
         let holds = self.holds(role);
         match role {
             RoleName::Timestamp => finding.advice(
                 "the operator of the trust service has to look after it: the service signs timestamps by itself, unless it is \
                  down, its clock is wrong, or somebody plays back old ones",
             ),
+            // Of what has expired nobody has a valid view any more on which to publish.
+            RoleName::Snapshot | RoleName::Root | RoleName::Targets if holds && phase == Phase::Over => {
+                finding.command(self.bench.commands.ours(&["key", "recover", self.gun(), "--apply"]))
+            }
             RoleName::Snapshot | RoleName::Root if holds => finding.command(self.notary(&["publish", self.gun()])),
             RoleName::Snapshot => finding.advice(
                 "the operator of the trust service has to look after it, or whoever holds the snapshot key has to publish",

@@ -208,6 +208,56 @@ fn roles_that_nobody_or_anybody_can_sign_for() {
 }
 
 #[test]
+fn signers_whose_certificates_end_or_whose_signatures_do_not_count() {
+    for (days_ago, id) in [(3640, "delegation-certificate-expires-soon"), (3660, "delegation-certificate-expired")] {
+        let scene = Scene::set();
+        let mut forge = Forge::honest();
+        forge.rekey(RELEASES, Key::certified("signer", days_ago));
+        scene.serve(&forge);
+        let found = scene.reader.examined_with(&[GUN]);
+        assert_eq!(commands(found.only(id)).len(), 3);
+    }
+    let scene = Scene::set();
+    let mut forge = Forge::honest();
+    forge.signers.insert(RELEASES, Key::new());
+    scene.serve(&forge);
+    let found = scene.reader.examined_with(&[GUN]);
+    assert!(commands(found.only("delegation-broken"))[0].ends_with(&format!("witness {GUN} {RELEASES} --publish")));
+}
+
+#[test]
+fn delegations_are_mended_by_the_named_commands() {
+    let clinic = Clinic::open();
+    let (owner, gun) = (notary_passphrases(clinic.owner.again()), clinic.shop.gun());
+    let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
+    for (name, days_ago) in [("old.crt", 3640), ("new.crt", 1)] {
+        let began = Timestamp::now().checked_sub(24.hours() * days_ago).unwrap();
+        fs::write(owner.folder().join(name), self_signed("ops", &key, began).unwrap()).unwrap();
+    }
+    let (trust, url) = (owner.trust_dir(), clinic.shop.service.url());
+    let authority = owner.config_dir().join("tls").join(url.trim_start_matches("https://")).join("ca.crt");
+    let notary = ["notary", "-d", trust.to_str().unwrap(), "-s", &url, "--tlscacert", authority.to_str().unwrap()];
+    let add = ["delegation", "add", &gun, "targets/ops", "old.crt", "--all-paths", "--publish"];
+    owner.run(&[notary.as_slice(), &add].concat()).succeeded();
+    owner.run(&["verify", &clinic.shop.name("v1")]).succeeded();
+    let found = clinic.owner.examined();
+    let finding = found.only("delegation-certificate-expires-soon");
+    let named = commands(finding).join("\n").replace("SIGNER_CERTIFICATE", "new.crt");
+    let after = owner.mended_by(&[named], &[]);
+    assert!(after.ids().iter().all(|id| *id == "passphrase-in-environment"), "{}", after.finished);
+}
+
+#[test]
+fn a_clock_behind_what_was_verified_is_pointed_out() {
+    let clinic = Clinic::open();
+    let seen = clinic.owner.metadata(&clinic.shop.gun()).join("seen.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&seen).unwrap()).unwrap();
+    record["verifiedAt"] = (record["verifiedAt"].as_u64().unwrap() + 9000).into();
+    fs::write(&seen, record.to_string()).unwrap();
+    clinic.owner.examined().only("clock-behind");
+}
+
+#[test]
 fn an_older_state_is_no_state() {
     let scene = Scene::set();
     scene.serve(&Forge::honest());

@@ -92,6 +92,20 @@ fn keys_without_passphrase_with_a_wrong_name_twice_or_for_nothing() {
 }
 
 #[test]
+fn a_key_where_old_clients_put_it_is_moved_to_where_docker_looks() {
+    let clinic = Clinic::open();
+    let key = clinic.key_file("targets");
+    let old = key.parent().unwrap().join("tuf_keys").join(clinic.shop.gun());
+    let mut maker = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(maker.recursive(true), 0o700).create(&old).unwrap();
+    fs::rename(&key, old.join(key.file_name().unwrap())).unwrap();
+    let found = clinic.owner.examined();
+    let finding = found.only("key-legacy-place");
+    clinic.owner.mended_by(&commands(finding), &[]).nothing();
+    assert!(key.exists());
+}
+
+#[test]
 fn a_key_older_than_the_policy_is_rotated() {
     let clinic = Clinic::open();
     let key = clinic.key_file("targets");
