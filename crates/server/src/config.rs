@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -235,6 +236,9 @@ pub struct Limits {
     pub large_uploads: usize,
     /// Open connections; more wait in the system's queue.
     pub connections: usize,
+    /// Open connections of one client, which is an address, or a network of IPv6 (/64); more are closed at once. No limit
+    /// unless one is said: behind a proxy all clients are one.
+    pub client_connections: Option<NonZeroUsize>,
     /// Time for the TLS handshake.
     pub handshake: Duration,
     /// Time for the header of a request, and for the next request on an open connection.
@@ -274,6 +278,7 @@ impl Default for Limits {
             uploads: 256,
             large_uploads: 4,
             connections: 4096,
+            client_connections: None,
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(30),
             header_bytes: 64 * 1024,

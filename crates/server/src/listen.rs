@@ -1,10 +1,12 @@
 //! Connections: accepted within a limit, given a time for everything, drained at the end.
 
+mod clients;
 mod supervision;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::Request;
@@ -24,6 +26,7 @@ use crate::app::App;
 use crate::metrics::Gauge;
 use crate::{dispatch, files};
 
+use self::clients::{Clients, Seat};
 use self::supervision::{Progress, Times, supervise};
 
 /// Pause after the system refused a connection, for instance because too many files are open.
@@ -54,6 +57,7 @@ pub(crate) async fn listen(
     open: TaskTracker,
 ) {
     let places = Arc::new(Semaphore::new(files::connections(app.limits.connections)));
+    let clients = Clients::new(app.limits.client_connections);
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.ok()?;
@@ -65,9 +69,13 @@ pub(crate) async fn listen(
         };
         match accepted {
             Some((place, Ok((stream, peer)))) => {
+                let Some(seat) = clients.enter(peer.ip()) else {
+                    app.metrics.turned_away.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                };
                 let places = Arc::clone(&places);
                 let connection = Connection { app: Arc::clone(&app), peer, ending: ending.clone(), places };
-                open.spawn(connection.serve(stream, tls.clone(), place));
+                open.spawn(connection.serve(stream, tls.clone(), (place, seat)));
             }
             Some((_, Err(error))) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -108,7 +116,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>, _place: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>, _held: (OwnedSemaphorePermit, Seat)) {
         let app = Arc::clone(&self.app);
         let _open = Gauge::raise(&app.metrics.connections);
         let now = self.ending.now.clone();

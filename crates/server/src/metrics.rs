@@ -19,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) renewals: AtomicU64,
     /// Renewals that failed; growing means that timestamps are about to expire.
     pub(crate) renewal_failures: AtomicU64,
+    /// Connections of clients that had too many.
+    pub(crate) turned_away: AtomicU64,
     /// Handlers that panicked.
     pub(crate) panics: AtomicU64,
 }
@@ -69,6 +71,12 @@ impl Metrics {
             ("countersign_connections", "gauge", "Open connections.", &self.connections),
             ("countersign_renewals_total", "counter", "Timestamps and snapshots signed anew.", &self.renewals),
             ("countersign_renewal_failures_total", "counter", "Renewals that failed.", &self.renewal_failures),
+            (
+                "countersign_connections_turned_away_total",
+                "counter",
+                "Connections of clients that had too many.",
+                &self.turned_away,
+            ),
             ("countersign_panics_total", "counter", "Requests whose handler panicked.", &self.panics),
         ] {
             let value = value.load(Ordering::Relaxed);

@@ -260,3 +260,31 @@ async fn a_client_that_reads_slowly_but_steadily_is_served_to_the_end() {
     }
     assert!(received + buffer.len() > length, "cut after {received} of {length} bytes");
 }
+
+#[tokio::test]
+async fn a_client_has_so_many_connections_and_no_more() {
+    let service = TestService::with(|config| {
+        config.limits.client_connections = std::num::NonZeroUsize::new(2);
+    })
+    .await;
+    let mut first = connect(&service).await;
+    let _second = connect(&service).await;
+    let mut third = connect(&service).await;
+    assert_eq!(read_to_end(&mut third).await, "", "it is closed without a word");
+    let ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    first.write_all(ask).await.unwrap();
+    let metrics = read_to_end(&mut first).await;
+    assert!(metrics.contains("countersign_connections_turned_away_total 1\n"), "{metrics}");
+    // The first one has ended; its place is free as soon as the service has noticed.
+    let begun = Instant::now();
+    loop {
+        let mut again = connect(&service).await;
+        let mut answer = [0; 12];
+        if again.write_all(ask).await.is_ok() && again.read_exact(&mut answer).await.is_ok() {
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            break;
+        }
+        assert!(begun.elapsed() < CUT, "the place does not become free");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

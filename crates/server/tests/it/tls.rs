@@ -143,3 +143,27 @@ async fn a_name_that_is_none_is_refused_before_anything_listens() {
     assert!(matches!(refused, StartError::Tls(TlsError::Name(_))), "{refused:?}");
     assert!(refused.to_string().contains("foo bar$(x)"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after) = (TestCa::new(), TestCa::new());
+    let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+    let write = |ca: &TestCa| {
+        let pair = ca.server(&["localhost"]);
+        fs_err::write(&certificate, &pair.certificate_pem).unwrap();
+        fs_err::write(&key, &pair.key_pem).unwrap();
+    };
+    write(&before);
+    let tls = Tls::Files { certificate: certificate.clone(), key: key.clone() };
+    let running = Service::start(config(folder.path(), tls)).await.unwrap();
+    let url = format!("{}/v2/", running.url());
+    trusting(&before.pem()).get(&url).send().await.unwrap();
+    fs_err::write(&certificate, "half of a certificate").unwrap();
+    running.reload();
+    trusting(&before.pem()).get(&url).send().await.unwrap();
+    write(&after);
+    running.reload();
+    trusting(&after.pem()).get(&url).send().await.unwrap();
+    assert!(trusting(&before.pem()).get(&url).send().await.is_err(), "the old one is served no more");
+}

@@ -5,6 +5,7 @@ use countersign_server::{Access, CacheAges, GunPrefixes, KeyAlgorithm, Limits, O
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
@@ -69,6 +70,7 @@ struct LimitsTable {
     uploads: Option<Spanned<usize>>,
     large_uploads: Option<Spanned<usize>>,
     connections: Option<Spanned<usize>>,
+    connections_per_client: Option<Spanned<NonZeroUsize>>,
     header_time: Option<Spanned<String>>,
     body_time: Option<Spanned<String>>,
     connection_time: Option<Spanned<String>>,
@@ -219,6 +221,11 @@ fn limits(reader: &Reader<'_>, table: &LimitsTable) -> Result<Limited, SettingsE
         }
         named.push((key, At { value: limit.to_string(), line: reader.line(&value.span()) }));
     }
+    if let Some(value) = &table.connections_per_client {
+        limits.client_connections = Some(*value.get_ref());
+        let at = At { value: value.get_ref().to_string(), line: reader.line(&value.span()) };
+        named.push(("connections-per-client", at));
+    }
     let times = [
         ("header-time", &table.header_time, &mut limits.header),
         ("body-time", &table.body_time, &mut limits.body),
@@ -315,6 +322,7 @@ mod tests {
             ("[caching]\ncurrent = 99999999", 2, "caching", "at most"),
             ("[caching]\ncurrent = -1", 2, "current", ""),
             ("[limits]\nconnections = 0", 2, "connections", "nobody"),
+            ("[limits]\nconnections-per-client = 0", 2, "connections-per-client", ""),
             ("[limits]\nupload-size = \"1MB\"", 2, "upload-size", "128MiB"),
             ("[limits]\nupload-size = \"99999999999999999999\"", 2, "upload-size", "128MiB"),
             ("[limits]\nheader-time = \"soon\"", 2, "header-time", "30s"),
