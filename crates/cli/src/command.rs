@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod ci;
 mod completion;
 mod demo;
 mod doctor;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Pin(pin::Pin),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
+    Ci(ci::Ci),
+    #[command(subcommand)]
     Trust(trust::Trust),
     #[command(subcommand)]
     Import(import::Import),
@@ -63,6 +66,7 @@ impl Command {
             Self::Key(key) => key.run(options).await,
             Self::Pin(pin) => pin.run(options).await,
             Self::Doctor(doctor) => doctor.run(options).await,
+            Self::Ci(ci) => ci.run(options).await,
             Self::Trust(trust) => trust.run(options).await,
             Self::Import(import) => import.run(options).await,
             Self::Install(install) => install.run(options),

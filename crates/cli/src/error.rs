@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Local,
     /// The command has done what it was asked, and what it looked at is not in order: exit code 6.
     Findings,
+    /// A command that was run for somebody ended so, or was ended: its own exit code.
+    Exit(u8),
 }
 
 /// An error that ends a command.
@@ -69,6 +71,7 @@ impl CliError {
             Kind::Network => 4,
             Kind::Local => 5,
             Kind::Findings => 6,
+            Kind::Exit(code) => code,
         })
     }
 }

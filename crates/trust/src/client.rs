@@ -34,6 +34,15 @@ pub struct CollectionClient<'a> {
     consented: Mutex<Option<(Vec<KeyId>, bool)>>,
     /// Who gets the snapshot key of a collection that is made by publishing.
     pub(crate) new_snapshot: Holder,
+    /// Whether signing makes a collection that does not exist.
+    pub(crate) absent: Absent,
+}
+
+/// What signing does about a collection that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Absent {
+    Made,
+    Refused,
 }
 
 /// Decides whether the root of a collection that nothing is known about is taken.
@@ -57,8 +66,20 @@ impl<'a> CollectionClient<'a> {
         let local = directory.collection(service.gun())?;
         let lost_root = LostRoot::Refuse;
         let (keys, consented) = (directory.keys(), Mutex::default());
-        let (consent, new_snapshot) = (None, Holder::Service);
-        Ok(Self { local, keys, service, pinning, passphrases, now, lost_root, consent, consented, new_snapshot })
+        let (consent, new_snapshot, absent) = (None, Holder::Service, Absent::Made);
+        Ok(Self {
+            local,
+            keys,
+            service,
+            pinning,
+            passphrases,
+            now,
+            lost_root,
+            consent,
+            consented,
+            new_snapshot,
+            absent,
+        })
     }
 
     /// Chooses what happens when the cached root is gone although the collection was known before, or has not the root key
@@ -88,6 +109,13 @@ impl<'a> CollectionClient<'a> {
     #[must_use]
     pub fn making_keys(mut self, place: NewKeyPlace) -> Self {
         self.keys = self.keys.making_keys(place);
+        self
+    }
+
+    /// Signs only in a collection that exists: where keys do not last, the keys of a new one would be lost.
+    #[must_use]
+    pub fn existing_only(mut self) -> Self {
+        self.absent = Absent::Refused;
         self
     }
 

@@ -1,13 +1,13 @@
 //! Signing tags and finding signed ones, by docker's convention.
 
-use crate::client::CollectionClient;
+use crate::client::{Absent, CollectionClient};
 use crate::error::TrustError;
 use crate::publish::{Published, Publishing};
 use crate::recovery::{GivenUp, Recovery};
 use countersign_crypto::KeyId;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::metadata::FileMeta;
-use countersign_tuf::update::Purpose;
+use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{Change, Collection, LookupError, Note, RoleName};
 
 /// Returns the roles that release a tag, in the order in which they are asked: `targets/releases`, then `targets`.
@@ -192,6 +192,9 @@ impl CollectionClient<'_> {
     }
 
     fn changes(&self, base: Option<&Collection>, requests: &[SignRequest]) -> Result<Vec<Change>, TrustError> {
+        if base.is_none() && self.absent == Absent::Refused {
+            return Err(UpdateError::NoTrustData(self.gun().clone()).into());
+        }
         let mut changes = Vec::new();
         for request in requests {
             let roles = match base {

@@ -18,6 +18,8 @@ const TOOLS: [(&str, &str); 15] = [
     ("/usr/bin/faketime", "faketime"),
     ("/usr/bin/gpg", "gnupg"),
     ("/usr/bin/gpgconf", "gnupg"),
+    // Jenkins' own version, 2.4, for the pipelines.
+    ("/usr/bin/groovyc", "groovy"),
     ("/usr/bin/kill", "procps"),
     ("/usr/bin/notary", "notary"),
     ("/usr/bin/notary-server", "notary"),
@@ -100,8 +102,22 @@ mod tests {
     }
 
     /// What every Debian machine has; `ssh` is a script that the test writes.
-    const EVERYWHERE: [&str; 13] =
-        ["base64", "bash", "cp", "env", "find", "gzip", "mkfifo", "script", "sh", "sha256sum", "ssh", "tar", "unshare"];
+    const EVERYWHERE: [&str; 14] = [
+        "base64",
+        "bash",
+        "cp",
+        "date",
+        "env",
+        "find",
+        "gzip",
+        "mkfifo",
+        "script",
+        "sh",
+        "sha256sum",
+        "ssh",
+        "tar",
+        "unshare",
+    ];
 
     #[test]
     fn every_program_that_a_crate_starts_by_name_is_installed() {

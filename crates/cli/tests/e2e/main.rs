@@ -4,6 +4,7 @@
 mod asking;
 mod audit;
 mod backup;
+mod ci;
 mod client;
 mod docker;
 mod doctor;
