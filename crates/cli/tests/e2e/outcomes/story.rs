@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::cell::Cell;
 
 /// How long a certificate counts that ends soon: those who know the collection have to see it before.
-const SOON: SignedDuration = SignedDuration::from_mins(1);
+const SOON: SignedDuration = SignedDuration::from_secs(90);
 /// How long the certificates that Countersign makes count.
 const VALIDITY: SignedDuration = SignedDuration::from_hours(3650 * 24);
 
