@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Programs that the tests run for real, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 15] = [
+const TOOLS: &[(&str, &str)] = &[
     ("/usr/bin/cc", "gcc"),
     ("/usr/bin/docker", "docker.io"),
     ("/usr/sbin/dockerd", "docker.io"),
@@ -66,7 +66,7 @@ pub(super) fn run(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 fn missing_packages(is_there: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
-    TOOLS.into_iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| package).collect()
+    TOOLS.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect()
 }
 
 fn spelled(packages: &BTreeSet<&str>) -> String {
