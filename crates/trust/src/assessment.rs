@@ -204,8 +204,8 @@ impl CollectionClient<'_> {
             let threshold = collection.root().trusted(&role).map_or(1, |keys| keys.threshold);
             let mut keys = self.sorted(role.clone(), threshold, &ids)?;
             if keys.here.is_empty() && matches!(role, RoleName::Snapshot | RoleName::Timestamp) {
-                let served = self.service.key(&role).await.map(|key| key.canonical_id());
-                if served.is_ok_and(|id| ids.contains(&id)) {
+                // A service that cannot be asked has not lost the key.
+                if ids.contains(&self.service.key(&role).await?.canonical_id()) {
                     keys.at_service = AtService::Yes;
                 }
             }

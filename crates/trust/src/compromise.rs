@@ -208,7 +208,7 @@ fn exposed_names(
 struct Said {
     /// The repository key, which keeps its signature.
     by_owner: bool,
-    /// Signers who keep theirs.
+    /// Signers who keep theirs, and whom a key has let in that is not compromised.
     by_others: bool,
     /// Signers who lose theirs.
     by_going: bool,
@@ -227,7 +227,8 @@ impl Said {
                 // It only passes on what signers say.
                 (role, _) if is_releasing(role) => {}
                 (_, true) => said.by_going = true,
-                (_, false) => said.by_others = true,
+                // Whom a compromised targets key could have let in vouches for nothing.
+                (_, false) => said.by_others |= !going.contains(&RoleName::Targets),
             }
         }
         said

@@ -8,11 +8,13 @@ use crate::error::TrustError;
 use crate::initial::Beginning;
 use crate::publish::{Published, Publishing};
 use crate::readers::released_names;
+use crate::rotation::canonical_ids;
 use countersign_crypto::{KeyId, Signer};
 use countersign_tuf::metadata::{FileMeta, Timestamp};
 use countersign_tuf::update::{Answer, Fetch, LostRoot, Purpose, Request, Step, Update, UpdateError};
-use countersign_tuf::{Change, Collection, DelegationEdit, RoleName, Seen, Unverified};
+use countersign_tuf::{Change, Collection, DelegationEdit, RoleName, Seen, Unverified, Version};
 use countersign_vault::KeyLabel;
+use std::collections::BTreeSet;
 
 /// How far beginning anew has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +52,20 @@ pub fn carried_over(view: &Collection, confirmed: &Confirmed) -> Vec<Change> {
 }
 
 impl CollectionClient<'_> {
-    /// Finds out how far beginning anew has come; `old` are the root keys (TUF ids) that are to be replaced.
+    /// Finds out how far beginning anew has come; `old` are the root keys (TUF ids) that are to be replaced, `new` those
+    /// (canonical ids) that replace them.
     ///
     /// # Errors
     /// What the service has is neither the old collection nor one of this machine's making, or it is away.
-    pub async fn stage_of_new_chain(&self, old: &[KeyId]) -> Result<Stage, TrustError> {
+    pub async fn stage_of_new_chain(&self, old: &[KeyId], new: &[KeyId]) -> Result<Stage, TrustError> {
         match self.update(Purpose::Renew).await {
             Ok(collection) => {
                 let root = collection.root().trusted(&RoleName::Root);
-                let is_old = root.is_some_and(|keys| keys.key_ids == old);
-                Ok(if is_old { Stage::Old } else { Stage::New })
+                if root.is_some_and(|keys| keys.key_ids == old) {
+                    return Ok(Stage::Old);
+                }
+                self.check_new_chain(&collection, new)?;
+                Ok(Stage::New)
             }
             Err(TrustError::Update(UpdateError::NoTrustData(_))) => Ok(Stage::Between),
             Err(error) => Err(error),
@@ -116,7 +122,7 @@ impl CollectionClient<'_> {
         beginning: &Beginning,
         changes: &[Change],
     ) -> Result<Collection, TrustError> {
-        let mut stage = self.stage_of_new_chain(old).await?;
+        let mut stage = self.stage_of_new_chain(old, &beginning.root_keys).await?;
         if stage == Stage::Old {
             self.delete_remote().await?;
             stage = Stage::Between;
@@ -127,8 +133,17 @@ impl CollectionClient<'_> {
             self.init(beginning).await?;
         }
         let changes = |_: Option<&Collection>| Ok(changes.to_vec());
-        match self.publish_as(&Publishing::of(&changes)).await?.0 {
-            Published::Stored { collection, .. } | Published::Unchanged(collection) => Ok(*collection),
-        }
+        let collection = match self.publish_as(&Publishing::of(&changes)).await?.0 {
+            Published::Stored { collection, .. } | Published::Unchanged(collection) => *collection,
+        };
+        self.check_new_chain(&collection, &beginning.root_keys)?;
+        Ok(collection)
+    }
+
+    /// A collection that somebody else has begun meanwhile, or the old one under a renewed root, is not the new one.
+    fn check_new_chain(&self, collection: &Collection, new: &[KeyId]) -> Result<(), TrustError> {
+        let new: BTreeSet<KeyId> = new.iter().copied().collect();
+        let ours = canonical_ids(collection, &RoleName::Root) == new && collection.root().version == Version::FIRST;
+        if ours { Ok(()) } else { Err(TrustError::TakenOver(self.gun().clone())) }
     }
 }

@@ -8,6 +8,7 @@ use countersign_crypto::certificate::{Certificate, CertificateBundle};
 use countersign_crypto::{KeyId, PublicKey};
 use countersign_tuf::update::{Purpose, UpdateError};
 use countersign_tuf::{Change, Collection, Pin, RoleName, SigningError};
+use countersign_vault::Removal;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -303,10 +304,8 @@ impl CollectionClient<'_> {
     fn remove_own(&self, role: &RoleName, id: &KeyId) -> Result<bool, TrustError> {
         let ours = self.keys.find(id)?;
         let ours = ours.is_some_and(|key| key.role == role.as_str() && key.gun.as_ref() == Some(self.gun()));
-        if ours {
-            self.keys.remove(id)?;
-        }
-        Ok(ours)
+        // A key on a token stays there.
+        Ok(ours && self.keys.remove(id)? == Removal::Removed)
     }
 
     fn pins_after(&self, collection: &Collection) -> PinsAfter {

@@ -8,17 +8,17 @@ use std::path::Path;
 use std::process::Command;
 
 const PASSPHRASE: &str = "COUNTERSIGN_BACKUP_PASSPHRASE";
-const SECRET: &str = "the archive's own secret";
+pub(crate) const SECRET: &str = "the archive's own secret";
 
 impl Client {
     /// The same with the passphrase of archives.
-    fn with_archives(self) -> Self {
+    pub(crate) fn with_archives(self) -> Self {
         self.env(PASSPHRASE, SECRET)
     }
 }
 
 /// The key files of a trust directory, by name and content.
-fn key_files(trust_dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn key_files(trust_dir: &Path) -> Vec<(String, Vec<u8>)> {
     let Ok(entries) = std::fs::read_dir(trust_dir.join("private")) else { return Vec::new() };
     let read =
         |entry: std::fs::DirEntry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
@@ -27,13 +27,13 @@ fn key_files(trust_dir: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-fn tar(arguments: &[&str]) {
+pub(crate) fn tar(arguments: &[&str]) {
     let done = Command::new("tar").args(arguments).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// `gpg --decrypt FILE | tar xz -C ~/.docker` as the guide has it.
-fn restore_by_hand(archive: &Path, docker_config: &Path) {
+pub(crate) fn restore_by_hand(archive: &Path, docker_config: &Path) {
     let plain = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(plain.path(), Gpg::new().decrypt(SECRET, &std::fs::read(archive).unwrap())).unwrap();
     tar(&["xzf", plain.path().to_str().unwrap(), "-C", docker_config.to_str().unwrap()]);

@@ -159,6 +159,40 @@ fn a_compromised_repository_key_lets_nothing_stay_unasked() {
 }
 
 #[test]
+fn a_signer_whom_a_compromised_repository_key_let_in_vouches_for_nothing() {
+    let shop = Shop::open();
+    let owner = shop.client();
+    shop.signed_by(&owner, "evil", "evil");
+    owner.run(&["key", "generate", "mallory"]).succeeded();
+    owner.plugin(&["trust", "signer", "add", "--key", "mallory.pub", "mallory", &shop.gun()]).succeeded();
+    // Now both `targets` and mallory say it, and mallory's key is not among those that are known to be compromised.
+    owner.run(&["revoke", &shop.name("evil")]).succeeded();
+    shop.signed_by(&owner, "evil", "evil");
+    let notary = |words: &[&str]| {
+        let (trust_dir, authority) = (owner.trust_dir(), owner.folder().join("authority.pem"));
+        std::fs::write(&authority, shop.service.authority_pem()).unwrap();
+        let [trust_dir, authority] = [&trust_dir, &authority].map(|path| path.to_str().unwrap());
+        let service = ["notary", "-d", trust_dir, "-s", &shop.service.url(), "--tlscacert", authority];
+        let mut command = owner.command(&[&service, words].concat());
+        for role in ["TARGETS", "SNAPSHOT", "DELEGATION"] {
+            command.env(format!("NOTARY_{role}_PASSPHRASE"), countersign_testkit::fixtures::REPOSITORY_PASSPHRASE);
+        }
+        Finished::of(&mut command, b"").succeeded()
+    };
+    let digest = shop.put("evil", "evil");
+    let hex = digest.trim_start_matches("sha256:");
+    let size = notary(&["lookup", &shop.gun(), "evil"]).stdout.trim().rsplit(' ').next().unwrap().to_owned();
+    notary(&["addhash", &shop.gun(), "evil", &size, "--sha256", hex, "-r", "targets", "-p"]);
+    shop.client().run(&["verify", &shop.name("evil")]).succeeded();
+    let targets = key_of(&owner, "targets");
+    let gun = shop.gun();
+    let drill = ["key", "rotate", "--yes", &gun, "--compromised", &targets, "--re-sign-none", "--keep-no-signer"];
+    let done = owner.run(&drill).succeeded();
+    assert!(done.stdout.contains("released no more: evil"), "{done}");
+    shop.client().run(&["verify", &shop.name("evil")]).refused(crate::client::TRUST, "No valid trust data for evil");
+}
+
+#[test]
 fn tags_of_a_compromised_repository_key_are_asked_about_too() {
     let shop = Shop::open();
     let (owner, reader) = (shop.client(), shop.client());

@@ -17,6 +17,7 @@ mod import;
 mod indexes;
 mod install;
 mod key_encryption;
+mod key_sets;
 mod keys;
 mod keyserver;
 mod notary;

@@ -153,14 +153,20 @@ fn a_new_beginning_that_was_killed_again_and_again_is_finished_as_it_was_decided
         assert!(fresh.code == 0 || fresh.stderr.contains("does not have trust data"), "{fresh}");
     }
     let journals = owner.trust_dir().join(".countersign/new-chains");
-    let unfinished = std::fs::read_dir(&journals).is_ok_and(|entries| entries.count() > 0);
-    if unfinished {
+    // A kill in the middle of writing one leaves a file with another name, which nobody reads.
+    let written = || match std::fs::read_dir(&journals) {
+        Ok(entries) => {
+            entries.filter(|entry| entry.as_ref().unwrap().path().extension() == Some("json".as_ref())).count()
+        }
+        Err(_) => 0,
+    };
+    if written() > 0 {
         let plan = owner.run(&["key", "recover", &gun]).succeeded();
         assert!(plan.stdout.contains("a new beginning was interrupted"), "{plan}");
         owner.run(&["key", "recover", &gun, "--new-chain"]).refused(USER, "add --apply to go on");
     }
     owner.run(&all).succeeded();
-    assert_eq!(std::fs::read_dir(&journals).unwrap().count(), 0);
+    assert_eq!(written(), 0);
     for tag in ["v1", "v2"] {
         shop.client().run(&["verify", &shop.name(tag)]).succeeded();
     }

@@ -103,7 +103,10 @@ fn people_read_what_became_of_the_keys_and_what_to_do() {
 
     let rotated = owner.run(&["key", "rotate", "-y", &shop.gun(), "root"]).succeeded();
     assert!(rotated.stdout.contains("old, kept") && rotated.stdout.contains("to be pinned from now on"), "{rotated}");
-    assert!(rotated.stderr.contains("countersign pin") && rotated.stderr.contains("may be deleted"), "{rotated}");
+    assert!(
+        rotated.stderr.contains("countersign pin") && rotated.stderr.contains("countersign key remove "),
+        "{rotated}"
+    );
 }
 
 #[test]

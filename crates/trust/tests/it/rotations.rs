@@ -311,6 +311,26 @@ async fn a_new_chain_is_finished_after_any_interruption() {
     }
 }
 
+/// Between the end of the old collection and the beginning of the new one anybody can begin one under the name.
+#[tokio::test]
+async fn a_stranger_s_collection_is_not_taken_for_the_new_chain() {
+    let (house, owner) = (House::open(), Person::new());
+    owner.sign(&house, "v1").await.unwrap();
+    let view = owner.client(&house).update(Purpose::Read).await.unwrap();
+    let old = view.root().trusted(&RoleName::Root).unwrap().key_ids.clone();
+    let names = released_names(&view).into_iter().map(|(name, (sha256, _))| (name, sha256)).collect();
+    let changes = carried_over(&view, &Confirmed { names, ..Confirmed::default() });
+    let root = owner.client(&house).make_root_key().unwrap();
+    let beginning = Beginning { root_keys: vec![root], ..Beginning::docker() };
+    house.lie(|request, _| (request.method == "POST").then(|| Reply::status(503)));
+    owner.client(&house).begin_anew(&old, &beginning, &changes).await.unwrap_err();
+    house.repent();
+    Person::new().sign(&house, "evil").await.unwrap();
+    let published = house.archive().stored;
+    owner.client(&house).begin_anew(&old, &beginning, &changes).await.unwrap_err();
+    assert_eq!(house.archive().stored, published);
+}
+
 /// Whose targets have expired cannot be read by anybody, and are signed anew by whoever has the key.
 #[tokio::test]
 async fn targets_that_have_expired_are_renewed_by_their_key_or_replaced_by_the_root_s() {

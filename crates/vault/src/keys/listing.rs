@@ -240,7 +240,10 @@ pub(super) fn list(directory: &TrustDirectory) -> Result<KeyListing, FileError> 
 /// Finds what is noted of a key on a token.
 pub(super) fn find_on_token(directory: &TrustDirectory, id: &KeyId) -> Result<Option<KeyEntry>, KeyStoreError> {
     let record = Record::find(directory, id)?;
-    Ok(record.map(|record| KeyEntry::on_token(record, directory.path().join(crate::directory::OWN))))
+    Ok(record.map(|record| {
+        let path = Record::path(directory, id);
+        KeyEntry::on_token(record, path)
+    }))
 }
 
 /// Finds the file of a key. A file of that name that cannot be used is an error: the key is not missing, it is broken.

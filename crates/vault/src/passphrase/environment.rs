@@ -123,13 +123,17 @@ impl Given {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let found = OnceLock::new();
         let (file, descriptor) = (format!("{name}_FILE"), format!("{name}_FD"));
+        // They can be the passphrases of other collections, `…-file` and `…-fd`: what is no place is not taken for one, and
+        // never printed.
+        let of_gun = name.starts_with(FOR_GUN);
+        let is_number = |number: &OsString| number.to_str().is_some_and(|text| text.parse::<u16>().is_ok());
         let (variable, place) = if let Some(value) = set(name) {
             let _ = found.set(Passphrase::new(value.into_encoded_bytes()).ok());
             (name.to_owned(), Place::Value)
-        } else if let Some(path) = set(&file) {
+        } else if let Some(path) = set(&file).filter(|path| !of_gun || Path::new(path).is_absolute()) {
             (file, Place::File(path.into()))
         } else {
-            let number = set(&descriptor)?;
+            let number = set(&descriptor).filter(|number| !of_gun || is_number(number))?;
             (descriptor, Place::Descriptor(number))
         };
         Some(Self { variable, place, found })

@@ -14,7 +14,8 @@ pub fn is_secret_variable(name: &OsStr) -> bool {
     is_passphrase
         || name == "NOTARY_AUTH"
         || name == super::environment::PIN
-        || (name.starts_with(super::environment::FOR_GUN) && !name.ends_with("_FILE") && !name.ends_with("_FD"))
+        // Whether `…_FILE` is a place or the passphrase of a collection `…-file` cannot be told by the name.
+        || name.starts_with(super::environment::FOR_GUN)
 }
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod tests {
             "COUNTERSIGN_BACKUP_PASSPHRASE",
             "COUNTERSIGN_NEW_PASSPHRASE",
             "COUNTERSIGN_PASSPHRASE_FOR_DOCKER_IO__ACME__APP",
+            "COUNTERSIGN_PASSPHRASE_FOR_DOCKER_IO__ACME__APP_FILE",
             "COUNTERSIGN_TOKEN_PIN",
         ] {
             assert!(is_secret_variable(OsStr::new(secret)), "{secret}");
@@ -38,7 +40,6 @@ mod tests {
         for other in [
             "DOCKER_CONTENT_TRUST",
             "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE_FILE",
-            "COUNTERSIGN_PASSPHRASE_FOR_DOCKER_IO__ACME__APP_FILE",
             "COUNTERSIGN_TOKEN_PIN_FD",
             "COUNTERSIGN_PASSPHRASE_COMMAND",
             "GPG_PASSPHRASE",

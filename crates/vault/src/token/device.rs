@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
@@ -115,7 +116,7 @@ impl Token {
     }
 
     /// Says what a failure of the module means while it did something.
-    fn failed(&self, what: &'static str) -> impl Fn(cryptoki::error::Error) -> TokenError + '_ {
+    fn failed(&self, what: &'static str) -> impl Fn(Error) -> TokenError + '_ {
         move |error| failed(&self.name, what, &error)
     }
 }
@@ -218,7 +219,11 @@ impl Token {
         let text = std::str::from_utf8(pin.bytes())
             .map_err(|_| TokenError::PinState { token: token(), reason: "it is not text" })?;
         let entered = self.session().login(UserType::User, Some(&AuthPin::from(text.to_owned())));
-        entered.map_err(|error| answers::of_login(&self.name, &spelled(&origin), &error))?;
+        match entered {
+            // Under another name it was opened before: the module knows one login for all.
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+            Err(error) => return Err(answers::of_login(&self.name, &spelled(&origin), &error)),
+        }
         passphrases.accepted(&request, &pin, &origin);
         Ok(())
     }

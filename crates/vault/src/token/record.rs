@@ -82,6 +82,11 @@ impl Record {
         Ok(removed)
     }
 
+    /// Returns where the record of a key is.
+    pub(crate) fn path(directory: &TrustDirectory, id: &KeyId) -> PathBuf {
+        directory.path().join(OWN).join(FOLDER).join(file_name(id))
+    }
+
     /// Finds the record of a key.
     pub(crate) fn find(directory: &TrustDirectory, id: &KeyId) -> Result<Option<Self>, KeyStoreError> {
         let Some(folder) = folder(directory)? else { return Ok(None) };

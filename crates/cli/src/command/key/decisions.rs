@@ -10,6 +10,7 @@ use countersign_trust::{Confirmed, Delegation};
 
 /// What is said beforehand.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag of the command line")]
 pub(crate) struct Decisions {
     /// Sign this tag anew as it is; the others are not asked about and go (repeatable)
     #[arg(long, value_name = "TAG", help_heading = "What stays signed")]
@@ -26,6 +27,9 @@ pub(crate) struct Decisions {
     /// Keep all signers that are listed
     #[arg(long, conflicts_with = "keep_signer", help_heading = "What stays signed")]
     keep_signers: bool,
+    /// Keep none of them
+    #[arg(long, conflicts_with_all = ["keep_signer", "keep_signers"], help_heading = "What stays signed")]
+    keep_no_signer: bool,
 }
 
 /// A name and what it stands for; none if the roles that have it disagree.
@@ -35,7 +39,7 @@ impl Decisions {
     /// Tells whether anything was said.
     pub(super) fn any(&self) -> bool {
         let lists = !self.re_sign.is_empty() || !self.keep_signer.is_empty();
-        lists || self.re_sign_all || self.re_sign_none || self.keep_signers
+        lists || self.re_sign_all || self.re_sign_none || self.signers_said()
     }
 
     /// A slip in a tag's or signer's name is told before anything is asked; `what` says what the names had to be.
@@ -65,9 +69,9 @@ impl Decisions {
             return Err(CliError::user("with --yes it has to be said which tags are signed anew: nothing was changed")
                 .hint("--re-sign TAG, --re-sign-all or --re-sign-none"));
         }
-        if !signers.is_empty() && !self.keep_signers && self.keep_signer.is_empty() {
+        if !signers.is_empty() && !self.signers_said() {
             return Err(CliError::user("with --yes it has to be said which signers stay: nothing was changed")
-                .hint("--keep-signer NAME or --keep-signers"));
+                .hint("--keep-signer NAME, --keep-signers or --keep-no-signer"));
         }
         Ok(())
     }
@@ -86,8 +90,12 @@ impl Decisions {
         confirmed
     }
 
+    fn signers_said(&self) -> bool {
+        self.keep_signers || self.keep_no_signer || !self.keep_signer.is_empty()
+    }
+
     fn keeps(&self, role: &Delegation) -> bool {
-        if self.keep_signers || !self.keep_signer.is_empty() {
+        if self.signers_said() {
             return self.keep_signers || self.keep_signer.iter().any(|name| name == short(&role.role));
         }
         let keys: Vec<String> = role.keys.iter().map(ToString::to_string).collect();

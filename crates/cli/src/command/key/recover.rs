@@ -13,12 +13,13 @@ use crate::command::Format;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::notes;
-use crate::output::data;
+use crate::output::{data, harmless};
 use crate::progress::showing;
+use crate::prompt::Voice;
 use clap::Args;
 use countersign_crypto::KeyId;
 use countersign_notary::Access;
-use countersign_trust::{CollectionClient, LegacyRoots, NewKeys, Rotation, Situation};
+use countersign_trust::{Assessment, CollectionClient, LegacyRoots, NewKeys, Rotation, Situation, released_names};
 use countersign_tuf::{Gun, RoleName};
 use plan::Plan;
 use std::path::PathBuf;
@@ -88,11 +89,47 @@ impl Recover {
                 };
             }
             Situation::RootExpired => vec![rotation(RoleName::Root, NewKeys::Recertified)],
-            Situation::FileExpired(_) => return self.renew(context, &gun).await,
-            Situation::RepositoryKeysLost(roles) => lost(&assessment, roles),
+            Situation::FileExpired(_) => {
+                self.confirm_renewal(&gun, &assessment)?;
+                return self.renew(context, &gun).await;
+            }
+            Situation::RepositoryKeysLost(roles) => {
+                self.confirm_replacement(&gun, roles, &assessment)?;
+                lost(&assessment, roles)
+            }
             _ => return Err(plan.nothing_to_apply()),
         };
         self.rotate(context, &gun, &rotations).await
+    }
+
+    /// Names what is signed anew, for it may be older than what was signed last.
+    fn confirm_renewal(&self, gun: &Gun, assessment: &Assessment) -> Result<(), CliError> {
+        let names = assessment.view().map(released_names).unwrap_or_default();
+        let listed: Vec<String> =
+            names.iter().map(|(name, (sha256, _))| format!("  {} sha256:{}", harmless(name), sha256.hex())).collect();
+        self.confirm(&format!(
+            "What {gun} held when it expired is about to be signed anew, as the trust service has it now:\n{}\nGo on?",
+            listed.join("\n")
+        ))
+    }
+
+    /// A key that is not here may be somebody else's: they are told before it loses its rights.
+    fn confirm_replacement(&self, gun: &Gun, roles: &[RoleName], assessment: &Assessment) -> Result<(), CliError> {
+        let lost = assessment.roles.iter().filter(|keys| roles.contains(&keys.role));
+        let listed: Vec<String> =
+            lost.flat_map(|keys| keys.elsewhere.iter().map(|id| format!("  {} key {id}", keys.role))).collect();
+        self.confirm(&format!(
+            "These keys of {gun} are not on this machine and are about to be replaced; whoever has them cannot sign with them \
+             any more:\n{}\nGo on?",
+            listed.join("\n")
+        ))
+    }
+
+    fn confirm(&self, question: &str) -> Result<(), CliError> {
+        if self.yes || Voice::Native.confirms(question) {
+            return Ok(());
+        }
+        Err(CliError::user("nothing was changed: not confirmed"))
     }
 
     /// Signs anew what has expired, as it is.
@@ -133,7 +170,7 @@ fn rotation(role: RoleName, keys: NewKeys) -> Rotation {
 
 /// Replaces lost keys, in one publication: of targets by one of this machine, of the others by those of the trust service.
 /// A root that has expired meanwhile gets new certificates along with it.
-fn lost(assessment: &countersign_trust::Assessment, roles: &[RoleName]) -> Vec<Rotation> {
+fn lost(assessment: &Assessment, roles: &[RoleName]) -> Vec<Rotation> {
     let mut rotations: Vec<Rotation> = roles
         .iter()
         .map(|role| {

@@ -15,6 +15,8 @@ use super::{TokenError, lock};
 static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 
 const OTHERS_WRITE: u32 = 0o022;
+/// In such a folder everybody may add files, and nobody may exchange those of others.
+const STICKY: u32 = 0o1000;
 
 /// Loads a module, whose code then runs in this process: it has to belong to root or this person, and to be theirs to change
 /// alone.
@@ -40,6 +42,13 @@ pub(super) fn load(path: &Path) -> Result<Pkcs11, TokenError> {
     }
     if metadata.mode() & OTHERS_WRITE != 0 {
         return Err(refuse(&"others could change it: chmod go-w"));
+    }
+    for folder in file.ancestors().skip(1) {
+        let metadata = std::fs::metadata(folder).map_err(|error| refuse(&error))?;
+        let foreign = metadata.uid() != 0 && metadata.uid() != geteuid().as_raw();
+        if foreign || metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
+            return Err(refuse(&format_args!("others could exchange it: {} is theirs to change", folder.display())));
+        }
     }
     let module = Pkcs11::new(&file).map_err(|error| refuse(&error))?;
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {

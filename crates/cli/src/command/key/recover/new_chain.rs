@@ -58,8 +58,9 @@ pub(super) async fn run(command: &Recover, context: &Context, gun: &Gun) -> Resu
     })?;
     let fresh = client.as_read_by(Reader::Fresh).await.map(drop);
     log(context, &collection, &journal)?;
-    Journal::remove(context, gun)?;
+    // First the text for everybody: done again after a failure, the same is told.
     tell(command, context, &collection, &journal)?;
+    Journal::remove(context, gun)?;
     fresh.map_err(|error| crate::command::key::rotate::unreadable("a client that has never seen it", gun, error))
 }
 

@@ -5,7 +5,7 @@ use crate::audit::Action;
 use crate::command::Format;
 use crate::command::key::decisions::Named;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::notes;
 use crate::output::{data, harmless, message};
 use crate::progress::showing;
@@ -63,7 +63,18 @@ pub(super) async fn run(command: &Rotate, context: &Context, gun: &Gun) -> Resul
     tell(command, gun, &purged, &confirmed, &outcome)?;
     hints(context, gun, &purged)?;
     outcome.hints();
-    outcome.conclude()
+    outcome.conclude()?;
+    if purged.unpurged.is_empty() {
+        return Ok(());
+    }
+    let roles: Vec<&str> = purged.unpurged.iter().map(RoleName::as_str).collect();
+    Err(CliError::new(
+        Kind::Trust,
+        format!(
+            "the trust service has the changes, but {} of {gun} still lists the key: it can sign there",
+            roles.join(", ")
+        ),
+    ))
 }
 
 /// The rotation that a compromised base role gets, for telling about it.
@@ -171,7 +182,7 @@ fn tell(
     if !purged.exposure.base.is_empty() {
         outcome.print()?;
     }
-    for id in &purged.exposure.keys {
+    for id in purged.exposure.keys.iter().filter(|_| purged.unpurged.is_empty()) {
         data(format_args!("Key {id} has no rights in {gun} any more"))?;
     }
     for role in &purged.gone {
@@ -201,10 +212,9 @@ fn hints(context: &Context, gun: &Gun, purged: &Purged) -> Result<(), CliError> 
         ));
     }
     for id in &purged.exposure.keys {
-        if let Some(entry) = context.directory.keys().find(id)? {
-            let path = entry.path.display();
+        if context.directory.keys().find(id)?.is_some() {
             hint(format_args!(
-                "the compromised key {id:.7} is still here: unless another collection needs it, delete {path}"
+                "the compromised key {id:.7} is still here: unless another collection needs it, countersign key remove {id}"
             ));
         }
     }

@@ -210,7 +210,6 @@ impl Outcome {
 
     fn hint_of(&self, fate: &Fate) {
         let backup = fate.backup.as_ref().map(|backup| backup.file.display().to_string());
-        let path = fate.path.as_deref().unwrap_or_default();
         match (fate.what, &backup) {
             (What::NewHere, None) if fate.path.is_some() => hint(format_args!(
                 "the {} key {:.7} is in no known backup: countersign key backup FILE --key {}",
@@ -231,12 +230,12 @@ impl Outcome {
             }
             (What::OldHere, _) => hint(format_args!(
                 "the old {} key {:.7} signs nothing of {} any more, and no other collection that is known here has it: once it is \
-                 certain that no other machine needs it, {path} may be deleted",
-                fate.role, fate.id, self.gun
+                 certain that no other machine needs it, countersign key remove {} takes it away",
+                fate.role, fate.id, self.gun, fate.id
             )),
             (What::Leftover, _) => hint(format_args!(
-                "the {} key {:.7} signs nothing, it was left here by an earlier rotation: {path} may be deleted",
-                fate.role, fate.id
+                "the {} key {:.7} signs nothing, it was left here by an earlier rotation: countersign key remove {} takes it away",
+                fate.role, fate.id, fate.id
             )),
             _ => {}
         }
