@@ -68,7 +68,8 @@ fn lost_repository_and_snapshot_keys_are_replaced_with_the_root_key_in_one_publi
     shop.put("v2", "two");
     owner.run(&["sign", &shop.name("v2")]).refused(LOCAL, "load the private key");
     assert_eq!(situation(&owner, &shop.gun()), "repository-keys-lost");
-    let done = owner.run(&["key", "recover", &shop.gun(), "--apply"]).succeeded();
+    owner.run(&["key", "recover", &shop.gun(), "--apply"]).refused(USER, "not confirmed");
+    let done = owner.run(&["key", "recover", &shop.gun(), "--apply", "--yes"]).succeeded();
     assert!(done.stdout.contains("Successfully rotated targets, snapshot key"), "{done}");
     assert!(done.stdout.contains("old, not here") && done.stdout.contains("new, at the trust service"), "{done}");
     assert_eq!(situation(&owner, &shop.gun()), "complete");
