@@ -127,7 +127,7 @@ impl Examined for Client {
         let script = format!("set -e\nPATH=\"$PATH:{}\"\n{}\n{doctor}", programs.path().display(), lines.join("\n"));
         let mut command = std::process::Command::new("sh");
         self.set(command.args(["-c", &script]));
-        Diagnosis::of(Finished::of(&mut command, b"yes\nyes\n"))
+        Diagnosis::of(Finished::of(&mut command, b"y\ny\n"))
     }
 }
 
