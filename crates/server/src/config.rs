@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use countersign_crypto::Algorithm;
 pub use countersign_signer_rpc::{ClientConfig as KeyserverConfig, Identity as KeyserverIdentity};
-use countersign_storage::{KeyStore, MetadataStore};
+use countersign_storage::{Connections, DatabaseUrl, KeyStore, MetadataStore};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::access::{Access, Gate};
@@ -105,6 +105,13 @@ pub enum Tls {
 pub enum Storage {
     /// In the file `trust.db` of the data folder, which no other process may use at the same time.
     Sqlite,
+    /// In a database on a server, which other services may use too.
+    Database {
+        /// Where it is.
+        url: Box<DatabaseUrl>,
+        /// How many connections this service uses.
+        connections: Connections,
+    },
     /// In these stores, which other processes may use too: nothing that they could change is kept in memory.
     Shared {
         /// The metadata.
@@ -116,10 +123,11 @@ pub enum Storage {
 
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sqlite => "Sqlite",
-            Self::Shared { .. } => "Shared",
-        })
+        match self {
+            Self::Sqlite => f.write_str("Sqlite"),
+            Self::Database { url, .. } => write!(f, "Database({url})"),
+            Self::Shared { .. } => f.write_str("Shared"),
+        }
     }
 }
 

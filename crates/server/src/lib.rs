@@ -30,6 +30,7 @@ mod route;
 mod server_keys;
 mod service;
 mod signing_clock;
+mod stores;
 mod tls;
 mod turns;
 mod upload;
@@ -40,6 +41,7 @@ pub use config::{
     CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits, Renewal,
     Storage, Tls,
 };
+pub use countersign_storage::{Connections, DatabaseUrl, DatabaseUrlError, Layout, Password};
 pub use data_dir::DataDirError;
 pub use files::raise_file_limit;
 pub use multipart::{MAX_BOUNDARY, MAX_PART_HEADER, MAX_PARTS};

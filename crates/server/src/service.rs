@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_storage::{KeyStore, MetadataStore, SqliteStore, StoreError};
+use countersign_storage::{KeyStore, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{AccessError, Gate};
 use crate::app::{App, Parts};
-use crate::cache::Sharing;
-use crate::config::{Config, Keys, Storage, Tls};
+use crate::config::{Config, Keys, Tls};
 use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
 use crate::listen::{Ending, listen};
 use crate::renewal;
 use crate::server_keys::{KeyTrouble, Remote, ServerKeys};
+use crate::stores::Stores;
 use crate::tls::{self, Authority, Certificates, Source, TlsError};
 use crate::watched::When;
 
@@ -48,6 +48,12 @@ pub enum StartError {
     /// The database has keys, but the secret was missing.
     #[error("the database has keys, but the file secret in the data folder is missing: restore it from a backup")]
     MissingSecret,
+    /// Another service uses the database with another secret.
+    #[error(
+        "another service encrypts keys in this database under another secret: put the file secret of its data folder into \
+         this one's"
+    )]
+    AnotherSecret,
     /// The keyserver's certificates cannot be used.
     #[error("the keyserver cannot be asked")]
     Keyserver(#[from] countersign_signer_rpc::TlsError),
@@ -79,7 +85,7 @@ pub struct Running {
     app: Arc<App>,
     certificates: Option<Arc<Certificates>>,
     tasks: Vec<JoinHandle<()>>,
-    sqlite: Option<SqliteStore>,
+    stores: Stores,
     _data: DataDir,
 }
 
@@ -101,8 +107,14 @@ impl Service {
         let data = DataDir::open(&config.data_dir)?;
         let gate = Gate::new(&config.access)?;
         let (authority, certificates) = certificates(&config, &data)?;
-        let (metadata, keys, sharing, sqlite) = stores(&config, &data).await?;
+        let stores = Stores::open(&config, &data).await?;
+        let (metadata, keys, sharing) = (stores.metadata(), stores.keys(), stores.sharing());
         let secret = secret(&config, &data, &keys).await?;
+        if let Some(secret) = &secret
+            && !stores.agree_on(secret).await?
+        {
+            return Err(StartError::AnotherSecret);
+        }
         let remote = remote(&config)?;
         let app = Arc::new(App::new(Parts { gate, metadata, keys, secret, remote, sharing }, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
@@ -120,7 +132,7 @@ impl Service {
             tracing::warn!(%address, "connections are not protected: plain HTTP was configured");
         }
         tracing::info!(%address, scheme, "the trust service is listening");
-        Ok(Running { address, authority, scheme, ending, connections, app, certificates, tasks, sqlite, _data: data })
+        Ok(Running { address, authority, scheme, ending, connections, app, certificates, tasks, stores, _data: data })
     }
 }
 
@@ -160,7 +172,7 @@ impl Running {
     }
 
     /// Takes no more connections, lets requests finish within the drain time, and closes the database.
-    pub async fn shut_down(mut self) -> Drained {
+    pub async fn shut_down(self) -> Drained {
         self.ending.soon.cancel();
         for task in &self.tasks {
             task.abort();
@@ -170,10 +182,8 @@ impl Running {
         self.ending.now.cancel();
         self.app.work.close();
         let worked = tokio::time::timeout(self.app.limits.drain, self.app.work.wait()).await;
-        if let Some(sqlite) = self.sqlite.take() {
-            // Work that did not end in time must not keep the process from ending.
-            let _ = tokio::time::timeout(self.app.limits.drain, sqlite.close()).await;
-        }
+        // Work that did not end in time must not keep the process from ending.
+        let _ = tokio::time::timeout(self.app.limits.drain, self.stores.close()).await;
         if finished.is_ok() && worked.is_ok() { Drained::Completely } else { Drained::Partly }
     }
 }
@@ -191,18 +201,6 @@ impl Drop for Running {
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-type Stores = (Arc<dyn MetadataStore>, Arc<dyn KeyStore>, Sharing, Option<SqliteStore>);
-
-async fn stores(config: &Config, data: &DataDir) -> Result<Stores, StartError> {
-    match &config.storage {
-        Storage::Sqlite => {
-            let store = SqliteStore::open_patiently(&data.file("trust.db"), config.limits.database).await?;
-            Ok((Arc::new(store.clone()), Arc::new(store.clone()), Sharing::Alone, Some(store)))
-        }
-        Storage::Shared { metadata, keys } => Ok((Arc::clone(metadata), Arc::clone(keys), Sharing::Shared, None)),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod races;
 pub mod signing_keys;
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use countersign_tuf::{Gun, RoleName, Version};
@@ -42,7 +43,19 @@ pub struct Subject {
 #[macro_export]
 macro_rules! store_contract {
     ($open:ident) => {
-        $crate::store_contract!(@group $open, metadata: [
+        $crate::store_contract!(@all test $open);
+    };
+    // One function that runs every check, several at a time, and names those that failed: for servers, which take long to
+    // start.
+    ($name:ident($server:ty): $open:path) => {
+        pub(crate) async fn $name(argument: std::sync::Arc<$server>) {
+            let mut checks: Vec<(&str, $crate::contract::Check)> = Vec::new();
+            $crate::store_contract!(@all list (checks, argument, $open));
+            $crate::contract::run(checks).await;
+        }
+    };
+    (@all $how:ident $open:tt) => {
+        $crate::store_contract!(@$how $open, metadata: [
             a_new_collection_has_nothing, the_first_publication_is_found_every_way, gaps_between_versions_are_fine,
             an_equal_version_is_refused, an_older_version_is_refused, one_old_file_refuses_the_whole_publication,
             the_same_role_twice_with_one_version_is_refused, an_older_publication_after_a_newer_one_is_refused,
@@ -53,25 +66,35 @@ macro_rules! store_contract {
             a_version_too_far_ahead_is_refused, imports_may_leap,
             files_are_returned_byte_for_byte, state_tells_the_base, stale_pages_through_old_timestamps, health_is_good,
         ]);
-        $crate::store_contract!(@group $open, changes: [
+        $crate::store_contract!(@$how $open, changes: [
             a_publication_is_recorded_with_its_timestamp, a_publication_without_timestamp_is_not_recorded,
             a_refused_publication_is_not_recorded, only_a_real_deletion_is_recorded, pages_go_forwards_and_backwards,
             one_collections_changes_are_filtered, pages_are_bounded, ids_are_never_reused,
         ]);
-        $crate::store_contract!(@group $open, keys: [
+        $crate::store_contract!(@$how $open, keys: [
             any_key_tells_whether_there_are_keys, a_pending_key_is_returned_again, a_used_key_is_no_longer_pending, a_key_is_found_only_under_its_collection,
             roles_and_algorithms_have_their_own_pending_keys, the_limit_on_pending_keys_holds,
             old_pending_keys_of_nothing_give_way, pending_keys_of_published_collections_never_give_way,
             published_collections_get_keys_above_the_limit,
             using_an_unknown_key_changes_nothing, a_deletion_retires_the_keys_of_its_collection,
         ]);
-        $crate::store_contract!(@group $open, races: [
+        $crate::store_contract!(@$how $open, races: [
             of_twenty_conflicting_publishers_exactly_one_wins, of_ten_first_publications_exactly_one_wins,
             readers_always_see_whole_publications, publishing_and_deleting_leave_no_half,
             of_twenty_askers_all_get_the_same_pending_key,
         ]);
     };
-    (@group $open:ident, $group:ident: [$($check:ident),* $(,)?]) => {
+    (@list ($checks:ident, $argument:ident, $open:path), $group:ident: [$($check:ident),* $(,)?]) => {
+        $({
+            let argument = std::sync::Arc::clone(&$argument);
+            let check = async move {
+                let subject: $crate::contract::Subject = $open(&argument).await;
+                $crate::contract::$group::$check(&subject).await;
+            };
+            $checks.push((stringify!($check), Box::pin(check)));
+        })*
+    };
+    (@test $open:ident, $group:ident: [$($check:ident),* $(,)?]) => {
         mod $group {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -104,6 +127,33 @@ macro_rules! signing_key_contract {
             }
         )*
     };
+}
+
+/// A check that runs when it is awaited.
+pub type Check = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Checks that run at the same time.
+const AT_ONCE: usize = 8;
+
+/// Runs all checks and names those that failed.
+pub async fn run(checks: Vec<(&'static str, Check)>) {
+    let permits = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    let mut running = Vec::new();
+    for (name, check) in checks {
+        let permits = Arc::clone(&permits);
+        let task = tokio::spawn(async move {
+            let _permit = permits.acquire().await.unwrap();
+            check.await;
+        });
+        running.push((name, task));
+    }
+    let mut failed = Vec::new();
+    for (name, task) in running {
+        if task.await.is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "the contract is broken: {failed:?}");
 }
 
 fn gun(name: &str) -> Gun {

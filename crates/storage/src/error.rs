@@ -2,6 +2,9 @@
 
 use countersign_tuf::accept::MAX_VERSION_STEP;
 use countersign_tuf::{RoleName, Version};
+use sqlx::error::DatabaseError;
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 /// A failure of the store itself (environment): the caller did nothing wrong and may try again later.
 #[derive(Debug, thiserror::Error)]
@@ -39,24 +42,36 @@ pub enum StoreError {
 
 /// `SQLite`'s primary results for a lock that another process or connection holds.
 const SQLITE_LOCKS: [i32; 2] = [5, 6];
+/// `PostgreSQL`'s states for what passes: waits for locks and statements ended, too many connections, starting and stopping.
+const POSTGRES_PASSING: [&str; 9] = ["40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "25006"];
+/// `PostgreSQL`'s states for transactions that were ended because they waited for each other.
+const POSTGRES_DEADLOCKS: [&str; 2] = ["40001", "40P01"];
+/// `MySQL`'s numbers for what passes: too many connections, stopping, waits for locks ended, being read only.
+const MYSQL_PASSING: [u16; 8] = [1040, 1053, 1205, 1213, 1290, 1792, 1836, 3024];
+/// `MySQL`'s number for a transaction that was ended because two waited for each other.
+const MYSQL_DEADLOCK: u16 = 1213;
 
 impl StoreError {
-    /// Tells whether the same may succeed in a moment: somebody else holds a lock, or all connections are in use.
+    /// Tells whether the same may succeed in a moment: somebody else holds a lock, all connections are in use, or the
+    /// server is away.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        match self {
-            Self::Database { source: sqlx::Error::PoolTimedOut, .. } => true,
-            Self::Database { source: sqlx::Error::Database(error), .. } => {
-                // Extended results carry the primary one in their last eight bits.
-                let code = error.code().and_then(|code| code.parse::<i32>().ok());
-                code.is_some_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
-            }
-            Self::Database { .. }
-            | Self::Migration(_)
-            | Self::File(_)
-            | Self::LastWriteFailed { .. }
-            | Self::Damaged { .. } => false,
+        let Self::Database { source, .. } = self else { return false };
+        match source {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
+            sqlx::Error::Database(error) => is_passing(&**error),
+            _ => false,
         }
+    }
+
+    /// Tells whether the server ended the transaction because it waited for another one, which waited for it.
+    pub(crate) fn is_deadlock(&self) -> bool {
+        let Self::Database { source: sqlx::Error::Database(error), .. } = self else { return false };
+        if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+            return error.number() == MYSQL_DEADLOCK;
+        }
+        let error = error.try_downcast_ref::<PgDatabaseError>();
+        error.is_some_and(|error| POSTGRES_DEADLOCKS.contains(&error.code()))
     }
 
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
@@ -112,4 +127,16 @@ pub enum PendingKeyError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn is_passing(error: &dyn DatabaseError) -> bool {
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return POSTGRES_PASSING.contains(&error.code());
+    }
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return MYSQL_PASSING.contains(&error.number());
+    }
+    // Extended results of `SQLite` carry the primary one in their last eight bits.
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
 }

@@ -1,15 +1,19 @@
 //! The trust service's repositories: metadata, change feed and keys.
 //!
 //! [`MetadataStore`] and [`KeyStore`] are the contracts; their documentation is what every implementation promises and what
-//! the suite in `contract` (feature `contract`) checks. [`SqliteStore`] implements both in one file. [`SigningKeyStore`] is
-//! the contract for the keys of a signing service that is apart; [`SqliteSigningKeys`] implements it in a file of its own.
+//! the suite in `contract` (feature `contract`) checks. [`SqliteStore`] implements both in one file, [`NetworkedStore`] in a
+//! database on a server. [`SigningKeyStore`] is the contract for the keys of a signing service that is apart;
+//! [`SqliteSigningKeys`] implements it in a file of its own.
 
 mod change;
+mod columns;
+mod condition;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
 mod keys;
 mod metadata;
+mod networked;
 mod signing_keys;
 mod sqlite;
 
@@ -17,6 +21,7 @@ pub use change::{Category, Change, ChangeQuery, DEFAULT_PAGE, MAX_PAGE, PageSize
 pub use error::{PendingKeyError, PublishError, StoreError};
 pub use keys::{EncryptedKey, KeyStore, NewServiceKey, PendingLimits, ServiceKey, ServiceRole};
 pub use metadata::{Base, Deletion, MetadataStore, NewMetadata, Pointer, State, Stored};
+pub use networked::{Connections, DatabaseUrl, DatabaseUrlError, Layout, NetworkedStore, Password};
 pub use signing_keys::{
     Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore,
 };

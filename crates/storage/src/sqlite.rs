@@ -5,7 +5,6 @@
 //! publications by [`Base`](crate::Base).
 
 mod change;
-mod condition;
 #[cfg(test)]
 mod full;
 mod keys;
@@ -19,15 +18,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_crypto::digest::Sha256Digest;
-use countersign_tuf::{Gun, RoleName, Version};
-use jiff::Timestamp;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, SqlitePool, Transaction};
 
-use self::condition::Condition;
-use crate::StoreError;
+use crate::condition::Condition;
+use crate::{Layout, StoreError};
 
 pub use signing_keys::SqliteSigningKeys;
 
@@ -39,6 +35,7 @@ const READERS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+const LAYOUT: &str = "read which migrations it has";
 /// Permissions of the database file; `SQLite` gives its side files the same.
 const FILE_MODE: u32 = 0o600;
 
@@ -96,6 +93,32 @@ impl SqliteStore {
         Ok(Self { writer, readers, condition: Arc::default() })
     }
 
+    /// Says what brings the file to this release's layout, and changes nothing; a missing file needs everything.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read or is no database.
+    pub async fn layout(path: &Path) -> Result<Layout, StoreError> {
+        let known = MIGRATIONS.iter().map(|migration| migration.version);
+        if !path.exists() {
+            return Ok(Layout::compare(known, Vec::new()));
+        }
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.map_err(StoreError::database(LAYOUT))?;
+        let (exists,): (bool,) =
+            sqlx::query_as("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')")
+                .fetch_one(&mut connection)
+                .await
+                .map_err(StoreError::database(LAYOUT))?;
+        let mut applied = Vec::new();
+        if exists {
+            applied = sqlx::query_as("SELECT version, success FROM _sqlx_migrations ORDER BY version")
+                .fetch_all(&mut connection)
+                .await
+                .map_err(StoreError::database(LAYOUT))?;
+        }
+        Ok(Layout::compare(known, applied))
+    }
+
     /// Closes all connections after their current work and folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -117,6 +140,17 @@ impl SqliteStore {
     /// Begins a transaction in which all reads see one state.
     async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.readers.begin().await.map_err(StoreError::database("began to read"))
+    }
+}
+
+impl SqliteStore {
+    /// Checks that something can be written, by writing the file's header as it is.
+    async fn check_writing(&self) -> Result<(), StoreError> {
+        let attempt = async {
+            let tried = sqlx::query("PRAGMA user_version = 0").execute(&self.writer).await;
+            tried.map(drop).map_err(StoreError::database("tried to write"))
+        };
+        self.condition.check(attempt).await
     }
 }
 
@@ -145,35 +179,4 @@ fn protect(path: &Path) -> std::io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => fs_err::File::open(folder)?.sync_all(),
         _ => Ok(()),
     }
-}
-
-// Values of columns, written and read back. What cannot be read back was not written by this service.
-
-fn micros(time: Timestamp) -> i64 {
-    time.as_microsecond()
-}
-
-fn read_time(micros: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_microsecond(micros).map_err(|_| StoreError::damaged("time", &micros))
-}
-
-/// At most 2^53, so the conversion never saturates.
-fn number(version: Version) -> i64 {
-    i64::try_from(version.get()).unwrap_or(i64::MAX)
-}
-
-fn read_version(number: i64) -> Result<Version, StoreError> {
-    u64::try_from(number).ok().and_then(Version::new).ok_or_else(|| StoreError::damaged("version", &number))
-}
-
-fn read_digest(hex: &str) -> Result<Sha256Digest, StoreError> {
-    Sha256Digest::from_hex(hex).map_err(|_| StoreError::damaged("sha256", hex))
-}
-
-fn read_role(name: &str) -> Result<RoleName, StoreError> {
-    RoleName::parse(name).map_err(|_| StoreError::damaged("role", name))
-}
-
-fn read_gun(name: &str) -> Result<Gun, StoreError> {
-    Gun::parse(name).map_err(|_| StoreError::damaged("gun", name))
 }

@@ -40,6 +40,7 @@ pub mod token_service;
 
 mod background;
 mod command;
+mod database;
 mod docker_client;
 mod docker_registry;
 mod dockerd;
@@ -53,6 +54,7 @@ mod tool;
 mod trust_service;
 
 pub use command::Finished;
+pub use database::{DatabaseServer, Product};
 pub use docker_client::DockerClient;
 pub use docker_registry::{Account, DockerRegistry, DockerRegistryBuilder};
 pub use dockerd::Dockerd;

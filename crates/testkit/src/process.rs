@@ -63,6 +63,19 @@ impl Process {
         }
     }
 
+    /// Waits until `ready` says so; tells whether it did before the program ended or the time was up.
+    #[must_use]
+    pub fn becomes_ready(&mut self, limit: Duration, ready: impl Fn() -> Readiness) -> bool {
+        let end = Instant::now() + limit;
+        while ready() == Readiness::NotYet {
+            if !matches!(self.child.try_wait(), Ok(None)) || Instant::now() >= end {
+                return false;
+            }
+            thread::sleep(POLL);
+        }
+        true
+    }
+
     /// The process id, which is also the id of its group.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -27,6 +27,13 @@ impl Tool {
     pub const NOTARY: Self = Self::new("notary", &["/usr/bin"], "Debian package notary (0.7)");
     /// What reads and writes OpenPGP.
     pub const GPG: Self = Self::new("gpg", &["/usr/bin"], "Debian package gnupg");
+    /// The database server `MariaDB`.
+    pub const MARIADBD: Self = Self::new("mariadbd", &["/usr/sbin"], "Debian package mariadb-server");
+    /// Its client.
+    pub const MARIADB: Self = Self::new("mariadb", &["/usr/bin"], "Debian package mariadb-server");
+    /// What makes its files.
+    pub(crate) const MARIADB_INSTALL: Self =
+        Self::new("mariadb-install-db", &["/usr/bin"], "Debian package mariadb-server");
     /// Ends the agents of gpg.
     pub(crate) const GPGCONF: Self = Self::new("gpgconf", &["/usr/bin"], "Debian package gnupg");
     /// Sets up tokens of `SoftHSM`.

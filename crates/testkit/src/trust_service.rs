@@ -1,6 +1,7 @@
 //! Countersign's own trust service, run from the program under test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub struct TrustServiceBuilder {
     environment: Vec<(String, String)>,
     authority: PathBuf,
     keys: Keys,
+    files: Vec<(String, Vec<u8>)>,
 }
 
 /// Who holds the service's keys.
@@ -62,6 +64,7 @@ impl TrustService {
             environment: Vec::new(),
             authority: Self::AUTHORITY.into(),
             keys: if std::env::var_os(APART).is_some() { Keys::Apart } else { Keys::Here },
+            files: Vec::new(),
         }
     }
 
@@ -160,6 +163,13 @@ impl TrustServiceBuilder {
         self
     }
 
+    /// Puts a file, which only its owner may read, into the data folder before the service starts.
+    #[must_use]
+    pub fn file(mut self, name: &str, content: &[u8]) -> Self {
+        self.files.push((name.to_owned(), content.to_owned()));
+        self
+    }
+
     /// Starts the service and waits until it takes connections.
     #[must_use]
     pub fn start(mut self) -> TrustService {
@@ -167,6 +177,13 @@ impl TrustServiceBuilder {
         self.arguments.extend(keyserver.iter().flat_map(Keyserver::arguments));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = Port::take();
+        for (name, content) in &self.files {
+            let path = data_dir(&folder);
+            fs::create_dir_all(&path).expect("a data folder");
+            let path = path.join(name);
+            fs::write(&path, content).expect("a file in the data folder");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of its owner");
+        }
         let process = self.spawn(&folder, &port);
         TrustService { process: Some(process), port, settings: self, keyserver, folder }
     }

@@ -21,6 +21,9 @@ const TOOLS: &[(&str, &str)] = &[
     // Jenkins' own version, 2.4, for the pipelines.
     ("/usr/bin/groovyc", "groovy"),
     ("/usr/bin/kill", "procps"),
+    // The databases that the service can be run on: tests start servers of their own, as another user.
+    ("/usr/sbin/mariadbd", "mariadb-server"),
+    ("/usr/bin/pg_lsclusters", "postgresql"),
     ("/usr/bin/notary", "notary"),
     ("/usr/bin/notary-server", "notary"),
     ("/usr/bin/openssl", "openssl"),

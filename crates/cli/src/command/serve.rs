@@ -3,7 +3,9 @@
 mod config;
 mod document;
 mod settled;
+mod storage;
 
+use self::storage::DatabaseOptions;
 use crate::context::{GlobalOptions, docker_config};
 use crate::error::{CliError, Kind};
 use crate::output::{data, message};
@@ -36,7 +38,8 @@ pub(crate) struct Serve {
 #[derive(Debug, Subcommand)]
 enum ServeCommand {
     #[command(subcommand)]
-    Config(config::Look),
+    Config(Box<config::Look>),
+    Migrate(Box<storage::Migrate>),
 }
 
 /// What can be said on the command line, and wins over the settings file.
@@ -51,6 +54,8 @@ pub(crate) struct Flags {
     /// Where to keep everything [default: countersign/serve in the XDG data directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseOptions,
     /// A certificate chain in PEM instead of one by the service's own CA
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -79,8 +84,10 @@ pub(crate) struct Flags {
 
 impl Serve {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
-        if let Some(ServeCommand::Config(look)) = &self.command {
-            return look.run();
+        match &self.command {
+            Some(ServeCommand::Config(look)) => return look.run(),
+            Some(ServeCommand::Migrate(migrate)) => return migrate.run().await,
+            None => {}
         }
         countersign_server::raise_file_limit();
         let settled = Settled::of(&self.flags)?;

@@ -38,6 +38,7 @@ mod recovering;
 mod reference_server;
 mod registries;
 mod releasing;
+mod replicas;
 mod rotating;
 mod secrecy;
 mod service_away;

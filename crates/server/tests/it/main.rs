@@ -3,6 +3,7 @@
 
 mod access;
 mod connections;
+mod database_away;
 mod dice;
 mod faults;
 mod golden;

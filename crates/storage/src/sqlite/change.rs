@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{micros, number, read_digest, read_gun, read_time, read_version};
+use crate::columns::{micros, number, read_digest, read_gun, read_time, read_version};
 use crate::{Category, Change, ChangeQuery, NewMetadata, StoreError, Window};
 
 type ChangeRow = (i64, i64, String, i64, Option<String>, String);

@@ -7,7 +7,8 @@ use fail::fail_point;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{SqliteStore, micros, read_gun, read_time};
+use super::SqliteStore;
+use crate::columns::{micros, read_gun, read_service_role, read_time};
 use crate::{
     EncryptedKey, KeyStore, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
 };
@@ -17,11 +18,7 @@ type KeyRow = (String, String, String, String, Vec<u8>, String, i64, Option<i64>
 fn service_key(
     (id, gun, role, algorithm, public, private, created_at, last_used): KeyRow,
 ) -> Result<ServiceKey, StoreError> {
-    let role = match role.as_str() {
-        "snapshot" => ServiceRole::Snapshot,
-        "timestamp" => ServiceRole::Timestamp,
-        other => return Err(StoreError::damaged("role", other)),
-    };
+    let role = read_service_role(&role)?;
     let key = NewServiceKey {
         id: id.parse().map_err(|_| StoreError::damaged("key_id", &id))?,
         gun: read_gun(&gun)?,

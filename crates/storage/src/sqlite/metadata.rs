@@ -4,41 +4,25 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use countersign_crypto::digest::{Sha256Digest, sha256};
+use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::{Gun, RoleName, Version};
 use fail::fail_point;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{
-    SqliteStore, change, keys, micros, number, pieces, read_digest, read_gun, read_role, read_time, read_version,
-};
+use super::{SqliteStore, change, keys, pieces};
+use crate::columns::{micros, number, read_digest, read_gun, read_role, read_time, read_version, verified};
 use crate::{
     Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
     StoreError, Stored,
 };
 
-/// Files above this many bytes are hashed away from the threads that wait for the database.
-const HASHED_HERE: usize = 1024 * 1024;
-
 /// Reads a file's row and further pieces, within the transaction of both; the bytes must be those that were stored.
 async fn stored(connection: &mut SqliteConnection, row: Option<FileRow>) -> Result<Option<Stored>, StoreError> {
     let Some((id, role, version, sha256, stored_at, first)) = row else { return Ok(None) };
-    let (bytes, found) = digested(pieces::read(connection, id, first).await?).await;
     let (role, version, sha256) = (read_role(&role)?, read_version(version)?, read_digest(&sha256)?);
-    if found != sha256 {
-        return Err(StoreError::damaged("data", &format!("{found:?}, not {sha256:?}")));
-    }
+    let bytes = verified(pieces::read(connection, id, first).await?, sha256).await?;
     Ok(Some(Stored { role, version, sha256, bytes, stored_at: read_time(stored_at)? }))
-}
-
-async fn digested(file: Vec<u8>) -> (Bytes, Sha256Digest) {
-    let bytes = Bytes::from(file);
-    let (large, shared) = (bytes.len() > HASHED_HERE, bytes.clone());
-    let hashed = if large { tokio::task::spawn_blocking(move || sha256(&shared)).await.ok() } else { None };
-    let digest = hashed.unwrap_or_else(|| sha256(&bytes));
-    (bytes, digest)
 }
 
 /// Id, role, version, digest, time and first piece of a file.

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{SqliteStore, micros, read_gun, read_time};
+use super::SqliteStore;
+use crate::columns::{micros, read_gun, read_time};
 use crate::{
     Alias, Binding, EncryptedKey, NewServiceKey, NewSigningKey, PageSize, PendingKeyError, PendingLimits, Resealed,
     Sealed, ServiceRole, SigningKey, SigningKeyStore, StoreError,

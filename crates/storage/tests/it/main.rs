@@ -4,5 +4,6 @@
 mod crash;
 mod full_disk;
 mod many;
+mod networked;
 mod sqlite;
 mod sqlite_signing_keys;

@@ -81,6 +81,7 @@ impl Settled {
             |path| path.display().to_string(),
         )?;
         let mut config = Config::new(listen, data_dir);
+        config.storage = flags.database.storage()?;
         config.tls = tls(&mut chooser, flags, said.certificate, said.names)?;
         if let Some(At { value: (prefixes, list), line }) = said.collections {
             config.gun_prefixes = prefixes;

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::SqliteStore;
 use crate::StoreError;
 
 /// A write that succeeded so lately shows that the store can write.
@@ -14,7 +13,7 @@ const ILL_FOR: Duration = Duration::from_mins(1);
 
 /// What the last write showed.
 #[derive(Debug, Default)]
-pub(super) struct Condition {
+pub(crate) struct Condition {
     last: Mutex<Option<(Instant, Outcome)>>,
     /// Held by the one who tries.
     trying: tokio::sync::Mutex<()>,
@@ -28,12 +27,12 @@ enum Outcome {
 
 impl Condition {
     /// To be called after every commit.
-    pub(super) fn stored(&self) {
+    pub(crate) fn stored(&self) {
         *self.last() = Some((Instant::now(), Outcome::Stored));
     }
 
     /// To be called after every write that failed.
-    pub(super) fn failed(&self) {
+    pub(crate) fn failed(&self) {
         *self.last() = Some((Instant::now(), Outcome::Failed));
     }
 
@@ -48,32 +47,28 @@ impl Condition {
         }
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<(Instant, Outcome)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl SqliteStore {
     /// Checks that something can be written; however many ask, little is written.
-    pub(super) async fn check_writing(&self) -> Result<(), StoreError> {
-        if let Some(known) = self.condition.known(Instant::now()) {
+    pub(crate) async fn check(
+        &self,
+        attempt: impl Future<Output = Result<(), StoreError>> + Send,
+    ) -> Result<(), StoreError> {
+        if let Some(known) = self.known(Instant::now()) {
             return known;
         }
-        let _trying = self.condition.trying.lock().await;
-        match self.condition.known(Instant::now()) {
-            Some(known) => known,
-            None => self.try_writing().await,
+        let _trying = self.trying.lock().await;
+        if let Some(known) = self.known(Instant::now()) {
+            return known;
         }
+        let tried = attempt.await;
+        match &tried {
+            Ok(()) => self.stored(),
+            Err(_) => self.failed(),
+        }
+        tried
     }
 
-    /// Writes the file's header as it is and waits until it is durable.
-    async fn try_writing(&self) -> Result<(), StoreError> {
-        let tried = sqlx::query("PRAGMA user_version = 0").execute(&self.writer).await;
-        match &tried {
-            Ok(_) => self.condition.stored(),
-            Err(_) => self.condition.failed(),
-        }
-        tried.map(drop).map_err(StoreError::database("tried to write"))
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, Outcome)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

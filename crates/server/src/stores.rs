@@ -1,0 +1,104 @@
+//! The stores that the settings name: opening, closing, and bringing them to this release's layout.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign_crypto::digest::sha256;
+use countersign_storage::{KeyStore, Layout, MetadataStore, NetworkedStore, SqliteStore, StoreError};
+
+use crate::cache::Sharing;
+use crate::config::{Config, Storage};
+use crate::data_dir::{DataDir, Secret};
+use crate::service::{Service, StartError};
+
+/// The database's file in the data folder.
+const FILE: &str = "trust.db";
+/// What goes before the secret when its fingerprint is taken.
+const FINGERPRINT: &str = "countersign: the secret of the keys in this database: ";
+
+/// Open stores.
+pub(crate) enum Stores {
+    Sqlite(SqliteStore),
+    Networked(NetworkedStore),
+    Given { metadata: Arc<dyn MetadataStore>, keys: Arc<dyn KeyStore> },
+}
+
+impl Stores {
+    pub(crate) async fn open(config: &Config, data: &DataDir) -> Result<Self, StoreError> {
+        match &config.storage {
+            Storage::Sqlite => {
+                SqliteStore::open_patiently(&data.file(FILE), config.limits.database).await.map(Self::Sqlite)
+            }
+            Storage::Database { url, connections } => {
+                NetworkedStore::open(url, *connections).await.map(Self::Networked)
+            }
+            Storage::Shared { metadata, keys } => {
+                Ok(Self::Given { metadata: Arc::clone(metadata), keys: Arc::clone(keys) })
+            }
+        }
+    }
+
+    pub(crate) fn metadata(&self) -> Arc<dyn MetadataStore> {
+        match self {
+            Self::Sqlite(store) => Arc::new(store.clone()),
+            Self::Networked(store) => Arc::new(store.clone()),
+            Self::Given { metadata, .. } => Arc::clone(metadata),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Arc<dyn KeyStore> {
+        match self {
+            Self::Sqlite(store) => Arc::new(store.clone()),
+            Self::Networked(store) => Arc::new(store.clone()),
+            Self::Given { keys, .. } => Arc::clone(keys),
+        }
+    }
+
+    /// Only the file is known to be nobody else's: this process holds its folder.
+    pub(crate) fn sharing(&self) -> Sharing {
+        match self {
+            Self::Sqlite(_) => Sharing::Alone,
+            Self::Networked(_) | Self::Given { .. } => Sharing::Shared,
+        }
+    }
+
+    /// Tells whether every other service on the database encrypts its keys under the same secret. The secret is random and
+    /// long, so that its fingerprint gives nothing away.
+    pub(crate) async fn agree_on(&self, secret: &Secret) -> Result<bool, StoreError> {
+        let Self::Networked(store) = self else { return Ok(true) };
+        let fingerprint = sha256(format!("{FINGERPRINT}{}", **secret).as_bytes()).hex();
+        Ok(store.agree_on_secret(&fingerprint).await? == fingerprint)
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Networked(store) => store.close().await,
+            Self::Given { .. } => {}
+        }
+    }
+}
+
+impl Service {
+    /// Brings the database to this release's layout, as starting the service does, and does nothing else.
+    ///
+    /// # Errors
+    /// Fails when the data folder is in use, or the database cannot be used or was written by a newer release.
+    pub async fn migrate(config: &Config) -> Result<(), StartError> {
+        let data = DataDir::open(&config.data_dir)?;
+        Stores::open(config, &data).await?.close().await;
+        Ok(())
+    }
+
+    /// Compares the database's layout with this release's, and changes nothing.
+    ///
+    /// # Errors
+    /// Fails when the database cannot be read.
+    pub async fn layout(config: &Config) -> Result<Layout, StartError> {
+        match &config.storage {
+            Storage::Database { url, .. } => Ok(NetworkedStore::layout(url).await?),
+            Storage::Sqlite => Ok(SqliteStore::layout(&config.data_dir.join(Path::new(FILE))).await?),
+            Storage::Shared { .. } => Ok(Layout::default()),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Metadata files and the pointers to the current ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use async_trait::async_trait;
+use countersign_crypto::digest::Sha256Digest;
+use countersign_tuf::{Gun, RoleName, Version};
+use fail::fail_point;
+use jiff::Timestamp;
+
+use super::files::{self, Which};
+use super::session::{Dialect, Session, Value};
+use super::{NetworkedStore, change, keys};
+use crate::columns::{micros, number, read_digest, read_gun, read_role, read_version};
+use crate::{
+    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
+    StoreError, Stored,
+};
+
+/// How often a change is tried again that the server ended because two waited for each other.
+const ATTEMPTS: u32 = 8;
+
+/// The current versions and digests of a collection.
+type Heads = BTreeMap<RoleName, (Version, Sha256Digest)>;
+
+#[async_trait]
+impl MetadataStore for NetworkedStore {
+    async fn current(&self, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
+        self.file(gun, role, Which::Current).await
+    }
+
+    async fn state(&self, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<State, StoreError> {
+        let mut session = self.begin_read().await?;
+        let timestamp = heads(&mut session, gun).await?.get(&RoleName::Timestamp).map(|(_, sha256)| *sha256);
+        let mut state = State { timestamp, ..State::default() };
+        for role in roles {
+            if let Some(file) = files::file(&mut session, gun, role, &Which::Current).await? {
+                state.files.insert(role.clone(), file);
+            }
+        }
+        Ok(state)
+    }
+
+    async fn pointers(&self, gun: &Gun) -> Result<Vec<Pointer>, StoreError> {
+        let heads = heads(&mut self.pool.session().await?, gun).await?;
+        Ok(heads.into_iter().map(|(role, (version, sha256))| Pointer { role, version, sha256 }).collect())
+    }
+
+    async fn by_checksum(
+        &self,
+        gun: &Gun,
+        role: &RoleName,
+        sha256: &Sha256Digest,
+    ) -> Result<Option<Stored>, StoreError> {
+        self.file(gun, role, Which::Checksum(sha256)).await
+    }
+
+    async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError> {
+        self.file(gun, role, Which::Version(version)).await
+    }
+
+    async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
+        let mut result = self.publish_once(gun, base, files, now).await;
+        for _ in 1..ATTEMPTS {
+            match &result {
+                Err(PublishError::Store(error)) if error.is_deadlock() => {}
+                _ => break,
+            }
+            result = self.publish_once(gun, base, files, now).await;
+        }
+        if let Err(PublishError::Store(_)) = result {
+            self.condition.failed();
+        }
+        result
+    }
+
+    async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
+        let mut result = self.delete_once(gun, now).await;
+        for _ in 1..ATTEMPTS {
+            match &result {
+                Err(error) if error.is_deadlock() => result = self.delete_once(gun, now).await,
+                _ => break,
+            }
+        }
+        result.inspect_err(|_| self.condition.failed())
+    }
+
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
+        change::changes(&mut self.pool.session().await?, query).await
+    }
+
+    async fn stale(
+        &self,
+        fresh: RangeInclusive<Timestamp>,
+        after: Option<&Gun>,
+        limit: PageSize,
+    ) -> Result<Vec<Gun>, StoreError> {
+        let statement = "SELECT gun FROM countersign_current WHERE role = 'timestamp' AND gun > ? \
+            AND (stored_at < ? OR stored_at > ?) ORDER BY gun LIMIT ?";
+        let values = [
+            after.map_or("", Gun::as_str).into(),
+            micros(*fresh.start()).into(),
+            micros(*fresh.end()).into(),
+            i64::from(limit.get()).into(),
+        ];
+        let rows = self.pool.session().await?.rows("looked for old timestamps", statement, &values).await?;
+        rows.iter().map(|row| read_gun(&row.text(0)?)).collect()
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        let mut session = self.pool.session().await?;
+        for statement in [
+            "SELECT count(*) FROM (SELECT gun FROM countersign_collections LIMIT 1) x",
+            "SELECT count(*) FROM (SELECT gun FROM countersign_files LIMIT 1) x",
+            "SELECT count(*) FROM (SELECT gun FROM countersign_pieces LIMIT 1) x",
+            "SELECT count(*) FROM (SELECT gun FROM countersign_current LIMIT 1) x",
+            "SELECT count(*) FROM (SELECT id FROM countersign_changes LIMIT 1) x",
+            "SELECT count(*) FROM (SELECT key_id FROM countersign_keys LIMIT 1) x",
+        ] {
+            session.row("checked its tables", statement, &[]).await?;
+        }
+        let attempt = async {
+            let statement = "UPDATE countersign_counters SET value = value + 1 WHERE name = 'health'";
+            session.execute("tried to write", statement, &[]).await.map(drop)
+        };
+        self.condition.check(attempt).await
+    }
+}
+
+impl NetworkedStore {
+    async fn publish_once(
+        &self,
+        gun: &Gun,
+        base: Base,
+        new: &[NewMetadata],
+        now: Timestamp,
+    ) -> Result<(), PublishError> {
+        let mut session = self.begin_write().await?;
+        lock(&mut session, gun).await?;
+        fail_point!("publish-begun");
+        let heads = heads(&mut session, gun).await?;
+        check(base, &heads, new)?;
+        for file in new {
+            files::store(&mut session, gun, file, now).await?;
+            fail_point!("publish-file-written");
+        }
+        point(&mut session, gun, new, now).await?;
+        let timestamps: Vec<_> = new.iter().filter(|file| *file.role() == RoleName::Timestamp).collect();
+        change::record_updates(&mut session, gun, &timestamps, now).await?;
+        fail_point!("publish-before-commit");
+        self.commit(session, "committed a publication").await?;
+        fail_point!("publish-committed");
+        Ok(())
+    }
+
+    async fn delete_once(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
+        let mut session = self.begin_write().await?;
+        lock(&mut session, gun).await?;
+        let values = [gun.as_str().into()];
+        session.execute("deleted pointers", "DELETE FROM countersign_current WHERE gun = ?", &values).await?;
+        fail_point!("delete-pointers-gone");
+        let deleted = session.execute("deleted files", "DELETE FROM countersign_files WHERE gun = ?", &values).await?;
+        if deleted == 0 {
+            return Ok(Deletion::NothingThere);
+        }
+        keys::retire(&mut session, gun, now).await?;
+        change::record_deletion(&mut session, gun, now).await?;
+        fail_point!("delete-before-commit");
+        self.commit(session, "committed a deletion").await?;
+        fail_point!("delete-committed");
+        Ok(Deletion::Deleted)
+    }
+}
+
+/// Keeps everybody else from changing the collection until the transaction ends.
+async fn lock(session: &mut Session, gun: &Gun) -> Result<(), StoreError> {
+    let statement = match session.dialect() {
+        Dialect::Postgres => {
+            "INSERT INTO countersign_collections (gun, revision) VALUES (?, 1) \
+             ON CONFLICT (gun) DO UPDATE SET revision = countersign_collections.revision + 1"
+        }
+        Dialect::MySql => {
+            "INSERT INTO countersign_collections (gun, revision) VALUES (?, 1) \
+             ON DUPLICATE KEY UPDATE revision = revision + 1"
+        }
+    };
+    session.execute("locked a collection", statement, &[gun.as_str().into()]).await.map(drop)
+}
+
+async fn heads(session: &mut Session, gun: &Gun) -> Result<Heads, StoreError> {
+    let statement = "SELECT role, version, sha256 FROM countersign_current WHERE gun = ?";
+    let rows = session.rows("listed current files", statement, &[gun.as_str().into()]).await?;
+    let head = |row: &super::session::Row| {
+        Ok((read_role(&row.text(0)?)?, (read_version(row.integer(1)?)?, read_digest(&row.text(2)?)?)))
+    };
+    rows.iter().map(head).collect()
+}
+
+/// Holds a publication against the current state; a role's current version is the highest it has.
+fn check(base: Base, heads: &Heads, new: &[NewMetadata]) -> Result<(), PublishError> {
+    let timestamp = heads.get(&RoleName::Timestamp).map(|(_, sha256)| *sha256);
+    let expected = match base {
+        Base::Anything => timestamp,
+        Base::Nothing => None,
+        Base::Timestamp(digest) => Some(digest),
+    };
+    if timestamp != expected {
+        return Err(PublishError::Superseded);
+    }
+    let mut highest: BTreeMap<&RoleName, Version> = heads.iter().map(|(role, (version, _))| (role, *version)).collect();
+    for file in new {
+        file.check_version(base, highest.get(file.role()).copied())?;
+        highest.insert(file.role(), file.version());
+    }
+    Ok(())
+}
+
+/// Makes the files current, the last of each role.
+async fn point(session: &mut Session, gun: &Gun, new: &[NewMetadata], now: Timestamp) -> Result<(), StoreError> {
+    let last: BTreeMap<&RoleName, &NewMetadata> = new.iter().map(|file| (file.role(), file)).collect();
+    if last.is_empty() {
+        return Ok(());
+    }
+    let digests: Vec<String> = last.values().map(|file| file.sha256().hex()).collect();
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(5 * last.len());
+    for ((role, file), digest) in last.iter().zip(&digests) {
+        values.extend([
+            Value::from(gun.as_str()),
+            role.as_str().into(),
+            number(file.version()).into(),
+            digest.into(),
+            micros(now).into(),
+        ]);
+    }
+    let rows = vec!["(?, ?, ?, ?, ?)"; last.len()].join(", ");
+    let conflict = match session.dialect() {
+        Dialect::Postgres => {
+            "ON CONFLICT (gun, role) DO UPDATE SET version = excluded.version, sha256 = excluded.sha256, \
+             stored_at = excluded.stored_at"
+        }
+        Dialect::MySql => {
+            "ON DUPLICATE KEY UPDATE version = VALUES(version), sha256 = VALUES(sha256), stored_at = VALUES(stored_at)"
+        }
+    };
+    let statement =
+        format!("INSERT INTO countersign_current (gun, role, version, sha256, stored_at) VALUES {rows} {conflict}");
+    session.execute("made files current", &statement, &values).await.map(drop)
+}

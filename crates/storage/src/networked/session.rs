@@ -1,0 +1,270 @@
+//! One way to speak to both kinds of server.
+//!
+//! Statements are written with `?` for every value; for `PostgreSQL` they are numbered.
+
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, Row as _, Transaction};
+
+use crate::StoreError;
+
+const POSTGRES_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const POSTGRES_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+const MYSQL_READ: &str =
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+const MYSQL_WRITE: &str = "START TRANSACTION";
+
+/// The connections of this process.
+#[derive(Debug, Clone)]
+pub(super) enum Pool {
+    Postgres(PgPool),
+    MySql(MySqlPool),
+}
+
+/// What a server wants said in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Postgres,
+    MySql,
+}
+
+/// A connection, or a transaction on one, which is taken back unless it is committed.
+pub(super) enum Session {
+    Postgres(PoolConnection<Postgres>),
+    PostgresTransaction(Transaction<'static, Postgres>),
+    MySql(PoolConnection<MySql>),
+    MySqlTransaction(Transaction<'static, MySql>),
+}
+
+/// A value of a statement.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'a> {
+    Integer(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Value<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// A row of an answer.
+pub(super) enum Row {
+    Postgres(PgRow),
+    MySql(MySqlRow),
+}
+
+impl Pool {
+    pub(super) async fn session(&self) -> Result<Session, StoreError> {
+        let session = match self {
+            Self::Postgres(pool) => pool.acquire().await.map(Session::Postgres),
+            Self::MySql(pool) => pool.acquire().await.map(Session::MySql),
+        };
+        session.map_err(StoreError::database("waited for a connection"))
+    }
+
+    pub(super) async fn begin_read(&self) -> Result<Session, sqlx::Error> {
+        match self {
+            Self::Postgres(pool) => pool.begin_with(POSTGRES_READ).await.map(Session::PostgresTransaction),
+            Self::MySql(pool) => pool.begin_with(MYSQL_READ).await.map(Session::MySqlTransaction),
+        }
+    }
+
+    pub(super) async fn begin_write(&self) -> Result<Session, sqlx::Error> {
+        match self {
+            Self::Postgres(pool) => pool.begin_with(POSTGRES_WRITE).await.map(Session::PostgresTransaction),
+            Self::MySql(pool) => pool.begin_with(MYSQL_WRITE).await.map(Session::MySqlTransaction),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::MySql(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Postgres(_) | Self::PostgresTransaction(_) => Dialect::Postgres,
+            Self::MySql(_) | Self::MySqlTransaction(_) => Dialect::MySql,
+        }
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    pub(super) async fn execute(
+        &mut self,
+        doing: &'static str,
+        statement: &str,
+        values: &[Value<'_>],
+    ) -> Result<u64, StoreError> {
+        let done = match self {
+            Self::Postgres(connection) => {
+                postgres(statement, values).execute(&mut **connection).await.map(|done| done.rows_affected())
+            }
+            Self::PostgresTransaction(transaction) => {
+                postgres(statement, values).execute(&mut **transaction).await.map(|done| done.rows_affected())
+            }
+            Self::MySql(connection) => {
+                mysql(statement, values).execute(&mut **connection).await.map(|done| done.rows_affected())
+            }
+            Self::MySqlTransaction(transaction) => {
+                mysql(statement, values).execute(&mut **transaction).await.map(|done| done.rows_affected())
+            }
+        };
+        done.map_err(StoreError::database(doing))
+    }
+
+    /// Returns all rows of a statement's answer.
+    pub(super) async fn rows(
+        &mut self,
+        doing: &'static str,
+        statement: &str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let of_postgres = |rows: Vec<PgRow>| rows.into_iter().map(Row::Postgres).collect();
+        let of_mysql = |rows: Vec<MySqlRow>| rows.into_iter().map(Row::MySql).collect();
+        let rows = match self {
+            Self::Postgres(connection) => {
+                postgres(statement, values).fetch_all(&mut **connection).await.map(of_postgres)
+            }
+            Self::PostgresTransaction(transaction) => {
+                postgres(statement, values).fetch_all(&mut **transaction).await.map(of_postgres)
+            }
+            Self::MySql(connection) => mysql(statement, values).fetch_all(&mut **connection).await.map(of_mysql),
+            Self::MySqlTransaction(transaction) => {
+                mysql(statement, values).fetch_all(&mut **transaction).await.map(of_mysql)
+            }
+        };
+        rows.map_err(StoreError::database(doing))
+    }
+
+    /// Returns the first row of a statement's answer.
+    pub(super) async fn row(
+        &mut self,
+        doing: &'static str,
+        statement: &str,
+        values: &[Value<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(doing, statement, values).await?.into_iter().next())
+    }
+
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::PostgresTransaction(transaction) => transaction.commit().await,
+            Self::MySqlTransaction(transaction) => transaction.commit().await,
+            // Every statement outside a transaction has been committed by the server.
+            Self::Postgres(_) | Self::MySql(_) => Ok(()),
+        }
+    }
+}
+
+impl Row {
+    pub(super) fn integer(&self, column: usize) -> Result<i64, StoreError> {
+        self.optional_integer(column)?.ok_or_else(|| StoreError::damaged("a number", "null"))
+    }
+
+    pub(super) fn optional_integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        let read = match self {
+            Self::Postgres(row) => row.try_get(column),
+            Self::MySql(row) => row.try_get(column),
+        };
+        read.map_err(StoreError::database("read a number"))
+    }
+
+    pub(super) fn text(&self, column: usize) -> Result<String, StoreError> {
+        self.optional_text(column)?.ok_or_else(|| StoreError::damaged("a text", "null"))
+    }
+
+    /// `MySQL` has texts as bytes, so that it compares them byte by byte.
+    pub(super) fn optional_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Postgres(row) => row.try_get(column).map_err(StoreError::database("read a text")),
+            Self::MySql(row) => {
+                let bytes: Option<Vec<u8>> = row.try_get(column).map_err(StoreError::database("read a text"))?;
+                let text = bytes.map(String::from_utf8).transpose();
+                text.map_err(|error| StoreError::damaged("a text", &String::from_utf8_lossy(error.as_bytes())))
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self, column: usize) -> Result<Vec<u8>, StoreError> {
+        let read = match self {
+            Self::Postgres(row) => row.try_get(column),
+            Self::MySql(row) => row.try_get(column),
+        };
+        read.map_err(StoreError::database("read bytes"))
+    }
+}
+
+fn postgres<'q>(statement: &str, values: &[Value<'q>]) -> Query<'q, Postgres, PgArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(numbered(statement)));
+    for value in values {
+        query = match *value {
+            Value::Integer(number) => query.bind(number),
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(bytes),
+        };
+    }
+    query
+}
+
+fn mysql<'q>(statement: &str, values: &[Value<'q>]) -> Query<'q, MySql, MySqlArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(statement.to_owned()));
+    for value in values {
+        query = match *value {
+            Value::Integer(number) => query.bind(number),
+            Value::Text(text) => query.bind(text.as_bytes()),
+            Value::Bytes(bytes) => query.bind(bytes),
+        };
+    }
+    query
+}
+
+/// Writes `$1`, `$2`, … for every `?`: no statement of ours has a question mark of another meaning.
+fn numbered(statement: &str) -> String {
+    let mut text = String::with_capacity(statement.len() + 16);
+    for (number, part) in statement.split('?').enumerate() {
+        if number > 0 {
+            text.push('$');
+            text.push_str(&number.to_string());
+        }
+        text.push_str(part);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_numbered_for_postgresql() {
+        assert_eq!(numbered("SELECT 1"), "SELECT 1");
+        assert_eq!(numbered("a = ? AND b IN (?, ?)"), "a = $1 AND b IN ($2, $3)");
+    }
+}
