@@ -18,6 +18,9 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The commit of several publications failed.
+    #[error(transparent)]
+    InGroup(std::sync::Arc<StoreError>),
     /// The embedded migrations could not be applied, or the database is of a newer release.
     #[error("the database could not be brought to this release's layout")]
     Migration(#[source] sqlx::migrate::MigrateError),
@@ -56,7 +59,11 @@ impl StoreError {
     /// server is away.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
+        let source = match self {
+            Self::Database { source, .. } => source,
+            Self::InGroup(error) => return error.is_busy(),
+            _ => return false,
+        };
         match source {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
             sqlx::Error::Database(error) => is_passing(&**error),

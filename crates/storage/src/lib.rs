@@ -11,6 +11,7 @@ mod condition;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
+mod follow;
 mod keys;
 mod metadata;
 mod networked;
@@ -19,6 +20,7 @@ mod sqlite;
 
 pub use change::{Category, Change, ChangeQuery, DEFAULT_PAGE, MAX_PAGE, PageSize, Window};
 pub use error::{PendingKeyError, PublishError, StoreError};
+pub use follow::{Follower, News};
 pub use keys::{EncryptedKey, KeyStore, NewServiceKey, PendingLimits, ServiceKey, ServiceRole};
 pub use metadata::{Base, Deletion, MetadataStore, NewMetadata, Pointer, State, Stored};
 pub use networked::{Connections, DatabaseUrl, DatabaseUrlError, Layout, NetworkedStore, Password};

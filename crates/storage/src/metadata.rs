@@ -10,7 +10,7 @@ use countersign_tuf::accept::{self, MAX_VERSION_STEP};
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
-use crate::{Change, ChangeQuery, PageSize, PublishError, StoreError};
+use crate::{Change, ChangeQuery, Follower, PageSize, PublishError, StoreError};
 
 /// A stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,6 +218,13 @@ pub trait MetadataStore: Send + Sync {
         after: Option<&Gun>,
         limit: PageSize,
     ) -> Result<Vec<Gun>, StoreError>;
+
+    /// Returns a follower of the changes that all processes make; none where they cannot be followed without missing one.
+    ///
+    /// A store with a follower reads back what it stores before [`MetadataStore::publish`] returns.
+    fn follow(&self) -> Option<Box<dyn Follower>> {
+        None
+    }
 
     /// Checks that the database answers, has its tables and can be written to.
     ///

@@ -7,9 +7,12 @@
 mod agreement;
 mod change;
 mod files;
+mod follow;
+mod group;
 mod keys;
 mod layout;
 mod metadata;
+mod publication;
 mod session;
 mod url;
 
@@ -19,6 +22,7 @@ use std::time::Duration;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::postgres::PgPoolOptions;
 
+use self::group::Group;
 pub use self::layout::Layout;
 use self::session::{Pool, Session};
 use self::url::Options;
@@ -32,6 +36,8 @@ const CONNECTIONS: u32 = 10;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that was not needed for so long is closed.
 const IDLE: Duration = Duration::from_mins(5);
+/// Connections for following changes: one in use, and one more while a connection that hangs is given up.
+const FOLLOWING: u32 = 2;
 /// Statements that set what every connection relies on: bounded waits for locks.
 const POSTGRES_SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '60s'; \
     SET idle_in_transaction_session_timeout = '60s'";
@@ -41,7 +47,8 @@ const MYSQL_SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMIT
 /// How many connections a process may use, and how long it waits for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
-    /// At most so many at the same time; at least one.
+    /// At most so many at the same time; at least one. Beside them there is one for storing publications together and one
+    /// for following the changes that others make.
     pub most: u32,
     /// How long a caller waits for a free connection, or for a server that is away.
     pub patience: Duration,
@@ -59,6 +66,10 @@ impl Default for Connections {
 #[derive(Debug, Clone)]
 pub struct NetworkedStore {
     pool: Pool,
+    /// Connections of followers.
+    following: Pool,
+    /// Publications that are stored together.
+    group: Arc<Group>,
     condition: Arc<Condition>,
 }
 
@@ -85,34 +96,19 @@ impl NetworkedStore {
     }
 
     async fn connect(url: &DatabaseUrl, connections: Connections) -> Result<Self, StoreError> {
-        let pool = match url.options() {
-            Options::Postgres(options) => {
-                let pool = PgPoolOptions::new()
-                    .max_connections(connections.most.max(1))
-                    .acquire_timeout(connections.patience)
-                    .idle_timeout(IDLE)
-                    .after_connect(|connection, _| {
-                        Box::pin(async move { sqlx::raw_sql(POSTGRES_SESSION).execute(connection).await.map(drop) })
-                    });
-                pool.connect_with(options).await.map(Pool::Postgres)
-            }
-            Options::MySql(options) => {
-                let pool = MySqlPoolOptions::new()
-                    .max_connections(connections.most.max(1))
-                    .acquire_timeout(connections.patience)
-                    .idle_timeout(IDLE)
-                    .after_connect(|connection, _| {
-                        Box::pin(async move { sqlx::raw_sql(MYSQL_SESSION).execute(connection).await.map(drop) })
-                    });
-                pool.connect_with(options).await.map(Pool::MySql)
-            }
-        };
-        let pool = pool.map_err(StoreError::database("connected to the server"))?;
-        Ok(Self { pool, condition: Arc::default() })
+        let options = url.options();
+        let pool = pool(&options, connections.most.max(1), connections.patience);
+        // Here it shows whether the server can be reached.
+        drop(pool.session().await?);
+        let group = Arc::new(Group::new(self::pool(&options, 1, connections.patience)));
+        let following = self::pool(&options, FOLLOWING, connections.patience);
+        Ok(Self { pool, following, group, condition: Arc::default() })
     }
 
     /// Closes all connections after their current work.
     pub async fn close(&self) {
+        self.group.close().await;
+        self.following.close().await;
         self.pool.close().await;
     }
 
@@ -131,5 +127,30 @@ impl NetworkedStore {
         session.commit().await.map_err(StoreError::database(doing))?;
         self.condition.stored();
         Ok(())
+    }
+}
+
+/// Makes a pool that connects when the first connection is wanted.
+fn pool(options: &Options, most: u32, patience: Duration) -> Pool {
+    match options.clone() {
+        Options::Postgres(options) => {
+            let pool =
+                PgPoolOptions::new().max_connections(most).acquire_timeout(patience).idle_timeout(IDLE).after_connect(
+                    |connection, _| {
+                        Box::pin(async move { sqlx::raw_sql(POSTGRES_SESSION).execute(connection).await.map(drop) })
+                    },
+                );
+            Pool::Postgres(pool.connect_lazy_with(options))
+        }
+        Options::MySql(options) => {
+            let pool = MySqlPoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(patience)
+                .idle_timeout(IDLE)
+                .after_connect(|connection, _| {
+                    Box::pin(async move { sqlx::raw_sql(MYSQL_SESSION).execute(connection).await.map(drop) })
+                });
+            Pool::MySql(pool.connect_lazy_with(options))
+        }
     }
 }

@@ -1,40 +1,60 @@
 //! The change feed.
 
-use countersign_tuf::Gun;
+use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
-use super::session::{Row, Session, Value};
+use super::group::Publication;
+use super::publication::portions;
+use super::session::{Dialect, Row, Session, Value};
 use crate::columns::{micros, number, read_digest, read_gun, read_time, read_version};
-use crate::{Category, Change, ChangeQuery, NewMetadata, StoreError, Window};
+use crate::{Category, Change, ChangeQuery, StoreError, Window};
 
 /// Takes the next numbers of changes, which nobody else gets before the transaction ends; returns the first.
 async fn numbers(session: &mut Session, count: i64) -> Result<i64, StoreError> {
     let doing = "numbered a change";
-    let statement = "UPDATE countersign_counters SET value = value + ? WHERE name = 'changes'";
-    session.execute(doing, statement, &[count.into()]).await?;
-    let statement = "SELECT value FROM countersign_counters WHERE name = 'changes'";
-    let row = session.row(doing, statement, &[]).await?;
+    let row = match session.dialect() {
+        Dialect::Postgres => {
+            let statement = "UPDATE countersign_counters SET value = value + ? WHERE name = 'changes' RETURNING value";
+            session.row(doing, statement, &[count.into()]).await?
+        }
+        Dialect::MySql => {
+            let statement = "UPDATE countersign_counters SET value = value + ? WHERE name = 'changes'";
+            session.execute(doing, statement, &[count.into()]).await?;
+            let statement = "SELECT value FROM countersign_counters WHERE name = 'changes'";
+            session.row(doing, statement, &[]).await?
+        }
+    };
     let last = row.ok_or_else(|| StoreError::damaged("the counter of changes", "missing"))?.integer(0)?;
     Ok(last - count + 1)
 }
 
-pub(super) async fn record_updates(
-    session: &mut Session,
-    gun: &Gun,
-    timestamps: &[&NewMetadata],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+/// Records an update for each timestamp.
+pub(super) async fn record_updates(session: &mut Session, publications: &[&Publication]) -> Result<(), StoreError> {
+    let timestamps = publications.iter().flat_map(|publication| {
+        let timestamps = publication.files.iter().filter(|file| *file.role() == RoleName::Timestamp);
+        timestamps.map(|file| (*publication, file.version(), file.sha256().hex()))
+    });
+    let timestamps: Vec<(&Publication, Version, String)> = timestamps.collect();
     if timestamps.is_empty() {
         return Ok(());
     }
-    let first = numbers(session, i64::try_from(timestamps.len()).unwrap_or(i64::MAX)).await?;
-    for (id, timestamp) in (first..).zip(timestamps) {
-        let statement = "INSERT INTO countersign_changes (id, created_at, gun, version, sha256, category) \
-            VALUES (?, ?, ?, ?, ?, 'update')";
-        let digest = timestamp.sha256().hex();
-        let version = number(timestamp.version());
-        let values = [id.into(), micros(now).into(), gun.as_str().into(), version.into(), Value::from(&digest)];
-        session.execute("recorded an update", statement, &values).await?;
+    let mut id = numbers(session, i64::try_from(timestamps.len()).unwrap_or(i64::MAX)).await?;
+    for timestamps in portions(&timestamps) {
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(5 * timestamps.len());
+        for (publication, version, digest) in timestamps {
+            values.extend([
+                id.into(),
+                micros(publication.now).into(),
+                publication.gun.as_str().into(),
+                number(*version).into(),
+                Value::from(digest),
+            ]);
+            id += 1;
+        }
+        let rows = vec!["(?, ?, ?, ?, ?, 'update')"; timestamps.len()].join(", ");
+        let statement =
+            format!("INSERT INTO countersign_changes (id, created_at, gun, version, sha256, category) VALUES {rows}");
+        session.execute("recorded an update", &statement, &values).await?;
     }
     Ok(())
 }

@@ -10,11 +10,14 @@ use fail::fail_point;
 use jiff::Timestamp;
 
 use super::files::{self, Which};
-use super::session::{Dialect, Session, Value};
-use super::{NetworkedStore, change, keys};
-use crate::columns::{micros, number, read_digest, read_gun, read_role, read_version};
+use super::follow::NetworkedFollower;
+use super::group::{Outcome, Publication};
+use super::publication::Failed;
+use super::session::Session;
+use super::{NetworkedStore, change, keys, publication};
+use crate::columns::{micros, read_digest, read_gun, read_role, read_version};
 use crate::{
-    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
+    Base, Change, ChangeQuery, Deletion, Follower, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
     StoreError, Stored,
 };
 
@@ -22,7 +25,7 @@ use crate::{
 const ATTEMPTS: u32 = 8;
 
 /// The current versions and digests of a collection.
-type Heads = BTreeMap<RoleName, (Version, Sha256Digest)>;
+pub(crate) type Heads = BTreeMap<RoleName, (Version, Sha256Digest)>;
 
 #[async_trait]
 impl MetadataStore for NetworkedStore {
@@ -61,14 +64,15 @@ impl MetadataStore for NetworkedStore {
     }
 
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
-        let mut result = self.publish_once(gun, base, files, now).await;
-        for _ in 1..ATTEMPTS {
-            match &result {
-                Err(PublishError::Store(error)) if error.is_deadlock() => {}
-                _ => break,
+        let publication = Publication { gun: gun.clone(), base, files: files.to_vec(), now };
+        let result = if publication.is_small() {
+            match self.publish_in_group(publication.clone()).await {
+                Outcome::Done(result) => result,
+                Outcome::Alone => self.publish_alone(&publication).await,
             }
-            result = self.publish_once(gun, base, files, now).await;
-        }
+        } else {
+            self.publish_alone(&publication).await
+        };
         if let Err(PublishError::Store(_)) = result {
             self.condition.failed();
         }
@@ -108,6 +112,10 @@ impl MetadataStore for NetworkedStore {
         rows.iter().map(|row| read_gun(&row.text(0)?)).collect()
     }
 
+    fn follow(&self) -> Option<Box<dyn Follower>> {
+        Some(Box::new(NetworkedFollower::new(self)))
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         let mut session = self.pool.session().await?;
         for statement in [
@@ -129,34 +137,28 @@ impl MetadataStore for NetworkedStore {
 }
 
 impl NetworkedStore {
-    async fn publish_once(
-        &self,
-        gun: &Gun,
-        base: Base,
-        new: &[NewMetadata],
-        now: Timestamp,
-    ) -> Result<(), PublishError> {
-        let mut session = self.begin_write().await?;
-        lock(&mut session, gun).await?;
-        fail_point!("publish-begun");
-        let heads = heads(&mut session, gun).await?;
-        check(base, &heads, new)?;
-        for file in new {
-            files::store(&mut session, gun, file, now).await?;
-            fail_point!("publish-file-written");
+    async fn publish_alone(&self, publication: &Publication) -> Result<(), PublishError> {
+        let mut result = self.publish_once(publication).await;
+        for _ in 1..ATTEMPTS {
+            match &result {
+                Err(PublishError::Store(error)) if error.is_deadlock() => {}
+                _ => break,
+            }
+            result = self.publish_once(publication).await;
         }
-        point(&mut session, gun, new, now).await?;
-        let timestamps: Vec<_> = new.iter().filter(|file| *file.role() == RoleName::Timestamp).collect();
-        change::record_updates(&mut session, gun, &timestamps, now).await?;
-        fail_point!("publish-before-commit");
-        self.commit(session, "committed a publication").await?;
-        fail_point!("publish-committed");
-        Ok(())
+        result
+    }
+
+    async fn publish_once(&self, publication: &Publication) -> Result<(), PublishError> {
+        match self.store_together(&self.pool, &[publication]).await {
+            Ok(results) => results.into_iter().collect(),
+            Err(Failed::Before(error) | Failed::AtCommit(error)) => Err(error.into()),
+        }
     }
 
     async fn delete_once(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
         let mut session = self.begin_write().await?;
-        lock(&mut session, gun).await?;
+        publication::lock(&mut session, &[gun]).await?;
         let values = [gun.as_str().into()];
         session.execute("deleted pointers", "DELETE FROM countersign_current WHERE gun = ?", &values).await?;
         fail_point!("delete-pointers-gone");
@@ -173,21 +175,6 @@ impl NetworkedStore {
     }
 }
 
-/// Keeps everybody else from changing the collection until the transaction ends.
-async fn lock(session: &mut Session, gun: &Gun) -> Result<(), StoreError> {
-    let statement = match session.dialect() {
-        Dialect::Postgres => {
-            "INSERT INTO countersign_collections (gun, revision) VALUES (?, 1) \
-             ON CONFLICT (gun) DO UPDATE SET revision = countersign_collections.revision + 1"
-        }
-        Dialect::MySql => {
-            "INSERT INTO countersign_collections (gun, revision) VALUES (?, 1) \
-             ON DUPLICATE KEY UPDATE revision = revision + 1"
-        }
-    };
-    session.execute("locked a collection", statement, &[gun.as_str().into()]).await.map(drop)
-}
-
 async fn heads(session: &mut Session, gun: &Gun) -> Result<Heads, StoreError> {
     let statement = "SELECT role, version, sha256 FROM countersign_current WHERE gun = ?";
     let rows = session.rows("listed current files", statement, &[gun.as_str().into()]).await?;
@@ -198,7 +185,7 @@ async fn heads(session: &mut Session, gun: &Gun) -> Result<Heads, StoreError> {
 }
 
 /// Holds a publication against the current state; a role's current version is the highest it has.
-fn check(base: Base, heads: &Heads, new: &[NewMetadata]) -> Result<(), PublishError> {
+pub(crate) fn check(base: Base, heads: &Heads, new: &[NewMetadata]) -> Result<(), PublishError> {
     let timestamp = heads.get(&RoleName::Timestamp).map(|(_, sha256)| *sha256);
     let expected = match base {
         Base::Anything => timestamp,
@@ -214,36 +201,4 @@ fn check(base: Base, heads: &Heads, new: &[NewMetadata]) -> Result<(), PublishEr
         highest.insert(file.role(), file.version());
     }
     Ok(())
-}
-
-/// Makes the files current, the last of each role.
-async fn point(session: &mut Session, gun: &Gun, new: &[NewMetadata], now: Timestamp) -> Result<(), StoreError> {
-    let last: BTreeMap<&RoleName, &NewMetadata> = new.iter().map(|file| (file.role(), file)).collect();
-    if last.is_empty() {
-        return Ok(());
-    }
-    let digests: Vec<String> = last.values().map(|file| file.sha256().hex()).collect();
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(5 * last.len());
-    for ((role, file), digest) in last.iter().zip(&digests) {
-        values.extend([
-            Value::from(gun.as_str()),
-            role.as_str().into(),
-            number(file.version()).into(),
-            digest.into(),
-            micros(now).into(),
-        ]);
-    }
-    let rows = vec!["(?, ?, ?, ?, ?)"; last.len()].join(", ");
-    let conflict = match session.dialect() {
-        Dialect::Postgres => {
-            "ON CONFLICT (gun, role) DO UPDATE SET version = excluded.version, sha256 = excluded.sha256, \
-             stored_at = excluded.stored_at"
-        }
-        Dialect::MySql => {
-            "ON DUPLICATE KEY UPDATE version = VALUES(version), sha256 = VALUES(sha256), stored_at = VALUES(stored_at)"
-        }
-    };
-    let statement =
-        format!("INSERT INTO countersign_current (gun, role, version, sha256, stored_at) VALUES {rows} {conflict}");
-    session.execute("made files current", &statement, &values).await.map(drop)
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 mod crash;
+mod following;
 mod full_disk;
 mod many;
 mod networked;
