@@ -6,6 +6,7 @@
 #![expect(clippy::missing_panics_doc, reason = "each check panics when the promise is broken")]
 
 pub mod changes;
+pub mod key_races;
 pub mod keys;
 pub mod metadata;
 pub mod races;
@@ -54,7 +55,21 @@ macro_rules! store_contract {
             $crate::contract::run(checks).await;
         }
     };
+    // The same without the checks of keys, and without checks that an implementation cannot pass for reasons it gives.
+    ($name:ident($server:ty): $open:path, metadata without [$($without:literal),* $(,)?]) => {
+        pub(crate) async fn $name(argument: std::sync::Arc<$server>) {
+            let mut checks: Vec<(&str, $crate::contract::Check)> = Vec::new();
+            $crate::store_contract!(@metadata list (checks, argument, $open));
+            let without = [$($without),*];
+            checks.retain(|(name, _)| !without.contains(name));
+            $crate::contract::run(checks).await;
+        }
+    };
     (@all $how:ident $open:tt) => {
+        $crate::store_contract!(@metadata $how $open);
+        $crate::store_contract!(@keys $how $open);
+    };
+    (@metadata $how:ident $open:tt) => {
         $crate::store_contract!(@$how $open, metadata: [
             a_new_collection_has_nothing, the_first_publication_is_found_every_way, gaps_between_versions_are_fine,
             an_equal_version_is_refused, an_older_version_is_refused, one_old_file_refuses_the_whole_publication,
@@ -71,6 +86,12 @@ macro_rules! store_contract {
             a_refused_publication_is_not_recorded, only_a_real_deletion_is_recorded, pages_go_forwards_and_backwards,
             one_collections_changes_are_filtered, pages_are_bounded, ids_are_never_reused,
         ]);
+        $crate::store_contract!(@$how $open, races: [
+            of_twenty_conflicting_publishers_exactly_one_wins, of_ten_first_publications_exactly_one_wins,
+            readers_always_see_whole_publications, publishing_and_deleting_leave_no_half,
+        ]);
+    };
+    (@keys $how:ident $open:tt) => {
         $crate::store_contract!(@$how $open, keys: [
             any_key_tells_whether_there_are_keys, a_pending_key_is_returned_again, a_used_key_is_no_longer_pending, a_key_is_found_only_under_its_collection,
             roles_and_algorithms_have_their_own_pending_keys, the_limit_on_pending_keys_holds,
@@ -78,11 +99,7 @@ macro_rules! store_contract {
             published_collections_get_keys_above_the_limit,
             using_an_unknown_key_changes_nothing, a_deletion_retires_the_keys_of_its_collection,
         ]);
-        $crate::store_contract!(@$how $open, races: [
-            of_twenty_conflicting_publishers_exactly_one_wins, of_ten_first_publications_exactly_one_wins,
-            readers_always_see_whole_publications, publishing_and_deleting_leave_no_half,
-            of_twenty_askers_all_get_the_same_pending_key,
-        ]);
+        $crate::store_contract!(@$how $open, key_races: [of_twenty_askers_all_get_the_same_pending_key]);
     };
     (@list ($checks:ident, $argument:ident, $open:path), $group:ident: [$($check:ident),* $(,)?]) => {
         $({
@@ -111,12 +128,33 @@ macro_rules! store_contract {
 #[macro_export]
 macro_rules! signing_key_contract {
     ($open:ident) => {
-        $crate::signing_key_contract!(@each $open: [
+        $crate::signing_key_contract!(@all each $open);
+    };
+    // One function that runs every check, for servers.
+    ($name:ident($server:ty): $open:path) => {
+        pub(crate) async fn $name(argument: std::sync::Arc<$server>) {
+            let mut checks: Vec<(&str, $crate::contract::Check)> = Vec::new();
+            $crate::signing_key_contract!(@all list (checks, argument, $open));
+            $crate::contract::run(checks).await;
+        }
+    };
+    (@all $how:ident $open:tt) => {
+        $crate::signing_key_contract!(@$how $open: [
             a_pending_key_is_returned_again, a_used_key_is_no_longer_pending, a_deleted_key_is_found_no_more,
             the_limit_on_pending_keys_holds, old_pending_keys_give_way_and_used_ones_never,
             collections_that_have_signed_get_keys_above_the_limit, a_key_is_sealed_anew_only_if_nobody_was_faster,
             every_alias_in_use_is_known, of_twenty_askers_all_get_the_same_pending_key, health_is_good,
         ]);
+    };
+    (@list ($checks:ident, $argument:ident, $open:path): [$($check:ident),* $(,)?]) => {
+        $({
+            let argument = std::sync::Arc::clone(&$argument);
+            let check = async move {
+                let subject: $crate::contract::signing_keys::KeySubject = $open(&argument).await;
+                $crate::contract::signing_keys::$check(&subject).await;
+            };
+            $checks.push((stringify!($check), Box::pin(check)));
+        })*
     };
     (@each $open:ident: [$($check:ident),* $(,)?]) => {
         $(

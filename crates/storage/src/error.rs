@@ -33,6 +33,24 @@ pub enum StoreError {
         /// How long ago it failed.
         ago: std::time::Duration,
     },
+    /// The reference's tables in `MySQL` hold another collection whose name differs in letter case alone, or in blanks at its
+    /// end, and cannot tell the two apart.
+    #[error("the database holds {found:?}, and cannot tell it from {wanted:?}")]
+    SpeltAlike {
+        /// The collection asked for.
+        wanted: String,
+        /// The one that is there.
+        found: String,
+    },
+    /// A table of the reference is missing.
+    #[error(
+        "the table {table} of the reference is missing: bring the database to the reference's last layout with its own \
+         migrations first"
+    )]
+    TableMissing {
+        /// The table.
+        table: &'static str,
+    },
     /// A stored row cannot be what this service wrote: somebody else changed the database.
     #[error("a stored row is damaged: {what} is {value:?}")]
     Damaged {
@@ -81,6 +99,12 @@ impl StoreError {
         error.is_some_and(|error| POSTGRES_DEADLOCKS.contains(&error.code()))
     }
 
+    /// Tells whether a row with the same unique values is there already.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        let Self::Database { source: sqlx::Error::Database(error), .. } = self else { return false };
+        error.is_unique_violation()
+    }
+
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
@@ -113,6 +137,16 @@ pub enum PublishError {
         offered: Version,
         /// The highest version stored; 0 when there is none.
         stored: u64,
+    },
+    /// A version is above what the reference's tables can hold (publisher).
+    #[error("version {offered} of {role} is above {highest}, the highest that the database can hold")]
+    TooHigh {
+        /// The role in question.
+        role: RoleName,
+        /// The version offered.
+        offered: Version,
+        /// The highest version that can be stored.
+        highest: u64,
     },
     /// The collection is no longer in the state the publication was built upon (another publisher was faster).
     #[error("the collection changed since the publication was prepared")]

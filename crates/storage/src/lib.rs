@@ -3,7 +3,8 @@
 //! [`MetadataStore`] and [`KeyStore`] are the contracts; their documentation is what every implementation promises and what
 //! the suite in `contract` (feature `contract`) checks. [`SqliteStore`] implements both in one file, [`NetworkedStore`] in a
 //! database on a server. [`SigningKeyStore`] is the contract for the keys of a signing service that is apart;
-//! [`SqliteSigningKeys`] implements it in a file of its own.
+//! [`SqliteSigningKeys`] implements it in a file of its own. [`ReferenceStore`] and [`ReferenceSigningKeys`] work on the
+//! reference's own tables.
 
 mod change;
 mod columns;
@@ -15,6 +16,7 @@ mod follow;
 mod keys;
 mod metadata;
 mod networked;
+mod reference;
 mod signing_keys;
 mod sqlite;
 
@@ -24,6 +26,7 @@ pub use follow::{Follower, News};
 pub use keys::{EncryptedKey, KeyStore, NewServiceKey, PendingLimits, ServiceKey, ServiceRole};
 pub use metadata::{Base, Deletion, MetadataStore, NewMetadata, Pointer, State, Stored};
 pub use networked::{Connections, DatabaseUrl, DatabaseUrlError, Layout, NetworkedStore, Password};
+pub use reference::{Absent, Backend, MAX_VERSION, ReferenceSigningKeys, ReferenceStore};
 pub use signing_keys::{
     Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore,
 };

@@ -11,10 +11,10 @@ mod follow;
 mod group;
 mod keys;
 mod layout;
-mod metadata;
+pub(crate) mod metadata;
 mod publication;
-mod session;
-mod url;
+pub(crate) mod session;
+pub(crate) mod url;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl NetworkedStore {
 }
 
 /// Makes a pool that connects when the first connection is wanted.
-fn pool(options: &Options, most: u32, patience: Duration) -> Pool {
+pub(crate) fn pool(options: &Options, most: u32, patience: Duration) -> Pool {
     match options.clone() {
         Options::Postgres(options) => {
             let pool =

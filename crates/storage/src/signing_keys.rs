@@ -72,8 +72,8 @@ pub struct NewSigningKey {
     pub key: NewServiceKey,
     /// The name of the passphrase that the private part is encrypted under.
     pub alias: Alias,
-    /// What ties the private part to all else.
-    pub binding: Binding,
+    /// What ties the private part to all else; none where the store has no place for it, which is the reference's.
+    pub binding: Option<Binding>,
 }
 
 /// A stored key.

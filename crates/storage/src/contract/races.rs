@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use countersign_tuf::{Gun, RoleName};
 use tokio::task::JoinSet;
 
-use super::keys::{ROOMY, new_key};
 use super::{Handle, Subject, at, gun, whole};
-use crate::{Base, MetadataStore, PublishError, ServiceRole, State};
+use crate::{Base, MetadataStore, PublishError, State};
 
-fn handle(subject: &Subject, n: usize) -> Handle {
+pub(super) fn handle(subject: &Subject, n: usize) -> Handle {
     if n.is_multiple_of(2) { subject.first.clone() } else { subject.second.clone() }
 }
 
@@ -31,7 +30,7 @@ async fn compete(subject: &Subject, gun: &Gun, base: Base, version: u64, count: 
         match result {
             Ok(()) => stored += 1,
             Err(PublishError::Superseded | PublishError::VersionConflict { .. }) => {}
-            Err(error @ (PublishError::Store(_) | PublishError::TooFarAhead { .. })) => {
+            Err(error @ (PublishError::Store(_) | PublishError::TooFarAhead { .. } | PublishError::TooHigh { .. })) => {
                 unreachable!("a race is not a failure of the store: {error:?}")
             }
         }
@@ -117,16 +116,4 @@ pub async fn publishing_and_deleting_leave_no_half(subject: &Subject) {
         assert!(matches!(publication, Ok(()) | Err(PublishError::Superseded)), "{publication:?}");
         assert_eq!(one.pointers(&gun).await.unwrap(), vec![], "round {round}");
     }
-}
-
-/// Twenty ask for a key at once: there is one, and everybody gets it.
-pub async fn of_twenty_askers_all_get_the_same_pending_key(subject: &Subject) {
-    let mut askers = JoinSet::new();
-    for n in 0..20 {
-        let keys = handle(subject, n).keys;
-        let key = new_key("example.com/keys", ServiceRole::Timestamp, &n.to_string());
-        askers.spawn(async move { keys.insert_pending(key, ROOMY, at(0)).await.unwrap().key.id });
-    }
-    let ids: BTreeSet<_> = askers.join_all().await.into_iter().collect();
-    assert_eq!(ids.len(), 1);
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often a change is tried again that the server ended because two waited for each other.
-const ATTEMPTS: u32 = 8;
+pub(crate) const ATTEMPTS: u32 = 8;
 
 /// The current versions and digests of a collection.
 pub(crate) type Heads = BTreeMap<RoleName, (Version, Sha256Digest)>;

@@ -18,20 +18,20 @@ const MYSQL_WRITE: &str = "START TRANSACTION";
 
 /// The connections of this process.
 #[derive(Debug, Clone)]
-pub(super) enum Pool {
+pub(crate) enum Pool {
     Postgres(PgPool),
     MySql(MySqlPool),
 }
 
 /// What a server wants said in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     Postgres,
     MySql,
 }
 
 /// A connection, or a transaction on one, which is taken back unless it is committed.
-pub(super) enum Session {
+pub(crate) enum Session {
     Postgres(PoolConnection<Postgres>),
     PostgresTransaction(Transaction<'static, Postgres>),
     MySql(PoolConnection<MySql>),
@@ -40,10 +40,12 @@ pub(super) enum Session {
 
 /// A value of a statement.
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Integer(i64),
     Text(&'a str),
     Bytes(&'a [u8]),
+    /// A text for a column that has a character set: compared as `MySQL` compares such columns, and found by their indexes.
+    Characters(&'a str),
 }
 
 impl From<i64> for Value<'_> {
@@ -71,13 +73,13 @@ impl<'a> From<&'a [u8]> for Value<'a> {
 }
 
 /// A row of an answer.
-pub(super) enum Row {
+pub(crate) enum Row {
     Postgres(PgRow),
     MySql(MySqlRow),
 }
 
 impl Pool {
-    pub(super) async fn session(&self) -> Result<Session, StoreError> {
+    pub(crate) async fn session(&self) -> Result<Session, StoreError> {
         let session = match self {
             Self::Postgres(pool) => pool.acquire().await.map(Session::Postgres),
             Self::MySql(pool) => pool.acquire().await.map(Session::MySql),
@@ -85,21 +87,21 @@ impl Pool {
         session.map_err(StoreError::database("waited for a connection"))
     }
 
-    pub(super) async fn begin_read(&self) -> Result<Session, sqlx::Error> {
+    pub(crate) async fn begin_read(&self) -> Result<Session, sqlx::Error> {
         match self {
             Self::Postgres(pool) => pool.begin_with(POSTGRES_READ).await.map(Session::PostgresTransaction),
             Self::MySql(pool) => pool.begin_with(MYSQL_READ).await.map(Session::MySqlTransaction),
         }
     }
 
-    pub(super) async fn begin_write(&self) -> Result<Session, sqlx::Error> {
+    pub(crate) async fn begin_write(&self) -> Result<Session, sqlx::Error> {
         match self {
             Self::Postgres(pool) => pool.begin_with(POSTGRES_WRITE).await.map(Session::PostgresTransaction),
             Self::MySql(pool) => pool.begin_with(MYSQL_WRITE).await.map(Session::MySqlTransaction),
         }
     }
 
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         match self {
             Self::Postgres(pool) => pool.close().await,
             Self::MySql(pool) => pool.close().await,
@@ -108,7 +110,17 @@ impl Pool {
 }
 
 impl Session {
-    pub(super) fn dialect(&self) -> Dialect {
+    /// Has the connection end with this session, and with it what belongs to the connection, such as locks.
+    pub(crate) fn close_on_drop(&mut self) {
+        match self {
+            Self::Postgres(connection) => connection.close_on_drop(),
+            Self::MySql(connection) => connection.close_on_drop(),
+            // Locks of a transaction end with it.
+            Self::PostgresTransaction(_) | Self::MySqlTransaction(_) => {}
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Postgres(_) | Self::PostgresTransaction(_) => Dialect::Postgres,
             Self::MySql(_) | Self::MySqlTransaction(_) => Dialect::MySql,
@@ -116,7 +128,7 @@ impl Session {
     }
 
     /// Runs a statement; returns how many rows it changed.
-    pub(super) async fn execute(
+    pub(crate) async fn execute(
         &mut self,
         doing: &'static str,
         statement: &str,
@@ -140,7 +152,7 @@ impl Session {
     }
 
     /// Returns all rows of a statement's answer.
-    pub(super) async fn rows(
+    pub(crate) async fn rows(
         &mut self,
         doing: &'static str,
         statement: &str,
@@ -164,7 +176,7 @@ impl Session {
     }
 
     /// Returns the first row of a statement's answer.
-    pub(super) async fn row(
+    pub(crate) async fn row(
         &mut self,
         doing: &'static str,
         statement: &str,
@@ -173,7 +185,7 @@ impl Session {
         Ok(self.rows(doing, statement, values).await?.into_iter().next())
     }
 
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
             Self::PostgresTransaction(transaction) => transaction.commit().await,
             Self::MySqlTransaction(transaction) => transaction.commit().await,
@@ -184,11 +196,11 @@ impl Session {
 }
 
 impl Row {
-    pub(super) fn integer(&self, column: usize) -> Result<i64, StoreError> {
+    pub(crate) fn integer(&self, column: usize) -> Result<i64, StoreError> {
         self.optional_integer(column)?.ok_or_else(|| StoreError::damaged("a number", "null"))
     }
 
-    pub(super) fn optional_integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
+    pub(crate) fn optional_integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
         let read = match self {
             Self::Postgres(row) => row.try_get(column),
             Self::MySql(row) => row.try_get(column),
@@ -196,12 +208,12 @@ impl Row {
         read.map_err(StoreError::database("read a number"))
     }
 
-    pub(super) fn text(&self, column: usize) -> Result<String, StoreError> {
+    pub(crate) fn text(&self, column: usize) -> Result<String, StoreError> {
         self.optional_text(column)?.ok_or_else(|| StoreError::damaged("a text", "null"))
     }
 
     /// `MySQL` has texts as bytes, so that it compares them byte by byte.
-    pub(super) fn optional_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+    pub(crate) fn optional_text(&self, column: usize) -> Result<Option<String>, StoreError> {
         match self {
             Self::Postgres(row) => row.try_get(column).map_err(StoreError::database("read a text")),
             Self::MySql(row) => {
@@ -212,7 +224,7 @@ impl Row {
         }
     }
 
-    pub(super) fn bytes(&self, column: usize) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn bytes(&self, column: usize) -> Result<Vec<u8>, StoreError> {
         let read = match self {
             Self::Postgres(row) => row.try_get(column),
             Self::MySql(row) => row.try_get(column),
@@ -226,7 +238,7 @@ fn postgres<'q>(statement: &str, values: &[Value<'q>]) -> Query<'q, Postgres, Pg
     for value in values {
         query = match *value {
             Value::Integer(number) => query.bind(number),
-            Value::Text(text) => query.bind(text),
+            Value::Text(text) | Value::Characters(text) => query.bind(text),
             Value::Bytes(bytes) => query.bind(bytes),
         };
     }
@@ -239,6 +251,7 @@ fn mysql<'q>(statement: &str, values: &[Value<'q>]) -> Query<'q, MySql, MySqlArg
         query = match *value {
             Value::Integer(number) => query.bind(number),
             Value::Text(text) => query.bind(text.as_bytes()),
+            Value::Characters(text) => query.bind(text),
             Value::Bytes(bytes) => query.bind(bytes),
         };
     }

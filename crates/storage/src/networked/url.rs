@@ -70,7 +70,7 @@ pub struct DatabaseUrl {
 
 /// What the driver is told; it knows the password.
 #[derive(Clone)]
-pub(super) enum Options {
+pub(crate) enum Options {
     Postgres(PgConnectOptions),
     MySql(MySqlConnectOptions),
 }
@@ -122,7 +122,12 @@ impl DatabaseUrl {
         self
     }
 
-    pub(super) fn options(&self) -> Options {
+    /// Takes what is known already; the URL is for showing.
+    pub(crate) fn from_parts(options: Options, url: Url) -> Self {
+        Self { options, url }
+    }
+
+    pub(crate) fn options(&self) -> Options {
         self.options.clone()
     }
 }

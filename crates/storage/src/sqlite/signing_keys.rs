@@ -59,7 +59,7 @@ fn signing_key(
     };
     let alias = Alias::parse(&alias).map_err(|_| StoreError::damaged("passphrase_alias", &alias))?;
     let binding = Binding(binding.try_into().map_err(|_| StoreError::damaged("binding", "of another length"))?);
-    let stored = NewSigningKey { key, alias, binding };
+    let stored = NewSigningKey { key, alias, binding: Some(binding) };
     Ok(SigningKey { stored, created_at: read_time(created_at)?, last_used: last_used.map(read_time).transpose()? })
 }
 
@@ -274,6 +274,7 @@ async fn make_room(
 }
 
 async fn insert(connection: &mut SqliteConnection, new: &NewSigningKey, now: Timestamp) -> Result<(), StoreError> {
+    let binding = new.binding.as_ref().ok_or_else(|| StoreError::damaged("binding", "missing"))?;
     sqlx::query(
         "INSERT INTO private_keys \
          (key_id, gun, role, algorithm, passphrase_alias, public, private, binding, created_at, last_used) \
@@ -286,7 +287,7 @@ async fn insert(connection: &mut SqliteConnection, new: &NewSigningKey, now: Tim
     .bind(new.alias.as_str())
     .bind(new.key.public.as_slice())
     .bind(new.key.private.as_str())
-    .bind(new.binding.0.as_slice())
+    .bind(binding.0.as_slice())
     .bind(micros(now))
     .execute(connection)
     .await

@@ -6,5 +6,6 @@ mod following;
 mod full_disk;
 mod many;
 mod networked;
+mod reference;
 mod sqlite;
 mod sqlite_signing_keys;

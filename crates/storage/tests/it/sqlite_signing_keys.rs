@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_storage::contract::signing_keys::KeySubject;
+use countersign_storage::contract::signing_keys::{Bindings, KeySubject};
 use countersign_storage::{SqliteSigningKeys, SqliteStore, StoreError};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -12,7 +12,7 @@ async fn open() -> KeySubject {
     let path = folder.path().join("keys.db");
     let first = Arc::new(SqliteSigningKeys::open(&path, PATIENCE).await.unwrap());
     let second = Arc::new(SqliteSigningKeys::open(&path, PATIENCE).await.unwrap());
-    KeySubject { first, second, keep: Box::new(folder) }
+    KeySubject { first, second, bindings: Bindings::Kept, keep: Box::new(folder) }
 }
 
 mod contract {

@@ -1,0 +1,280 @@
+//! `tuf_files`: every version of every file, in a row each. The current file of a role is the one with the highest version.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use async_trait::async_trait;
+use countersign_crypto::digest::Sha256Digest;
+use countersign_tuf::{Gun, RoleName, Version};
+use jiff::Timestamp;
+
+use super::{Database, MAX_VERSION, ReferenceStore, change, read_time, write_time};
+use crate::columns::{number, read_digest, read_gun, read_role, read_version, verified};
+use crate::networked::metadata::{ATTEMPTS, Heads, check};
+use crate::networked::session::{Dialect, Row, Session, Value};
+use crate::{
+    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
+    StoreError, Stored,
+};
+
+/// Which file is wanted.
+enum Which<'a> {
+    Current,
+    Version(Version),
+    Checksum(&'a Sha256Digest),
+}
+
+#[async_trait]
+impl MetadataStore for ReferenceStore {
+    async fn current(&self, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
+        file(&mut self.0.pool.session().await?, gun, role, Which::Current).await
+    }
+
+    async fn state(&self, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<State, StoreError> {
+        let mut session = self.0.begin_read().await?;
+        let heads = heads(&mut session, gun).await?;
+        let timestamp = heads.get(&RoleName::Timestamp).map(|(_, sha256)| *sha256);
+        let mut state = State { timestamp, ..State::default() };
+        for role in roles {
+            let Some((version, _)) = heads.get(role) else { continue };
+            if let Some(file) = file(&mut session, gun, role, Which::Version(*version)).await? {
+                state.files.insert(role.clone(), file);
+            }
+        }
+        Ok(state)
+    }
+
+    async fn pointers(&self, gun: &Gun) -> Result<Vec<Pointer>, StoreError> {
+        let heads = heads(&mut self.0.pool.session().await?, gun).await?;
+        Ok(heads.into_iter().map(|(role, (version, sha256))| Pointer { role, version, sha256 }).collect())
+    }
+
+    async fn by_checksum(
+        &self,
+        gun: &Gun,
+        role: &RoleName,
+        sha256: &Sha256Digest,
+    ) -> Result<Option<Stored>, StoreError> {
+        file(&mut self.0.pool.session().await?, gun, role, Which::Checksum(sha256)).await
+    }
+
+    async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError> {
+        if version.get() > MAX_VERSION {
+            return Ok(None);
+        }
+        file(&mut self.0.pool.session().await?, gun, role, Which::Version(version)).await
+    }
+
+    async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
+        let mut result = self.0.publish(gun, base, files, now).await;
+        for _ in 1..ATTEMPTS {
+            match &result {
+                Err(PublishError::Store(error)) if error.is_deadlock() => {}
+                // Somebody stored the same version first, whichever base it was built upon.
+                Err(PublishError::Store(error)) if error.is_duplicate() && base == Base::Anything => {}
+                Err(PublishError::Store(error)) if error.is_duplicate() => return Err(PublishError::Superseded),
+                _ => break,
+            }
+            result = self.0.publish(gun, base, files, now).await;
+        }
+        if let Err(PublishError::Store(_)) = result {
+            self.0.condition.failed();
+        }
+        result
+    }
+
+    async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
+        let mut result = self.0.delete(gun, now).await;
+        for _ in 1..ATTEMPTS {
+            match &result {
+                Err(error) if error.is_deadlock() => result = self.0.delete(gun, now).await,
+                _ => break,
+            }
+        }
+        result.inspect_err(|_| self.0.condition.failed())
+    }
+
+    async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
+        change::changes(&mut self.0.pool.session().await?, query).await
+    }
+
+    async fn stale(
+        &self,
+        fresh: RangeInclusive<Timestamp>,
+        after: Option<&Gun>,
+        limit: PageSize,
+    ) -> Result<Vec<Gun>, StoreError> {
+        let mut session = self.0.pool.session().await?;
+        let (name, time) = (session.dialect().bytes_of("f.gun"), session.dialect().time_value());
+        let statement = format!(
+            "SELECT f.gun FROM tuf_files f WHERE f.role = 'timestamp' AND f.deleted_at IS NULL AND {name} > ? \
+             AND (f.created_at IS NULL OR f.created_at < {time} OR f.created_at > {time}) \
+             AND NOT EXISTS (SELECT 1 FROM tuf_files n WHERE n.gun = f.gun AND n.role = 'timestamp' \
+             AND n.version > f.version AND n.deleted_at IS NULL) ORDER BY {name} LIMIT ?"
+        );
+        let (oldest, newest) = (write_time(*fresh.start()), write_time(*fresh.end()));
+        let values = [
+            after.map_or("", Gun::as_str).into(),
+            Value::Characters(&oldest),
+            Value::Characters(&newest),
+            i64::from(limit.get()).into(),
+        ];
+        let rows = session.rows("looked for old timestamps", &statement, &values).await?;
+        rows.iter().map(|row| read_gun(&row.text(0)?)).collect()
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        let mut session = self.0.pool.session().await?;
+        for statement in [
+            "SELECT count(*) FROM (SELECT id FROM tuf_files LIMIT 1) x",
+            "SELECT count(*) FROM (SELECT id FROM changefeed LIMIT 1) x",
+        ] {
+            session.row("checked its tables", statement, &[]).await?;
+        }
+        drop(session);
+        // The reference's tables have no row that could be written just to see whether that works.
+        let attempt = async {
+            let mut session = self.0.begin_write().await?;
+            change::lock(&mut session, "update").await
+        };
+        self.0.condition.check(attempt).await
+    }
+}
+
+impl Database {
+    async fn publish(&self, gun: &Gun, base: Base, new: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
+        let mut session = self.begin_write().await?;
+        lock(&mut session, gun).await?;
+        let heads = heads(&mut session, gun).await?;
+        check(base, &heads, new)?;
+        if let Some(file) = new.iter().find(|file| file.version().get() > MAX_VERSION) {
+            let (role, offered) = (file.role().clone(), file.version());
+            return Err(PublishError::TooHigh { role, offered, highest: MAX_VERSION });
+        }
+        if heads.is_empty() {
+            refuse_spelt_alike(&mut session, gun).await?;
+        }
+        for file in new {
+            insert(&mut session, gun, file, now).await?;
+        }
+        // Last of all, and never held while waiting for a row of somebody else: the reference locks in this order too.
+        let timestamps: Vec<_> = new.iter().filter(|file| *file.role() == RoleName::Timestamp).collect();
+        change::record_updates(&mut session, gun, &timestamps, now).await?;
+        Ok(self.commit(session, "committed a publication").await?)
+    }
+
+    async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
+        let mut session = self.begin_write().await?;
+        lock(&mut session, gun).await?;
+        let statement = format!("DELETE FROM tuf_files WHERE {}", session.dialect().of_collection("gun"));
+        let values = session.dialect().named(gun.as_str());
+        if session.execute("deleted files", &statement, &values).await? == 0 {
+            return Ok(Deletion::NothingThere);
+        }
+        change::record_deletion(&mut session, gun, now).await?;
+        self.commit(session, "committed a deletion").await?;
+        Ok(Deletion::Deleted)
+    }
+}
+
+/// Keeps other processes of ours from changing a collection that is there until the transaction ends: its first row is locked.
+async fn lock(session: &mut Session, gun: &Gun) -> Result<(), StoreError> {
+    let statement = format!(
+        "SELECT {} FROM tuf_files WHERE {} ORDER BY role, version LIMIT 1 FOR UPDATE",
+        session.dialect().integer("id"),
+        session.dialect().of_collection("gun")
+    );
+    let values = session.dialect().named(gun.as_str());
+    session.row("locked a collection", &statement, &values).await.map(drop)
+}
+
+/// Refuses a collection whose name the unique index takes for that of another one.
+async fn refuse_spelt_alike(session: &mut Session, gun: &Gun) -> Result<(), StoreError> {
+    if session.dialect() == Dialect::Postgres {
+        return Ok(());
+    }
+    let statement = "SELECT gun FROM tuf_files WHERE gun = ? AND BINARY gun <> ? LIMIT 1";
+    let values = session.dialect().named(gun.as_str());
+    let row = session.row("looked for names spelt alike", statement, &values).await?;
+    match row {
+        None => Ok(()),
+        Some(row) => Err(StoreError::SpeltAlike { wanted: gun.as_str().to_owned(), found: row.text(0)? }),
+    }
+}
+
+/// Finds the highest version of each role.
+pub(super) async fn heads(session: &mut Session, gun: &Gun) -> Result<Heads, StoreError> {
+    let dialect = session.dialect();
+    let statement = format!(
+        "SELECT f.role, {}, f.sha256 FROM tuf_files f JOIN \
+         (SELECT role, max(version) AS version FROM tuf_files WHERE {} AND deleted_at IS NULL GROUP BY role) AS last \
+         ON f.role = last.role AND f.version = last.version WHERE {} AND f.deleted_at IS NULL",
+        dialect.integer("f.version"),
+        dialect.of_collection("gun"),
+        dialect.of_collection("f.gun"),
+    );
+    let values = [dialect.named(gun.as_str()), dialect.named(gun.as_str())].concat();
+    let rows = session.rows("listed current files", &statement, &values).await?;
+    let head = |row: &Row| {
+        let role = read_role(&row.text(0)?)?;
+        Ok((role, (read_version(row.integer(1)?)?, read_digest(row.text(2)?.trim_end())?)))
+    };
+    rows.iter().map(head).collect()
+}
+
+async fn file(
+    session: &mut Session,
+    gun: &Gun,
+    role: &RoleName,
+    which: Which<'_>,
+) -> Result<Option<Stored>, StoreError> {
+    let dialect = session.dialect();
+    let mut values = dialect.named(gun.as_str());
+    values.push(Value::Characters(role.as_str()));
+    let hex;
+    let rest = match which {
+        Which::Current => "ORDER BY version DESC LIMIT 1",
+        Which::Version(version) => {
+            values.push(number(version).into());
+            "AND version = ?"
+        }
+        Which::Checksum(sha256) => {
+            hex = sha256.hex();
+            values.push(Value::Characters(&hex));
+            match dialect {
+                // Compared as a text, the column would be turned into one, row by row.
+                Dialect::Postgres => "AND sha256 = CAST(? AS char(64)) LIMIT 1",
+                Dialect::MySql => "AND sha256 = ? LIMIT 1",
+            }
+        }
+    };
+    let statement = format!(
+        "SELECT role, {}, sha256, {}, data FROM tuf_files WHERE {} AND role = ? AND deleted_at IS NULL {rest}",
+        dialect.integer("version"),
+        dialect.time("created_at"),
+        dialect.of_collection("gun")
+    );
+    let Some(row) = session.row("looked a file up", &statement, &values).await? else { return Ok(None) };
+    let (role, version) = (read_role(&row.text(0)?)?, read_version(row.integer(1)?)?);
+    let (sha256, stored_at) = (read_digest(row.text(2)?.trim_end())?, read_time(row.optional_text(3)?)?);
+    Ok(Some(Stored { role, version, sha256, bytes: verified(row.bytes(4)?, sha256).await?, stored_at }))
+}
+
+async fn insert(session: &mut Session, gun: &Gun, file: &NewMetadata, now: Timestamp) -> Result<(), StoreError> {
+    let time = session.dialect().time_value();
+    let statement = format!(
+        "INSERT INTO tuf_files (created_at, updated_at, gun, role, version, data, sha256) \
+         VALUES ({time}, {time}, ?, ?, ?, ?, ?)"
+    );
+    let (now, digest) = (write_time(now), file.sha256().hex());
+    let values = [
+        Value::Characters(&now),
+        Value::Characters(&now),
+        Value::Characters(gun.as_str()),
+        Value::Characters(file.role().as_str()),
+        number(file.version()).into(),
+        Value::Bytes(file.bytes()),
+        Value::Characters(&digest),
+    ];
+    session.execute("stored a file", &statement, &values).await.map(drop)
+}

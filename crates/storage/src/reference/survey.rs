@@ -1,0 +1,59 @@
+//! What there is altogether: for whoever takes everything out of a database of the reference.
+
+use countersign_crypto::KeyId;
+use countersign_tuf::{Gun, RoleName, Version};
+
+use super::signing_keys::{keys_where, signing_key};
+use super::{ReferenceSigningKeys, ReferenceStore};
+use crate::columns::{read_gun, read_role, read_version};
+use crate::networked::session::Value;
+use crate::{PageSize, SigningKey, StoreError};
+
+impl ReferenceStore {
+    /// Returns the names of all collections in the order of their bytes, those after `after`.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    pub async fn collections(&self, after: Option<&Gun>, limit: PageSize) -> Result<Vec<Gun>, StoreError> {
+        let mut session = self.0.pool.session().await?;
+        let name = session.dialect().bytes_of("gun");
+        let statement = format!(
+            "SELECT gun FROM (SELECT DISTINCT {name} AS gun FROM tuf_files WHERE {name} > ? AND deleted_at IS NULL) AS names \
+             ORDER BY gun LIMIT ?"
+        );
+        let values = [after.map_or("", Gun::as_str).into(), i64::from(limit.get()).into()];
+        let rows = session.rows("listed collections", &statement, &values).await?;
+        rows.iter().map(|row| read_gun(&row.text(0)?)).collect()
+    }
+
+    /// Returns which versions of which roles a collection has, in the order in which they were stored.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    pub async fn versions(&self, gun: &Gun) -> Result<Vec<(RoleName, Version)>, StoreError> {
+        let mut session = self.0.pool.session().await?;
+        let dialect = session.dialect();
+        let statement = format!(
+            "SELECT role, {} FROM tuf_files WHERE {} AND deleted_at IS NULL ORDER BY id",
+            dialect.integer("version"),
+            dialect.of_collection("gun")
+        );
+        let rows = session.rows("listed versions", &statement, &dialect.named(gun.as_str())).await?;
+        rows.iter().map(|row| Ok((read_role(&row.text(0)?)?, read_version(row.integer(1)?)?))).collect()
+    }
+}
+
+impl ReferenceSigningKeys {
+    /// Returns all keys that were not deleted, in the order of their ids, those after `after`.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    pub async fn all(&self, after: Option<&KeyId>, limit: PageSize) -> Result<Vec<SigningKey>, StoreError> {
+        let mut session = self.0.pool.session().await?;
+        let statement = keys_where(session.dialect(), "deleted_at IS NULL AND key_id > ? ORDER BY key_id LIMIT ?");
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        let values = [Value::Characters(&after), i64::from(limit.get()).into()];
+        let rows = session.rows("listed keys", &statement, &values).await?;
+        rows.iter().map(signing_key).collect()
+    }
+}
