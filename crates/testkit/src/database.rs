@@ -100,6 +100,36 @@ impl DatabaseServer {
         }
     }
 
+    /// Ends all sessions, as a firewall or an administrator does.
+    pub fn end_sessions(&self) {
+        match self.product {
+            Product::Postgres => self.statement(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            ),
+            Product::MariaDb => {
+                let sessions = "SELECT id FROM information_schema.processlist \
+                    WHERE user = 'root' AND id <> connection_id()";
+                for session in self.answer("", sessions).lines() {
+                    // One that ends meanwhile has nothing more to end.
+                    let _ = self.client("").arg(format!("KILL {session}")).output();
+                }
+            }
+        }
+    }
+
+    /// Holds a table so that nobody else can use it, and waits until that is over; tells whether the table could be had.
+    #[must_use]
+    pub fn hold(&self, url: &str, table: &str, time: Duration) -> bool {
+        let seconds = time.as_secs_f64();
+        let statement = match self.product {
+            Product::Postgres => format!("BEGIN; LOCK TABLE {table}; SELECT pg_sleep({seconds}); COMMIT"),
+            Product::MariaDb => format!("LOCK TABLES {table} WRITE; DO SLEEP({seconds}); UNLOCK TABLES"),
+        };
+        let database = url.rsplit('/').next().unwrap_or_default();
+        self.client(database).arg(statement).output().is_ok_and(|output| output.status.success())
+    }
+
     /// Starts the server again with what is on its disk.
     pub fn resume(&mut self) {
         // The parts of a server that was killed may take a moment to end; until then it does not start again.

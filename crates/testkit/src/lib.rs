@@ -39,8 +39,10 @@ pub mod tls;
 pub mod token_service;
 
 mod background;
+mod balancer;
 mod command;
 mod database;
+mod dice;
 mod docker_client;
 mod docker_registry;
 mod dockerd;
@@ -53,8 +55,10 @@ mod soft_hsm;
 mod tool;
 mod trust_service;
 
+pub use balancer::Balancer;
 pub use command::Finished;
 pub use database::{DatabaseServer, Product};
+pub use dice::Dice;
 pub use docker_client::DockerClient;
 pub use docker_registry::{Account, DockerRegistry, DockerRegistryBuilder};
 pub use dockerd::Dockerd;
@@ -70,4 +74,4 @@ pub use soft_hsm::SoftHsm;
 pub use tls::{TestCa, TestCertificate};
 pub use token_service::TokenService;
 pub use tool::Tool;
-pub use trust_service::{TrustService, TrustServiceBuilder};
+pub use trust_service::{Deployment, TrustService, TrustServiceBuilder};

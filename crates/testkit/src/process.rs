@@ -51,6 +51,16 @@ impl Process {
         kill_process_group(Pid::from_child(&self.child), Signal::HUP).expect("a signal to a running program");
     }
 
+    /// Stops the whole group where it is, until [`Process::go_on`]: what a machine does that has no time for it.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the group go on after [`Process::pause`].
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits until `ready` says so; panics with the end of the log if the program ends before, or after `limit`.
     pub fn wait_until(&mut self, limit: Duration, ready: impl Fn() -> Readiness) {
         let end = Instant::now() + limit;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::clock::faketime_library;
 use crate::port::{Answer, accepts};
-use crate::{Keyserver, Port, Process};
+use crate::{Balancer, DatabaseServer, Keyserver, Port, Process, Product};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_secs(10);
@@ -17,10 +18,19 @@ const GRACE: Duration = Duration::from_secs(10);
 /// `countersign serve` with a data folder and a port of its own; it ends when dropped.
 #[derive(Debug)]
 pub struct TrustService {
+    // In the order in which they end.
+    balancer: Option<Balancer>,
+    replicas: Vec<Replica>,
+    keyserver: Option<Keyserver>,
+    database: Option<DatabaseServer>,
+    settings: TrustServiceBuilder,
+}
+
+/// One process of a trust service.
+#[derive(Debug)]
+struct Replica {
     process: Option<Process>,
     port: Port,
-    settings: TrustServiceBuilder,
-    keyserver: Option<Keyserver>,
     folder: TempDir,
 }
 
@@ -31,19 +41,65 @@ pub struct TrustServiceBuilder {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     authority: PathBuf,
-    keys: Keys,
+    deployment: Deployment,
     files: Vec<(String, Vec<u8>)>,
+    /// What the clock of every process but the first says differently.
+    skew: Option<String>,
 }
 
-/// Who holds the service's keys.
+/// What stands behind the address of a trust service: clients cannot tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keys {
-    Here,
-    Apart,
+pub enum Deployment {
+    /// One process with the embedded database and its keys.
+    Embedded,
+    /// The same with the keys at a keyserver.
+    Keyserver,
+    /// One process, its database a `PostgreSQL` server.
+    Postgres,
+    /// One process, its database a `MariaDB` server.
+    MariaDb,
+    /// Two processes behind a balancer, over one `PostgreSQL` server, with the keys at a keyserver.
+    Replicas,
 }
 
-/// With this variable, every trust service has its keys at a keyserver of its own.
-const APART: &str = "COUNTERSIGN_TEST_KEYSERVER";
+impl Deployment {
+    /// With this variable, every trust service that a test starts is deployed as the variable says.
+    pub const VARIABLE: &str = "COUNTERSIGN_TEST_DEPLOYMENT";
+
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Embedded, Self::Keyserver, Self::Postgres, Self::MariaDb, Self::Replicas];
+
+    /// The name that the variable has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Keyserver => "keyserver",
+            Self::Postgres => "postgres",
+            Self::MariaDb => "mariadb",
+            Self::Replicas => "replicas",
+        }
+    }
+
+    /// The one that the environment asks for.
+    fn wanted() -> Self {
+        let Some(name) = std::env::var_os(Self::VARIABLE) else { return Self::Embedded };
+        let found = Self::ALL.into_iter().find(|deployment| *deployment.name() == *name);
+        found.unwrap_or_else(|| panic!("{} is none of {:?}", Self::VARIABLE, Self::ALL.map(Self::name)))
+    }
+
+    fn database(self) -> Option<Product> {
+        match self {
+            Self::Embedded | Self::Keyserver => None,
+            Self::Postgres | Self::Replicas => Some(Product::Postgres),
+            Self::MariaDb => Some(Product::MariaDb),
+        }
+    }
+
+    fn has_keyserver(self) -> bool {
+        matches!(self, Self::Keyserver | Self::Replicas)
+    }
+}
 
 impl TrustService {
     /// Where the service writes the certificate of its own authority, below its data folder.
@@ -63,21 +119,27 @@ impl TrustService {
             arguments: Vec::new(),
             environment: Vec::new(),
             authority: Self::AUTHORITY.into(),
-            keys: if std::env::var_os(APART).is_some() { Keys::Apart } else { Keys::Here },
+            deployment: Deployment::wanted(),
             files: Vec::new(),
+            skew: None,
         }
+    }
+
+    fn first(&self) -> &Replica {
+        self.replicas.first().expect("a process")
     }
 
     /// The base URL without a slash at its end: `https://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://{}", self.port.address())
+        let address = self.balancer.as_ref().map_or_else(|| self.first().port.address(), Balancer::address);
+        format!("https://{address}")
     }
 
-    /// The data folder.
+    /// The data folder; of several processes the first one's.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        data_dir(&self.folder)
+        data_dir(&self.first().folder)
     }
 
     /// The certificate of the service's own authority as PEM text.
@@ -89,15 +151,13 @@ impl TrustService {
 
     /// Asks the service to read its files again (SIGHUP).
     pub fn hang_up(&self) {
-        if let Some(process) = &self.process {
-            process.hang_up();
-        }
+        self.replicas.iter().filter_map(|replica| replica.process.as_ref()).for_each(Process::hang_up);
     }
 
     /// What the service printed since it was last started.
     #[must_use]
     pub fn log(&self) -> String {
-        self.process.as_ref().map(Process::log).unwrap_or_default()
+        self.replicas.iter().filter_map(|replica| replica.process.as_ref()).map(Process::log).collect()
     }
 
     /// The keyserver of a service whose keys are apart.
@@ -109,17 +169,74 @@ impl TrustService {
         self.keyserver.as_mut().expect("keys that are apart")
     }
 
-    /// Takes the service down like a power cut; [`TrustService::restart`] brings it back with what is on its disk.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
+    /// The database server of a service that has one.
+    ///
+    /// # Panics
+    /// The database is embedded.
+    #[must_use]
+    pub fn database(&mut self) -> &mut DatabaseServer {
+        self.database.as_mut().expect("a database server")
+    }
+
+    /// The URL of the database of a service that has a database server.
+    ///
+    /// # Panics
+    /// The database is embedded.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        let told = self.settings.arguments.iter().skip_while(|argument| *argument != "--database").nth(1);
+        told.expect("a database server")
+    }
+
+    /// How many processes there are.
+    #[must_use]
+    pub fn replicas(&self) -> usize {
+        self.replicas.len()
+    }
+
+    /// The base URL of one process.
+    #[must_use]
+    pub fn replica_url(&self, number: usize) -> String {
+        let replica = self.replicas.get(number).expect("a process of that number");
+        format!("https://{}", replica.port.address())
+    }
+
+    /// A process that runs.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn replica(&self, number: usize) -> &Process {
+        self.replicas.get(number).and_then(|replica| replica.process.as_ref()).expect("a running process")
+    }
+
+    /// Takes one process down like a power cut.
+    pub fn kill_replica(&mut self, number: usize) {
+        let replica = self.replicas.get_mut(number).expect("a process of that number");
+        if let Some(mut process) = replica.process.take() {
             process.kill();
         }
     }
 
+    /// Starts one process again, if it does not run, with what is on its disk.
+    pub fn start_replica(&mut self, number: usize) {
+        let replica = self.replicas.get_mut(number).expect("a process of that number");
+        if replica.process.is_none() {
+            replica.process = Some(self.settings.spawn(&replica.folder, &replica.port, number));
+        }
+    }
+
+    /// Takes the service down like a power cut; [`TrustService::restart`] brings it back with what is on its disk.
+    pub fn kill(&mut self) {
+        (0..self.replicas.len()).for_each(|number| self.kill_replica(number));
+    }
+
     /// Stops the service, if it runs, and starts it with the same data folder, port and settings.
     pub fn restart(&mut self) {
-        drop(self.process.take());
-        self.process = Some(self.settings.spawn(&self.folder, &self.port));
+        for replica in &mut self.replicas {
+            drop(replica.process.take());
+        }
+        (0..self.replicas.len()).for_each(|number| self.start_replica(number));
     }
 
     /// A notary client for this service.
@@ -153,7 +270,13 @@ impl TrustServiceBuilder {
     /// Starts a keyserver too, and has it hold the keys of timestamps and snapshots.
     #[must_use]
     pub fn apart(self) -> Self {
-        Self { keys: Keys::Apart, ..self }
+        self.deployed(Deployment::Keyserver)
+    }
+
+    /// Deploys the service in this way, whatever the environment asks for.
+    #[must_use]
+    pub fn deployed(self, deployment: Deployment) -> Self {
+        Self { deployment, ..self }
     }
 
     /// Says where below the data folder the service's authority is.
@@ -170,29 +293,58 @@ impl TrustServiceBuilder {
         self
     }
 
+    /// Has the clock of every process but the first go wrong by so much (`+20m`).
+    #[must_use]
+    pub fn skewed(mut self, by: &str) -> Self {
+        self.skew = Some(by.to_owned());
+        self
+    }
+
     /// Starts the service and waits until it takes connections.
     #[must_use]
     pub fn start(mut self) -> TrustService {
-        let keyserver = (self.keys == Keys::Apart).then(|| Keyserver::start(&self.program.to_string_lossy()));
+        let database = self.deployment.database().map(DatabaseServer::start);
+        if let Some(server) = &database {
+            self.arguments.extend(["--database".to_owned(), server.database()]);
+        }
+        let keyserver = self.deployment.has_keyserver().then(|| Keyserver::start(&self.program.to_string_lossy()));
         self.arguments.extend(keyserver.iter().flat_map(Keyserver::arguments));
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = Port::take();
-        for (name, content) in &self.files {
+        let first = self.replica(&self.files, 0);
+        let mut replicas = vec![first];
+        if self.deployment == Deployment::Replicas {
+            let folder = data_dir(&replicas.first().expect("the first").folder);
+            let shared = ["ca.key", "ca.pem", "secret"].map(|name| (name, fs::read(folder.join(name))));
+            let shared = shared.into_iter().filter_map(|(name, content)| Some((name.to_owned(), content.ok()?)));
+            replicas.push(self.replica(&self.files.iter().cloned().chain(shared).collect::<Vec<_>>(), 1));
+        }
+        let balancer = (replicas.len() > 1)
+            .then(|| Balancer::start(replicas.iter().map(|replica| replica.port.address()).collect()));
+        TrustService { balancer, replicas, keyserver, database, settings: self }
+    }
+
+    fn replica(&self, files: &[(String, Vec<u8>)], number: usize) -> Replica {
+        let (folder, port) = (tempfile::tempdir().expect("a temporary folder"), Port::take());
+        for (name, content) in files {
             let path = data_dir(&folder);
             fs::create_dir_all(&path).expect("a data folder");
             let path = path.join(name);
             fs::write(&path, content).expect("a file in the data folder");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of its owner");
         }
-        let process = self.spawn(&folder, &port);
-        TrustService { process: Some(process), port, settings: self, keyserver, folder }
+        let process = Some(self.spawn(&folder, &port, number));
+        Replica { process, port, folder }
     }
 
-    fn spawn(&self, folder: &TempDir, port: &Port) -> Process {
+    fn spawn(&self, folder: &TempDir, port: &Port, number: usize) -> Process {
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--data-dir").arg(data_dir(folder)).arg("--listen").arg(port.address().to_string());
         command.args(&self.arguments).env("HOME", folder.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let (Some(skew), 1..) = (&self.skew, number) {
+            // Waiting is measured by a clock that nobody sets.
+            command.env("LD_PRELOAD", faketime_library()).env("FAKETIME", skew);
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         let mut process = Process::start(&command, &folder.path().join("log"), GRACE);
         process.wait_until(START_LIMIT, || (accepts(port.address()) == Answer::Yes).into());
         process

@@ -13,10 +13,10 @@ use futures_util::future::join;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::dice::Dice;
 use crate::owner::{Key, Owner};
 use crate::reader::{Reader, names};
 use crate::service::TestService;
+use countersign_testkit::Dice;
 
 const GUN: &str = "example.com/histories";
 const ALICE: &str = "targets/alice";

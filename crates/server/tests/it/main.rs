@@ -4,7 +4,6 @@
 mod access;
 mod connections;
 mod database_away;
-mod dice;
 mod faults;
 mod golden;
 mod histories;

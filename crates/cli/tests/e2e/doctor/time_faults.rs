@@ -3,20 +3,13 @@
 use super::{Clinic, Examined, SECRETS, commands, notary_passphrases};
 use crate::client::{Client, TRUST};
 use crate::stage::Shop;
+use countersign_testkit::clock::faketime_library;
 use countersign_testkit::{MemoryRegistry, TestCa, TrustService};
 use std::fs;
-use std::path::PathBuf;
-
-/// The library that shifts a program's clock.
-fn faketime() -> PathBuf {
-    let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
-    libraries.find(|library| library.exists()).unwrap()
-}
 
 /// The same person, at another time.
 fn at(person: &Client, offset: &str) -> Client {
-    let clock = person.again().env("LD_PRELOAD", faketime().to_str().unwrap());
+    let clock = person.again().env("LD_PRELOAD", faketime_library().to_str().unwrap());
     clock.env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
 }
 

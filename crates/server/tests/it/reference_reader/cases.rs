@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Case;
-use crate::dice::Dice;
+use countersign_testkit::Dice;
 
 const ROLES: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
 
