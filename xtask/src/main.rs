@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask test` runs every check, `cargo xtask STEP` runs one of them.
 
 mod command;
+mod faults;
 mod report;
 mod sources;
 mod step;
@@ -25,6 +26,10 @@ fn chores(arguments: &[String]) -> anyhow::Result<()> {
     let workspace = Workspace::of_this_program()?;
     match arguments {
         [name] if name == "test" => step::run_all(&workspace),
+        [name, minutes] if name == "faults" => {
+            let minutes = minutes.parse().with_context(|| format!("{minutes} is no number of minutes"))?;
+            faults::run(&workspace, minutes)
+        }
         [name] => {
             let step = Step::named(name).with_context(|| format!("no step is called {name}\n{}", usage()))?;
             step::run_one(step, &workspace)
@@ -35,5 +40,11 @@ fn chores(arguments: &[String]) -> anyhow::Result<()> {
 
 fn usage() -> String {
     let steps = Step::ALL.map(|step| format!("  {:<10}{}", step.name(), step.purpose()));
-    format!("usage: cargo xtask test | STEP\n  {:<10}every step below, in this order\n{}", "test", steps.join("\n"))
+    format!(
+        "usage: cargo xtask test | STEP | faults MINUTES\n  {:<10}every step below, in this order\n{}\n  {:<10}{}",
+        "test",
+        steps.join("\n"),
+        "faults",
+        "so many minutes of faults for each way to deploy the service, with a report (the step nextest has them for seconds)"
+    )
 }

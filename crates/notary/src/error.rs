@@ -124,8 +124,8 @@ impl From<HttpError> for ServiceError {
     fn from(error: HttpError) -> Self {
         match error {
             HttpError::Status(status) => Self::of_status(&status),
+            error if error.is_absence() => Self::Away(error.to_string()),
             HttpError::Tls { .. } => Self::Tls(error.to_string()),
-            HttpError::Unreachable { .. } | HttpError::Timeout { .. } => Self::Away(error.to_string()),
             HttpError::Oversized { .. } | HttpError::Protocol { .. } | HttpError::Redirect { .. } => {
                 Self::Hostile(error.to_string())
             }

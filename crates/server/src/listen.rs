@@ -146,7 +146,7 @@ impl Connection {
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, protocol: Protocol) {
-        let Self { app, peer, ending, .. } = self;
+        let Self { app, peer, ending, places } = self;
         let limits = app.limits.clone();
         let progress = Arc::new(Progress::default());
         let service = {
@@ -169,7 +169,7 @@ impl Connection {
                     .header_read_timeout(limits.header)
                     .max_headers(limits.header_lines)
                     .max_buf_size(limits.header_bytes);
-                supervise(builder.serve_connection(io, service), &progress, &ending, times).await
+                supervise(builder.serve_connection(io, service), &progress, &ending, times, &places).await
             }
             Protocol::Http2 => {
                 let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -180,7 +180,7 @@ impl Connection {
                     .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
                     .keep_alive_interval(PING_INTERVAL)
                     .keep_alive_timeout(limits.header);
-                supervise(builder.serve_connection(io, service), &progress, &ending, times).await
+                supervise(builder.serve_connection(io, service), &progress, &ending, times, &places).await
             }
         };
         if let Err(error) = result {

@@ -83,7 +83,12 @@ impl StoreError {
             _ => return false,
         };
         match source {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
+            // A balancer before the server takes connections for which nobody is there: what ends them looks like any fault.
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::Tls(_) => true,
             sqlx::Error::Database(error) => is_passing(&**error),
             _ => false,
         }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Balancer {
     port: Port,
+    behind: Arc<Mutex<Vec<SocketAddr>>>,
     ended: Arc<AtomicBool>,
 }
 
@@ -23,19 +24,25 @@ impl Balancer {
     #[must_use]
     pub fn start(behind: Vec<SocketAddr>) -> Self {
         let (port, ended) = (Port::take(), Arc::new(AtomicBool::new(false)));
+        let behind = Arc::new(Mutex::new(behind));
         let listener = TcpListener::bind(port.address()).expect("a port of this test");
-        let end = Arc::clone(&ended);
+        let (end, known) = (Arc::clone(&ended), Arc::clone(&behind));
         thread::spawn(move || {
             for (turn, client) in listener.incoming().enumerate() {
                 if end.load(Ordering::SeqCst) {
                     return;
                 }
                 // A client for whom nobody is there sees its connection end.
-                let behind = behind.clone();
+                let behind = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 thread::spawn(move || client.and_then(|client| pass_on(client, &behind, turn)));
             }
         });
-        Self { port, ended }
+        Self { port, behind, ended }
+    }
+
+    /// Sends connections from now on to these addresses.
+    pub fn redirect(&self, behind: Vec<SocketAddr>) {
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = behind;
     }
 
     /// Where it listens.
@@ -57,6 +64,9 @@ fn pass_on(client: TcpStream, behind: &[SocketAddr], turn: usize) -> io::Result<
     let mut in_turn = behind.iter().cycle().skip(turn % behind.len().max(1)).take(behind.len());
     let taken = in_turn.find_map(|address| TcpStream::connect_timeout(address, CONNECT_LIMIT).ok());
     let service = taken.ok_or(io::ErrorKind::ConnectionRefused)?;
+    for stream in [&client, &service] {
+        stream.set_nodelay(true)?;
+    }
     let (mut from_client, mut to_service) = (client.try_clone()?, service.try_clone()?);
     let upwards = thread::spawn(move || {
         let _ = io::copy(&mut from_client, &mut to_service);

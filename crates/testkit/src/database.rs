@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -44,11 +44,7 @@ impl DatabaseServer {
     /// Makes the server's files and starts it.
     #[must_use]
     pub fn start(product: Product) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        if is_root() {
-            let nobody = NOBODY.parse().ok();
-            std::os::unix::fs::chown(folder.path(), nobody, nobody).expect("a folder for the server's user");
-        }
+        let folder = folder_of_the_server();
         let made = match product {
             Product::Postgres => command(&postgres_program("initdb"), folder.path())
                 .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username", Self::USER])
@@ -91,6 +87,43 @@ impl DatabaseServer {
     #[must_use]
     pub fn ask(&self, url: &str, statement: &str) -> String {
         self.answer(url.rsplit('/').next().unwrap_or_default(), statement)
+    }
+
+    /// Starts a copy of this `PostgreSQL` server that follows it: from then on nothing is committed before the copy has it.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        assert_eq!(self.product, Product::Postgres, "only these are made to follow each other");
+        let (folder, port) = (folder_of_the_server(), Port::take());
+        let copied = command(&postgres_program("pg_basebackup"), folder.path())
+            .args([
+                "--host=127.0.0.1",
+                "--checkpoint=fast",
+                "--no-sync",
+                "--write-recovery-conf",
+                "--username",
+                Self::USER,
+            ])
+            .arg(format!("--port={}", self.port.number()))
+            .arg("--pgdata")
+            .arg(data(&folder))
+            .output()
+            .expect("the program that copies a server");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let mut standby = Self { product: self.product, process: None, port, made: AtomicU32::new(0), folder };
+        standby.resume();
+        self.statement("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.statement("SELECT pg_reload_conf()");
+        let end = Instant::now() + START_LIMIT;
+        while self.answer("", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
+            assert!(Instant::now() < end, "the copy does not follow");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        standby
+    }
+
+    /// Makes a copy the server that is written to, without a copy of its own.
+    pub fn promote(&self) {
+        self.statement("SELECT pg_promote()");
     }
 
     /// Takes the server down like a power cut.
@@ -202,6 +235,16 @@ impl DatabaseServer {
     fn answers(&self) -> bool {
         self.client("").arg("SELECT 1").output().is_ok_and(|output| output.status.success())
     }
+}
+
+/// A temporary folder of the server's user.
+fn folder_of_the_server() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    if is_root() {
+        let nobody = NOBODY.parse().ok();
+        std::os::unix::fs::chown(folder.path(), nobody, nobody).expect("a folder for the server's user");
+    }
+    folder
 }
 
 fn data(folder: &TempDir) -> PathBuf {

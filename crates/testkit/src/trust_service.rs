@@ -239,6 +239,26 @@ impl TrustService {
         (0..self.replicas.len()).for_each(|number| self.start_replica(number));
     }
 
+    /// Takes away all that was ever published, as somebody does who empties the database.
+    pub fn lose_everything_published(&mut self) {
+        self.kill();
+        match &self.database {
+            Some(server) => {
+                let name = self.database_url().rsplit('/').next().unwrap_or_default();
+                server.statement(&format!("DROP DATABASE {name}"));
+                server.statement(&format!("CREATE DATABASE {name}"));
+            }
+            None => {
+                for file in fs::read_dir(self.data_dir()).expect("a data folder").flatten() {
+                    if file.file_name().to_string_lossy().starts_with("trust.db") {
+                        fs::remove_file(file.path()).expect("a database to take away");
+                    }
+                }
+            }
+        }
+        self.restart();
+    }
+
     /// A notary client for this service.
     #[must_use]
     pub fn notary_client(&self) -> crate::NotaryClient {

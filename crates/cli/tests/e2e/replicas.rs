@@ -1,7 +1,7 @@
 //! Several services over one database on a server: what one has acknowledged, every one serves, at once.
 
 use crate::client::{Client, Ending, LOCAL};
-use countersign_testkit::{DatabaseServer, DockerClient, Product, TrustService};
+use countersign_testkit::{DatabaseServer, Deployment, DockerClient, Product, TrustService};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 /// What `serve migrate --check` ends with when there is something to do.
@@ -10,9 +10,14 @@ const PASSWORD: &str = "a password that must not be seen";
 
 /// Two services over one database, with the same secret and different authorities.
 fn two_replicas(database: &str) -> [TrustService; 2] {
-    let first = TrustService::builder(PROGRAM).arg("--database").arg(database).start();
+    let first = TrustService::builder(PROGRAM).deployed(Deployment::Embedded).arg("--database").arg(database).start();
     let secret = std::fs::read(first.data_dir().join("secret")).unwrap();
-    let second = TrustService::builder(PROGRAM).arg("--database").arg(database).file("secret", &secret).start();
+    let second = TrustService::builder(PROGRAM)
+        .deployed(Deployment::Embedded)
+        .arg("--database")
+        .arg(database)
+        .file("secret", &secret)
+        .start();
     [first, second]
 }
 
@@ -44,7 +49,7 @@ fn what_one_replica_has_acknowledged_docker_28_reads_from_the_other_at_once() {
 fn a_replica_with_another_secret_does_not_start() {
     let server = DatabaseServer::start(Product::Postgres);
     let database = server.database();
-    let first = TrustService::builder(PROGRAM).arg("--database").arg(&database).start();
+    let first = TrustService::builder(PROGRAM).deployed(Deployment::Embedded).arg("--database").arg(&database).start();
     let other = Client::new();
     let start = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data", "--database", &database];
     other.run(&start).refused(LOCAL, "under another secret");

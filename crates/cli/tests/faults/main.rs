@@ -14,32 +14,11 @@
 )]
 
 mod checker;
+mod crowd;
+mod deployments;
 mod http;
 mod publisher;
 mod reader;
 mod report;
 mod storm;
 mod stranger;
-
-use countersign_testkit::Deployment;
-use storm::Storm;
-
-#[test]
-fn with_the_embedded_database() {
-    Storm::over(Deployment::Embedded).blow();
-}
-
-#[test]
-fn with_the_keys_at_a_keyserver() {
-    Storm::over(Deployment::Keyserver).blow();
-}
-
-#[test]
-fn with_mariadb() {
-    Storm::over(Deployment::MariaDb).blow();
-}
-
-#[test]
-fn with_two_replicas_whose_clocks_differ_over_postgresql_and_a_keyserver() {
-    Storm::over(Deployment::Replicas).blow();
-}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use countersign_testkit::{Deployment, Dice, TrustService};
+use countersign_testkit::{Balancer, DatabaseServer, Deployment, Dice, Product, TrustService};
 use tokio::runtime::Runtime;
 
 use crate::checker;
@@ -14,6 +14,7 @@ use crate::reader::Reader;
 use crate::report::{Part, Report};
 use crate::stranger::Stranger;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 const SECONDS: &str = "COUNTERSIGN_TEST_FAULT_SECONDS";
 const SEED: &str = "COUNTERSIGN_TEST_SEED";
 /// How long a storm lasts unless told otherwise.
@@ -32,7 +33,9 @@ const RECOVERY: Duration = Duration::from_mins(1);
 const TABLE: &str = "countersign_current";
 
 pub(crate) struct Storm {
-    deployment: Deployment,
+    name: &'static str,
+    faults: Vec<Fault>,
+    pair: Option<Pair>,
     service: TrustService,
     dice: Dice,
     seed: u64,
@@ -40,7 +43,14 @@ pub(crate) struct Storm {
     report: Arc<Report>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A database server, its copy, and the way to whichever of them is written to.
+struct Pair {
+    primary: DatabaseServer,
+    standby: DatabaseServer,
+    way: Balancer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     KillService,
     PauseService,
@@ -50,6 +60,7 @@ enum Fault {
     EndSessions,
     HoldTable,
     PowerCut,
+    Failover,
 }
 
 impl Fault {
@@ -63,6 +74,7 @@ impl Fault {
             Self::EndSessions => "ends of all database sessions",
             Self::HoldTable => "locks held on a table",
             Self::PowerCut => "power cuts of everything",
+            Self::Failover => "failovers of the database",
         }
     }
 
@@ -87,11 +99,25 @@ fn number(variable: &str) -> Option<u64> {
 
 impl Storm {
     pub(crate) fn over(deployment: Deployment) -> Self {
-        let program = env!("CARGO_BIN_EXE_countersign");
-        let service = TrustService::builder(program).deployed(deployment).skewed(SKEW).start();
+        let service = TrustService::builder(PROGRAM).deployed(deployment).skewed(SKEW).start();
+        Self::with(deployment.name(), service, Fault::of(deployment), None)
+    }
+
+    /// A storm in which the database dies for good, and its copy takes its place.
+    pub(crate) fn over_a_pair_of_databases() -> Self {
+        let primary = DatabaseServer::start(Product::Postgres);
+        let url = primary.database();
+        let (standby, way) = (primary.standby(), Balancer::start(vec![primary.address()]));
+        let url = url.replace(&primary.address().to_string(), &way.address().to_string());
+        let service = TrustService::builder(PROGRAM).deployed(Deployment::Embedded).arg("--database").arg(&url).start();
+        let faults = vec![Fault::KillService, Fault::PauseService, Fault::Failover, Fault::KillService];
+        Self::with("a pair of databases", service, faults, Some(Pair { primary, standby, way }))
+    }
+
+    fn with(name: &'static str, service: TrustService, faults: Vec<Fault>, pair: Option<Pair>) -> Self {
         let seed = number(SEED).unwrap_or_else(|| u64::from(std::process::id()));
         let time = Duration::from_secs(number(SECONDS).unwrap_or(BOUNDED));
-        Self { deployment, service, dice: Dice::of(seed), seed, time, report: Arc::default() }
+        Self { name, faults, pair, service, dice: Dice::of(seed), seed, time, report: Arc::default() }
     }
 
     /// Lets everything happen, and then looks at what is left.
@@ -143,7 +169,7 @@ impl Storm {
     }
 
     fn inject(&mut self) {
-        let faults = Fault::of(self.deployment);
+        let mut faults = self.faults.clone();
         let end = Instant::now() + self.time;
         let mut turn = 0;
         while Instant::now() < end {
@@ -154,6 +180,10 @@ impl Storm {
             let fault = faults[usize::try_from(next).unwrap()];
             self.strike(fault);
             self.report.count(Part::Injected, fault.name());
+            if fault == Fault::Failover {
+                // There is one copy.
+                faults.retain(|fault| *fault != Fault::Failover);
+            }
         }
     }
 
@@ -190,12 +220,18 @@ impl Storm {
             Fault::PowerCut => {
                 self.service.kill();
                 self.service.database().kill();
-                if self.deployment == Deployment::Replicas {
+                if self.faults.contains(&Fault::KillKeyserver) {
                     self.service.keyserver().process().kill();
                     self.service.keyserver().restart("first");
                 }
                 self.service.database().resume();
                 self.service.restart();
+            }
+            Fault::Failover => {
+                let pair = self.pair.as_mut().expect("a copy");
+                pair.primary.kill();
+                pair.standby.promote();
+                pair.way.redirect(vec![pair.standby.address()]);
             }
         }
     }
@@ -216,9 +252,12 @@ impl Storm {
     }
 
     fn conclude(self) {
-        let Self { deployment, report, seed, .. } = self;
-        println!("storm over {}, {} s, seed {seed}\n{report}", deployment.name(), self.time.as_secs());
+        let Self { name, report, seed, .. } = &self;
+        println!("storm over {name}, {} s, seed {seed}\n{report}", self.time.as_secs());
         let violations = report.violations();
+        if !violations.is_empty() {
+            self.service.log().lines().filter(|line| line.contains("status=500")).for_each(|line| println!("{line}"));
+        }
         assert!(violations.is_empty(), "{} violations: {violations:#?}", violations.len());
         let acknowledged = report.number(Part::Happened, "publications acknowledged");
         assert!(acknowledged > 20 && report.number(Part::Happened, "reads") > 20, "hardly anything happened");

@@ -22,7 +22,7 @@ const MAX_ENTRIES: usize = 8;
 /// Says why a request got no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The other side cannot prove who it is, or does not speak TLS. Never to be treated as absence.
+    /// The other side cannot prove who it is, or does not speak TLS: no absence, unless the connection was cut.
     #[error("{origin} cannot be trusted: {fault}")]
     Tls {
         /// Where the request went.
@@ -214,10 +214,12 @@ impl StatusError {
 }
 
 impl HttpError {
-    /// Tells whether the other side is absent rather than hostile: only then may cached data stand in for it.
+    /// Tells whether the other side is absent rather than hostile: only then may cached data stand in for it. A connection
+    /// that ends before anybody has shown a certificate is what a balancer gives with nobody behind it: whoever can do that
+    /// can as well let nothing through.
     #[must_use]
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. } | Self::Tls { fault: TlsFault::CutOff, .. })
     }
 
     /// Tells whether another attempt may succeed: absence, overload and faults of the server.
@@ -361,7 +363,8 @@ mod tests {
     fn only_absence_counts_as_absence() {
         let origin = Origin::of(&Url::parse("https://reg.test").unwrap()).unwrap();
         assert!(HttpError::Unreachable { origin: origin.clone(), reason: String::new() }.is_absence());
-        assert!(!HttpError::Tls { origin, fault: TlsFault::Expired }.is_absence());
+        assert!(!HttpError::Tls { origin: origin.clone(), fault: TlsFault::Expired }.is_absence());
+        assert!(HttpError::Tls { origin, fault: TlsFault::CutOff }.is_absence());
         assert!(!HttpError::Status(Box::new(status(503, b""))).is_absence());
         assert!(HttpError::Status(Box::new(status(503, b""))).is_transient());
         assert!(!HttpError::Status(Box::new(status(401, b""))).is_transient());

@@ -14,11 +14,16 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 
 use super::Ending;
 
 /// Bytes of an answer handed to the connection at once; between them it is seen whether the client still reads.
 const PIECE: usize = 64 * 1024;
+
+/// How often a connection is looked at; so long, and up to twice that, one on which nothing moves keeps its place while
+/// others wait for one.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The times of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -128,30 +133,36 @@ where
 }
 
 /// Runs a connection; one on which nothing moves, that is too old, or that is told to, is asked to end, and cut if it
-/// does not.
+/// does not. While no place is free, silence is not suffered for long.
 pub(super) async fn supervise(
     connection: impl Drain,
     progress: &Progress,
     ending: &Ending,
     times: Times,
+    places: &Semaphore,
 ) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
     let mut old = std::pin::pin!(tokio::time::sleep(times.life));
-    let mut before = None;
-    loop {
+    let look = LOOK.min(times.idle);
+    let (mut before, mut silent) = (None, Duration::ZERO);
+    let patience = loop {
         tokio::select! {
             result = connection.as_mut() => return result,
-            () = ending.soon.cancelled() => break,
-            () = old.as_mut() => break,
-            () = tokio::time::sleep(times.idle) => {
+            () = ending.soon.cancelled() => break times.drain,
+            () = old.as_mut() => break times.drain,
+            () = tokio::time::sleep(look) => {
                 let seen = progress.seen();
-                if seen.is_some() && seen == before {
-                    break;
-                }
+                silent = if seen.is_some() && seen == before { silent + look } else { Duration::ZERO };
                 before = seen;
+                if silent >= times.idle {
+                    break times.drain;
+                }
+                if !silent.is_zero() && places.available_permits() == 0 {
+                    break look;
+                }
             }
         }
-    }
+    };
     connection.as_mut().drain();
-    tokio::time::timeout(times.drain, connection).await.unwrap_or(Ok(()))
+    tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
 }

@@ -169,6 +169,24 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn whoever_holds_a_place_in_silence_makes_room_for_those_who_wait() {
+    // The limits of time are the usual ones: half a minute for a header.
+    let service = TestService::with(|config| config.limits.connections = 2).await;
+    let mut dripping = connect(&service).await;
+    dripping.write_all(b"GET /v2/ HTTP/1.1\r\nX-Slow: ").await.unwrap();
+    let mut idle = connect(&service).await;
+    idle.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    idle.read_exact(&mut [0; 12]).await.unwrap();
+    let (begun, drip) = (Instant::now(), async {
+        while dripping.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    });
+    let ((), ()) = tokio::join!(drip, alive(&service));
+    assert!(begun.elapsed() < CUT, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn shutting_down_answers_what_was_asked_and_cuts_the_rest() {
     let service = TestService::with(|config| config.limits.drain = Duration::from_secs(2)).await;
     let address = service.running.address();

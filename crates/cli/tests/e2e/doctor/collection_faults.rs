@@ -73,17 +73,7 @@ fn a_collection_that_the_service_lost_or_never_had() {
     let unknown = format!("{gun}/other");
     let found = clinic.owner.examined_with(&[&unknown]);
     assert!(found.only("collection-unknown")["message"].as_str().unwrap().starts_with("nobody has signed"));
-    clinic.shop.service.kill();
-    let data = clinic.shop.service.data_dir();
-    for entry in fs::read_dir(&data).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_str().unwrap().contains("sqlite")
-            || path.extension().is_some_and(|end| end == "db")
-        {
-            fs::remove_file(path).unwrap();
-        }
-    }
-    clinic.shop.service.restart();
+    clinic.shop.service.lose_everything_published();
     let found = clinic.owner.examined();
     let finding = found.only("collection-unknown");
     assert!(finding["message"].as_str().unwrap().contains("has seen published"), "{finding}");
