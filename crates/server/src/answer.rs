@@ -1,13 +1,16 @@
 //! Answers: status, headers and body, as the reference writes them where clients could notice.
 
 use bytes::Bytes;
-use countersign_storage::Stored;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, LAST_MODIFIED, LOCATION, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
+    PRAGMA, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
 
+use crate::coding::{Accepted, Coding};
+use crate::config::CacheAges;
+use crate::content::Content;
 use crate::error::Failure;
 
 /// A finished answer; every body is in memory.
@@ -16,6 +19,8 @@ pub(crate) type Answer = Response<Bytes>;
 /// The label of successful bodies: the reference's, which nobody reads (Notary protocol, general).
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const BY_CODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// Seconds after which a busy service may be asked again.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -74,36 +79,107 @@ pub(crate) fn redirect(location: &str) -> Answer {
     }
 }
 
-/// A metadata file that may be cached for some seconds, or not at all when 0.
-pub(crate) fn metadata(file: &Stored, max_age: u32, revalidate: Revalidate) -> Answer {
-    let mut answer = text(file.bytes.clone());
-    let headers = answer.headers_mut();
-    let policy = match (max_age, revalidate) {
-        (0, _) => {
-            headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-            "max-age=0, no-cache, no-store".to_owned()
+/// How long answers may be cached, as headers.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    pub(crate) current: Policy,
+    pub(crate) consistent: Policy,
+}
+
+/// How long one kind of answers may be cached.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    control: HeaderValue,
+    /// Whether nothing may be cached, also by caches that only know the header of HTTP/1.0.
+    never: bool,
+}
+
+impl Policies {
+    pub(crate) fn new(ages: CacheAges) -> Self {
+        // What is named by version or checksum never changes while it is there.
+        Self {
+            current: Policy::new(ages.current(), "must-revalidate"),
+            consistent: Policy::new(ages.consistent(), "immutable"),
         }
-        (age, Revalidate::Must) => format!("public, max-age={age}, s-maxage={age}, must-revalidate"),
-        (age, Revalidate::Never) => format!("public, max-age={age}, s-maxage={age}"),
+    }
+}
+
+impl Policy {
+    fn new(age: u32, directive: &str) -> Self {
+        let control = match age {
+            0 => "max-age=0, no-cache, no-store".to_owned(),
+            age => format!("public, max-age={age}, s-maxage={age}, {directive}"),
+        };
+        let control = HeaderValue::from_str(&control).unwrap_or(HeaderValue::from_static("no-store"));
+        Self { control, never: age == 0 }
+    }
+}
+
+/// What a request says about the form of the answer, beside what it asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Wished {
+    pub(crate) codings: Accepted,
+    /// The entity tags of what the client has.
+    known: Vec<HeaderValue>,
+}
+
+impl Wished {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let known = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
+        Self { codings: Accepted::of(headers), known }
+    }
+
+    /// Returns the tag of a form of the file that the client has already and takes.
+    fn known<'a>(&self, file: &'a Content) -> Option<&'a HeaderValue> {
+        let lines = || self.known.iter().filter_map(|line| line.to_str().ok());
+        let members = || lines().flat_map(|line| line.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        if self.known.is_empty() {
+            return None;
+        }
+        let forms = self.codings.iter().map(Some).chain([None]);
+        let mut tags = forms.map(|coding| file.tag(coding));
+        let any = members().any(|tag| tag == "*");
+        tags.find(|tag| any || members().any(|known| known.as_bytes() == tag.as_bytes()))
+    }
+}
+
+/// A metadata file in the form that the client wishes.
+pub(crate) fn metadata(file: &Content, body: Body, policy: &Policy, wished: &Wished) -> Answer {
+    let known = wished.known(file);
+    let mut answer = match known {
+        Some(_) => empty(StatusCode::NOT_MODIFIED),
+        None => text(body.bytes),
     };
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(CACHE_CONTROL, policy);
+    let headers = answer.headers_mut();
+    if let (Some(coding), None) = (body.coding, known) {
+        headers.insert(CONTENT_ENCODING, coding.header());
     }
-    if let Ok(time) = HeaderValue::from_str(&http_date(file.stored_at)) {
-        headers.insert(LAST_MODIFIED, time);
+    headers.insert(ETAG, known.unwrap_or_else(|| file.tag(body.coding)).clone());
+    headers.insert(CACHE_CONTROL, policy.control.clone());
+    if policy.never {
+        headers.insert(PRAGMA, NO_CACHE);
     }
+    headers.insert(LAST_MODIFIED, file.last_modified().clone());
+    headers.insert(VARY, BY_CODING);
     answer
 }
 
-/// Whether a stale copy must be checked with the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Revalidate {
-    Must,
-    Never,
+/// A body in the coding that it has.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    pub(crate) coding: Option<Coding>,
+}
+
+/// Leaves out the body of an answer to `HEAD`, but not its length.
+pub(crate) fn headers_only(answer: &mut Answer) {
+    let length = HeaderValue::from(answer.body().len());
+    *answer.body_mut() = Bytes::new();
+    answer.headers_mut().insert(CONTENT_LENGTH, length);
 }
 
 /// Writes a time the way HTTP wants it (RFC 9110, IMF-fixdate).
-fn http_date(time: Timestamp) -> String {
+pub(crate) fn http_date(time: Timestamp) -> String {
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 

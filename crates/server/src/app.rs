@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use countersign_storage::{KeyStore, MetadataStore};
+use countersign_storage::{Follower, KeyStore, MetadataStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::access::Gate;
+use crate::answer::Policies;
 use crate::cache::{Caches, Sharing};
-use crate::config::{CacheAges, Clock, Limits, Renewal};
+use crate::config::{Clock, Limits, Renewal};
+use crate::confirm::Confirmations;
 use crate::error::{Code, Failure};
 use crate::metrics::Metrics;
 use crate::route::GunPrefixes;
@@ -25,13 +27,14 @@ pub(crate) struct App {
     pub(crate) gate: Gate,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Arc<ServerKeys>,
-    pub(crate) caches: Caches,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) confirmations: Confirmations,
     pub(crate) turns: Turns,
     pub(crate) clock: Clock,
     /// The clock that signatures are dated by.
     pub(crate) signing: SigningClock,
     pub(crate) prefixes: GunPrefixes,
-    pub(crate) cache_ages: CacheAges,
+    pub(crate) policies: Policies,
     pub(crate) limits: Limits,
     pub(crate) renewal: Renewal,
     pub(crate) metrics: Metrics,
@@ -55,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) secret: Option<crate::data_dir::Secret>,
     pub(crate) remote: Option<Remote>,
     pub(crate) sharing: Sharing,
+    pub(crate) follower: Option<Box<dyn Follower>>,
 }
 
 impl App {
@@ -63,16 +67,18 @@ impl App {
         let limits = config.limits.clone();
         // Whoever waits for the keyserver needs no processor meanwhile.
         let validations = if parts.remote.is_some() { processors * WAITING_FOR_KEYSERVER } else { processors };
+        let caches = Arc::new(Caches::new(parts.sharing, limits.memory));
         Self {
             gate: parts.gate,
             metadata: parts.metadata,
             keys: Arc::new(ServerKeys::new(parts.keys, parts.secret, parts.remote, config)),
-            caches: Caches::new(parts.sharing, limits.memory),
+            confirmations: Confirmations::new(parts.follower, &caches),
+            caches,
             turns: Turns::default(),
             clock: config.clock.clone(),
             signing: SigningClock::new(config.clock.clone(), config.clock_check),
             prefixes: config.gun_prefixes.clone(),
-            cache_ages: config.cache_ages,
+            policies: Policies::new(config.cache_ages),
             renewal: config.renewal.clone(),
             metrics: Metrics::default(),
             work: TaskTracker::new(),

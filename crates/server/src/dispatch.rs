@@ -13,7 +13,7 @@ use hyper::body::Body;
 use serde_json::json;
 
 use crate::access::Needed;
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Wished};
 use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::metrics::{self, Finished};
@@ -32,6 +32,7 @@ where
     let begun = Instant::now();
     let line = Line::of(&request, peer);
     let close = request.headers().contains_key(TRANSFER_ENCODING) && request.version() <= Version::HTTP_11;
+    let head = request.method() == Method::HEAD;
     let route = find(&app, &request);
     let operation = route.as_ref().ok().and_then(Route::operation);
     let method = method_label(request.method());
@@ -47,6 +48,9 @@ where
     if close {
         // A body whose end was negotiated: whatever a proxy thinks follows it is not read here.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if head {
+        answer::headers_only(&mut answer);
     }
     let response_bytes = answer.body().len() as u64;
     let duration = begun.elapsed();
@@ -73,12 +77,13 @@ where
     if let Err(failure) = app.gate.admit(&Needed::of(&route), &request, app.clock.now()) {
         return (0, Err(failure));
     }
+    let wished = &Wished::of(request.headers());
     let result = match route {
         Ok(Route::Upload(gun)) => return upload::post(app, gun, request).await,
         Ok(Route::Ping) => Ok(answer::text("{}")),
-        Ok(Route::ByChecksum(gun, role, digest)) => read::by_checksum(app, gun, role, digest).await,
-        Ok(Route::ByVersion(gun, role, version)) => read::by_version(app, gun, role, version).await,
-        Ok(Route::Current(gun, role)) => read::current(app, gun, role).await,
+        Ok(Route::ByChecksum(gun, role, digest)) => read::by_checksum(app, gun, role, digest, wished).await,
+        Ok(Route::ByVersion(gun, role, version)) => read::by_version(app, gun, role, version, wished).await,
+        Ok(Route::Current(gun, role)) => read::current(app, gun, role, wished).await,
         Ok(Route::Key(gun, role)) => keys::get(app, gun, role).await,
         Ok(Route::RotateKey(gun, role)) => keys::rotate(app, gun, role).await,
         Ok(Route::Delete(gun)) => publish::delete(app, gun).await.map(|()| answer::empty(StatusCode::OK)),

@@ -4,22 +4,29 @@
 //! (`Base`). When somebody was faster, it is prepared again from the new state: so a delegation uploaded at the same time
 //! as another one finds its place in the snapshot that lists both.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use countersign_storage::{Base, NewMetadata, PublishError, State};
 use countersign_tuf::accept::{self, Files, Refusal, RenewBefore, Submission};
 use countersign_tuf::{Gun, RoleName};
 use fail::fail_point;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::app::App;
-use crate::cache::Sharing;
+use crate::cache::{Current, Parts, Seen, Sharing};
+use crate::content::Content;
 use crate::error::{Code, Failure};
 use crate::read;
+use crate::server_keys::Remembered;
 use crate::turns::Turn;
 use crate::upload::Memory;
 
+/// Bytes up to which a file that was published is kept in memory at once; larger ones wait for somebody who reads them.
+const SMALL: usize = 256 * 1024;
 /// How often a change is prepared anew when other processes are faster.
 const ATTEMPTS: u32 = 16;
 
@@ -32,11 +39,10 @@ pub(crate) async fn publish(app: &Arc<App>, gun: Gun, parts: Files, memory: Memo
         let _turn = turn(&work, &gun).await?;
         let roles = accept::needed(parts.keys());
         for _ in 0..ATTEMPTS {
-            let state = work.metadata.state(&gun, &roles).await?;
-            let base = state.base();
-            let files = prepare(&work, &gun, state, Task::Accept(parts.clone())).await?;
+            let basis = basis(&work, &gun, &roles).await?;
+            let files = prepare(&work, &gun, &basis, Task::Accept(parts.clone())).await?;
             fail_point!("publication-prepared");
-            if store(&work, &gun, base, &files).await? == Stored::Yes {
+            if store(&work, &gun, basis, &files).await? == Stored::Yes {
                 return Ok(());
             }
         }
@@ -66,17 +72,16 @@ pub(crate) async fn renew(app: &Arc<App>, gun: Gun, before: RenewBefore) -> Resu
 async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result<Stored, Failure> {
     let roles = [RoleName::Root, RoleName::Snapshot, RoleName::Timestamp].into();
     for _ in 0..ATTEMPTS {
-        let state = app.metadata.state(gun, &roles).await?;
-        let base = state.base();
-        if base == Base::Nothing {
+        let basis = basis(app, gun, &roles).await?;
+        if basis.state.base() == Base::Nothing {
             return Ok(Stored::No);
         }
-        let files = prepare(app, gun, state, Task::Renew(before)).await?;
+        let files = prepare(app, gun, &basis, Task::Renew(before)).await?;
         // Nothing was due: whoever had the turn before has done it.
         if files.is_empty() {
             return Ok(Stored::No);
         }
-        if store(app, gun, base, &files).await? == Stored::Yes {
+        if store(app, gun, basis, &files).await? == Stored::Yes {
             return Ok(Stored::Yes);
         }
     }
@@ -106,15 +111,67 @@ enum Task {
     Renew(RenewBefore),
 }
 
+/// What a publication is built upon.
+struct Basis {
+    state: State,
+    /// When the state was seen.
+    seen: Seen,
+    /// The whole state, if it was in memory and holds.
+    current: Option<Arc<Current>>,
+    remembered: Remembered,
+}
+
+/// Loads what a publication is built upon: from memory, where that holds; whether it still does when the publication is
+/// stored is for the database to say.
+async fn basis(app: &App, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<Basis, Failure> {
+    if let Some(current) = read::kept(app, gun).await? {
+        let seen = current.seen();
+        let deletions = app.caches.deletions(gun);
+        if let Some(state) = from_memory(app, gun, roles, &current).await? {
+            let remembered = Remembered { deletions, holds: true };
+            return Ok(Basis { state, seen, current: Some(current), remembered });
+        }
+    }
+    let remembered = Remembered { deletions: app.caches.deletions(gun), holds: false };
+    let seen = app.caches.seen(gun);
+    let state = app.metadata.state(gun, roles).await?;
+    Ok(Basis { state, seen, current: None, remembered })
+}
+
+async fn from_memory(
+    app: &App,
+    gun: &Gun,
+    roles: &BTreeSet<RoleName>,
+    current: &Current,
+) -> Result<Option<State>, Failure> {
+    let mut state = State { timestamp: Some(current.timestamp.sha256), ..State::default() };
+    for role in roles {
+        let file = match role {
+            RoleName::Timestamp => Arc::clone(&current.timestamp),
+            RoleName::Snapshot => Arc::clone(&current.snapshot),
+            role => match current.digests.get(role) {
+                None => continue,
+                Some(digest) => match read::file(app, gun, role, *digest).await? {
+                    Some(file) => file,
+                    None => return Ok(None),
+                },
+            },
+        };
+        state.files.insert(role.clone(), file.stored().clone());
+    }
+    Ok(Some(state))
+}
+
 /// Validates and signs.
-async fn prepare(app: &Arc<App>, gun: &Gun, state: State, task: Task) -> Result<Vec<NewMetadata>, Failure> {
+async fn prepare(app: &Arc<App>, gun: &Gun, basis: &Basis, task: Task) -> Result<Vec<NewMetadata>, Failure> {
+    let state = &basis.state;
     if let Some(timestamp) = state.files.get(&RoleName::Timestamp) {
         app.signing.stored(timestamp.stored_at);
     }
     let now = app.signing.now()?;
-    let (collection, signers) = (gun.clone(), app.keys.signers(gun));
+    let (collection, signers) = (gun.clone(), app.keys.signers(gun, basis.remembered));
+    let stored: Files = state.files.iter().map(|(role, file)| (role.clone(), file.bytes.clone())).collect();
     let compute = move || {
-        let stored: Files = state.files.into_iter().map(|(role, file)| (role, file.bytes)).collect();
         let gun = &collection;
         let result = match task {
             Task::Accept(parts) => accept::accept(Submission { gun, now, stored: &stored, parts }, &signers),
@@ -137,23 +194,71 @@ pub(crate) enum Stored {
     No,
 }
 
-async fn store(app: &App, gun: &Gun, base: Base, files: &[NewMetadata]) -> Result<Stored, Failure> {
+async fn store(app: &App, gun: &Gun, basis: Basis, files: &[NewMetadata]) -> Result<Stored, Failure> {
     let now = app.clock.now();
-    let result = app.metadata.publish(gun, base, files, now).await;
+    let timestamp = files.iter().find(|file| *file.role() == RoleName::Timestamp).map(NewMetadata::sha256);
+    // Whatever comes of it, what is kept of the old state is not served from then on: the commit may have come through.
+    let publishing = app.caches.publishing(gun, basis.seen, timestamp);
+    let result = app.metadata.publish(gun, basis.state.base(), files, now).await;
     fail_point!("publication-stored");
-    // Also after an error: the commit may have come through.
-    app.caches.published(gun);
     let Err(error) = result else {
         app.signing.signed(now);
-        read_back(app, gun, files).await?;
+        let Some(current) = basis.current else {
+            drop(publishing);
+            read_back(app, gun, files).await?;
+            return Ok(Stored::Yes);
+        };
+        let parts = after(app, gun, &current, files, (now, basis.remembered.deletions))?;
+        // A store that is followed has read back what it stored.
+        if app.caches.sharing() != Sharing::Followed {
+            let pointers = app.metadata.pointers(gun).await?;
+            if pointers.into_iter().map(|pointer| (pointer.role, pointer.sha256)).collect::<BTreeMap<_, _>>()
+                != parts.digests
+            {
+                return Err(Failure::new(Code::Updating).cause("the stored files are not the accepted ones"));
+            }
+        }
+        publishing.stored(parts);
         return Ok(Stored::Yes);
     };
+    drop(publishing);
     match error {
         PublishError::Superseded => Ok(Stored::No),
         PublishError::VersionConflict { .. } => Err(Failure::new(Code::Version).detail(json!({})).cause(error)),
         PublishError::TooFarAhead { ref role, .. } | PublishError::TooHigh { ref role, .. } => Err(refused(Refusal::of(role, &error))),
         PublishError::Store(error) => Err(Failure::of_store(Code::Updating, error)),
     }
+}
+
+/// Makes the state that a publication leads to, which must be a whole chain, and keeps its small files.
+fn after(
+    app: &App,
+    gun: &Gun,
+    before: &Current,
+    files: &[NewMetadata],
+    (now, deletions): (Timestamp, u64),
+) -> Result<Parts, Failure> {
+    let (mut timestamp, mut snapshot) = (Arc::clone(&before.timestamp), Arc::clone(&before.snapshot));
+    let mut digests = before.digests.clone();
+    // To the microsecond, as the database has it.
+    let stored_at = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
+    for file in files {
+        digests.insert(file.role().clone(), file.sha256());
+        if file.bytes().len() > SMALL {
+            continue;
+        }
+        let (role, version, sha256) = (file.role().clone(), file.version(), file.sha256());
+        // A copy, because the bytes may be part of a large upload, which would stay in memory with them.
+        let bytes = Bytes::copy_from_slice(file.bytes());
+        let content = Arc::new(Content::new(countersign_storage::Stored { role, version, sha256, bytes, stored_at }));
+        let content = app.caches.file_before(gun, file.role(), sha256, deletions).keep(content);
+        match file.role() {
+            RoleName::Timestamp => timestamp = content,
+            RoleName::Snapshot => snapshot = content,
+            _ => {}
+        }
+    }
+    read::whole(timestamp, snapshot, digests)
 }
 
 /// Reads back what was stored, before it is acknowledged: the current files are the accepted ones, and the timestamp leads

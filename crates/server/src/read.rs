@@ -1,5 +1,6 @@
 //! Reading metadata: current, by version, by checksum.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,20 +12,24 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::answer::{self, Answer, Revalidate};
+use crate::answer::{self, Answer, Body, Policy, Wished};
 use crate::app::App;
-use crate::cache::Current;
+use crate::cache::{Compressed, Current, Parts};
 use crate::chain;
+use crate::coding::Coding;
+use crate::content::Content;
 use crate::error::{Code, Failure};
 use crate::publish;
 
 /// How often a current state is read again when it is deleted under the reader's hands.
 const ATTEMPTS: u32 = 3;
+/// Bytes that are compressed at once, where the request is answered.
+const QUICKLY_COMPRESSED: usize = 32 * 1024;
 /// Pause after a failed attempt to sign anew on behalf of a reader.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
 
 /// Answers with the current file of a role; a timestamp or snapshot that has expired is signed anew first.
-pub(crate) async fn current(app: &Arc<App>, gun: Gun, role: RoleName) -> Result<Answer, Failure> {
+pub(crate) async fn current(app: &Arc<App>, gun: Gun, role: RoleName, wished: &Wished) -> Result<Answer, Failure> {
     let mut current = state(app, &gun).await?.ok_or_else(nothing_stored)?;
     let made_here = matches!(role, RoleName::Timestamp | RoleName::Snapshot);
     if made_here && current.expires < app.clock.now() {
@@ -39,19 +44,73 @@ pub(crate) async fn current(app: &Arc<App>, gun: Gun, role: RoleName) -> Result<
             file(app, &gun, &role, *digest).await?.ok_or_else(nothing_stored)?
         }
     };
-    Ok(answer::metadata(&found, app.cache_ages.current(), Revalidate::Must))
+    metadata(app, &found, &app.policies.current, wished).await
 }
 
 /// Answers with the file of a role that has this digest.
-pub(crate) async fn by_checksum(app: &App, gun: Gun, role: RoleName, sha256: Sha256Digest) -> Result<Answer, Failure> {
+pub(crate) async fn by_checksum(
+    app: &Arc<App>,
+    gun: Gun,
+    role: RoleName,
+    sha256: Sha256Digest,
+    wished: &Wished,
+) -> Result<Answer, Failure> {
+    if app.caches.file(&gun, &role, sha256).get().is_some() {
+        app.confirmations.confirm().await?;
+    }
     let found = file(app, &gun, &role, sha256).await?.ok_or_else(nothing_stored)?;
-    Ok(answer::metadata(&found, app.cache_ages.consistent(), Revalidate::Never))
+    metadata(app, &found, &app.policies.consistent, wished).await
 }
 
 /// Answers with the file of a role that has this version.
-pub(crate) async fn by_version(app: &App, gun: Gun, role: RoleName, version: Version) -> Result<Answer, Failure> {
-    let found = app.metadata.by_version(&gun, &role, version).await?.ok_or_else(nothing_stored)?;
-    Ok(answer::metadata(&found, app.cache_ages.consistent(), Revalidate::Never))
+pub(crate) async fn by_version(
+    app: &Arc<App>,
+    gun: Gun,
+    role: RoleName,
+    version: Version,
+    wished: &Wished,
+) -> Result<Answer, Failure> {
+    if app.caches.version(&gun, &role, version).get().is_some() {
+        app.confirmations.confirm().await?;
+    }
+    let slot = app.caches.version(&gun, &role, version);
+    let found = if let Some(sha256) = slot.get() {
+        file(app, &gun, &role, sha256).await?
+    } else {
+        let deletions = app.caches.deletions(&gun);
+        let found = app.metadata.by_version(&gun, &role, version).await?;
+        found.map(|stored| {
+            let sha256 = stored.sha256;
+            slot.keep(sha256);
+            app.caches.file_before(&gun, &role, sha256, deletions).keep(Arc::new(Content::new(stored)))
+        })
+    };
+    metadata(app, &found.ok_or_else(nothing_stored)?, &app.policies.consistent, wished).await
+}
+
+/// Answers with a file in the best form that the client takes.
+async fn metadata(app: &Arc<App>, file: &Arc<Content>, policy: &Policy, wished: &Wished) -> Result<Answer, Failure> {
+    let mut body = Body { bytes: file.bytes.clone(), coding: None };
+    if app.caches.is_compressible(file.bytes.len()) {
+        for coding in wished.codings.iter() {
+            if let Compressed(Some(bytes)) = compressed(app, file, coding).await? {
+                body = Body { bytes, coding: Some(coding) };
+                break;
+            }
+        }
+    }
+    Ok(answer::metadata(file, body, policy, wished))
+}
+
+async fn compressed(app: &Arc<App>, file: &Arc<Content>, coding: Coding) -> Result<Compressed, Failure> {
+    if let Some(kept) = app.caches.compressed(file.sha256, coding) {
+        return Ok(kept);
+    }
+    if file.bytes.len() <= QUICKLY_COMPRESSED {
+        return Ok(app.caches.compress(file, coding));
+    }
+    let (caches, file) = (Arc::clone(&app.caches), Arc::clone(file));
+    app.compute(&app.validation, move || caches.compress(&file, coding)).await
 }
 
 /// What is not stored: a detail tells it from a path that does not exist.
@@ -83,14 +142,13 @@ fn as_unknown(failure: Failure) -> Failure {
 
 /// Returns the current state of a collection; all of one publication, and a whole chain.
 pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
-    if let Some(current) = app.caches.current(gun) {
+    if let Some(current) = kept(app, gun).await? {
         return Ok(Some(current));
     }
     for _ in 0..ATTEMPTS {
         let seen = app.caches.seen(gun);
         let pointers = app.metadata.pointers(gun).await?;
-        let digests: std::collections::BTreeMap<_, _> =
-            pointers.into_iter().map(|pointer| (pointer.role, pointer.sha256)).collect();
+        let digests: BTreeMap<_, _> = pointers.into_iter().map(|pointer| (pointer.role, pointer.sha256)).collect();
         let (Some(timestamp), Some(snapshot)) = (digests.get(&RoleName::Timestamp), digests.get(&RoleName::Snapshot))
         else {
             return Ok(None);
@@ -99,20 +157,45 @@ pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, 
         let snapshot = file(app, gun, &RoleName::Snapshot, *snapshot).await?;
         // Deleted since the pointers were read: read them again.
         let (Some(timestamp), Some(snapshot)) = (timestamp, snapshot) else { continue };
-        chain::check(&timestamp, &snapshot, &digests).map_err(|broken| Failure::new(Code::Unknown).cause(broken))?;
-        let expires = expires(&timestamp).min(expires(&snapshot));
-        return Ok(Some(app.caches.keep(gun, seen, (timestamp, snapshot), digests, expires)));
+        return Ok(Some(app.caches.keep(gun, seen, whole(timestamp, snapshot, digests)?)));
     }
     Ok(None)
 }
 
-async fn file(app: &App, gun: &Gun, role: &RoleName, sha256: Sha256Digest) -> Result<Option<Arc<Stored>>, Failure> {
+/// Returns the current state of a collection if it is kept in memory and still holds.
+pub(crate) async fn kept(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
+    if app.caches.current(gun).is_none() {
+        return Ok(None);
+    }
+    app.confirmations.confirm().await?;
+    Ok(app.caches.current(gun))
+}
+
+/// Makes a state of files that must belong together.
+pub(crate) fn whole(
+    timestamp: Arc<Content>,
+    snapshot: Arc<Content>,
+    digests: BTreeMap<RoleName, Sha256Digest>,
+) -> Result<Parts, Failure> {
+    chain::check(timestamp.stored(), snapshot.stored(), &digests)
+        .map_err(|broken| Failure::new(Code::Unknown).cause(broken))?;
+    let expires = expires(&timestamp).min(expires(&snapshot));
+    Ok(Parts { timestamp, snapshot, digests, expires })
+}
+
+/// Returns a file, from memory where it is kept: whoever asks knows that it is there, or asks the database first.
+pub(crate) async fn file(
+    app: &App,
+    gun: &Gun,
+    role: &RoleName,
+    sha256: Sha256Digest,
+) -> Result<Option<Arc<Content>>, Failure> {
     let slot = app.caches.file(gun, role, sha256);
     if let Some(found) = slot.get() {
         return Ok(Some(found));
     }
     let found = app.metadata.by_checksum(gun, role, &sha256).await?;
-    Ok(found.map(|file| slot.keep(file)))
+    Ok(found.map(|file| slot.keep(Arc::new(Content::new(file)))))
 }
 
 #[derive(Deserialize)]

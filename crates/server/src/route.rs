@@ -102,7 +102,8 @@ impl Route {
             Method::GET => get(&cleaned, prefixes),
             Method::POST => post(&cleaned, prefixes),
             Method::DELETE => delete(&cleaned, prefixes),
-            Method::HEAD | Method::PUT => Err(NoRoute::NotFound),
+            Method::HEAD => head(&cleaned, prefixes),
+            Method::PUT => Err(NoRoute::NotFound),
             _ => Err(NoRoute::MethodNotAllowed),
         }
     }
@@ -142,6 +143,14 @@ fn get(path: &str, prefixes: &GunPrefixes) -> Result<Route, NoRoute> {
     }
     let name = resource.strip_suffix(".json").ok_or(NoRoute::NotFound)?;
     metadata(gun, name)
+}
+
+/// Whoever keeps metadata may ask whether it changed; on everything else the method finds nothing, as with the reference.
+fn head(path: &str, prefixes: &GunPrefixes) -> Result<Route, NoRoute> {
+    match get(path, prefixes)? {
+        route @ (Route::Current(..) | Route::ByVersion(..) | Route::ByChecksum(..)) => Ok(route),
+        _ => Err(NoRoute::NotFound),
+    }
 }
 
 /// Reads `role`, `role.checksum` or `version.role`; roles contain no dots.
@@ -293,9 +302,11 @@ mod tests {
 
     #[test]
     fn methods_have_their_answers() {
-        for method in ["HEAD", "PUT"] {
-            assert_eq!(find(method, "/v2/"), Err(NoRoute::NotFound));
+        for (method, path) in [("HEAD", "/v2/"), ("PUT", "/v2/"), ("HEAD", "/v2/g/_trust/tuf/timestamp.key")] {
+            assert_eq!(find(method, path), Err(NoRoute::NotFound));
         }
+        let root = Route::Current(Gun::parse("g").unwrap(), RoleName::Root);
+        assert_eq!(find("HEAD", "/v2/g/_trust/tuf/root.json"), Ok(root));
         for method in ["PATCH", "TRACE", "OPTIONS", "FOO"] {
             assert_eq!(find(method, "/v2/"), Err(NoRoute::MethodNotAllowed));
         }

@@ -65,7 +65,8 @@ pub(crate) struct ServerKeys {
     algorithm: KeyAlgorithm,
     limits: PendingLimits,
     clock: Clock,
-    opened: Cache<(Gun, KeyId), Arc<OpenedKey>>,
+    /// With how often their collections had been deleted when they were found: a deletion retires keys.
+    opened: Cache<(Gun, KeyId), (u64, Arc<OpenedKey>)>,
 }
 
 /// Stands in place of the private key of a row whose key is at the keyserver. The row says which collection and role the key
@@ -172,8 +173,9 @@ impl ServerKeys {
     }
 
     /// Returns the signers of one collection, for use on a thread that may block.
-    pub(crate) fn signers(self: &Arc<Self>, gun: &Gun) -> CollectionSigners {
+    pub(crate) fn signers(self: &Arc<Self>, gun: &Gun, remembered: Remembered) -> CollectionSigners {
         CollectionSigners {
+            remembered,
             keys: Arc::clone(self),
             gun: gun.clone(),
             runtime: Handle::current(),
@@ -186,7 +188,7 @@ impl ServerKeys {
     pub(crate) async fn mark_used(&self, gun: &Gun, used: BTreeSet<KeyId>) -> Result<(), StoreError> {
         let now = self.clock.now();
         for id in used {
-            let opened = self.opened.get(&(gun.clone(), id));
+            let opened = self.opened.get(&(gun.clone(), id)).map(|(_, opened)| opened);
             let recently = |last: &Timestamp| now.duration_since(*last) < USE_PRECISION;
             if opened.as_ref().is_some_and(|key| lock(&key.last_used).as_ref().is_some_and(recently)) {
                 continue;
@@ -238,8 +240,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is remembered of a collection during one piece of work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remembered {
+    /// How often it was deleted, as far as was known when the work began.
+    pub(crate) deletions: u64,
+    /// Whether the work is built upon a state that was in memory: then no key that was found in use since the last deletion
+    /// has been retired, or else the work comes to nothing when it is stored.
+    pub(crate) holds: bool,
+}
+
 /// The signers of one collection during one piece of work.
 pub(crate) struct CollectionSigners {
+    remembered: Remembered,
     keys: Arc<ServerKeys>,
     gun: Gun,
     runtime: Handle,
@@ -257,14 +270,21 @@ impl CollectionSigners {
     }
 
     fn find(&self, id: &KeyId) -> Result<Option<Arc<OpenedKey>>, KeyTrouble> {
-        // Asked each time: a key that was opened before may have been retired since, also by another process.
-        let Some(stored) = self.runtime.block_on(self.keys.store.service_key(&self.gun, id))? else { return Ok(None) };
         let place = (self.gun.clone(), *id);
-        if let Some(opened) = self.keys.opened.get(&place) {
-            return Ok(Some(opened));
+        let known = self.keys.opened.get(&place);
+        if let Some((deletions, opened)) = &known
+            && self.remembered.holds
+            && *deletions == self.remembered.deletions
+        {
+            return Ok(Some(Arc::clone(opened)));
         }
-        let opened = Arc::new(self.keys.open(&stored)?);
-        self.keys.opened.insert(place, Arc::clone(&opened));
+        // A key that was opened before may have been retired since, also by another process.
+        let Some(stored) = self.runtime.block_on(self.keys.store.service_key(&self.gun, id))? else { return Ok(None) };
+        let opened = match known {
+            Some((_, opened)) => opened,
+            None => Arc::new(self.keys.open(&stored)?),
+        };
+        self.keys.opened.insert(place, (self.remembered.deletions, Arc::clone(&opened)));
         Ok(Some(opened))
     }
 }

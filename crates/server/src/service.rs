@@ -108,7 +108,9 @@ impl Service {
         let gate = Gate::new(&config.access)?;
         let (authority, certificates) = certificates(&config, &data)?;
         let stores = Stores::open(&config, &data).await?;
-        let (metadata, keys, sharing) = (stores.metadata(), stores.keys(), stores.sharing());
+        let (metadata, keys) = (stores.metadata(), stores.keys());
+        let follower = metadata.follow();
+        let sharing = stores.sharing(follower.as_deref());
         let secret = secret(&config, &data, &keys).await?;
         if let Some(secret) = &secret
             && !stores.agree_on(secret).await?
@@ -116,7 +118,7 @@ impl Service {
             return Err(StartError::AnotherSecret);
         }
         let remote = remote(&config)?;
-        let app = Arc::new(App::new(Parts { gate, metadata, keys, secret, remote, sharing }, &config));
+        let app = Arc::new(App::new(Parts { gate, metadata, keys, secret, remote, sharing, follower }, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign_crypto::digest::sha256;
-use countersign_storage::{KeyStore, Layout, MetadataStore, NetworkedStore, SqliteStore, StoreError};
+use countersign_storage::{Follower, KeyStore, Layout, MetadataStore, NetworkedStore, SqliteStore, StoreError};
 
 use crate::cache::Sharing;
 use crate::config::{Config, Storage};
@@ -55,10 +55,11 @@ impl Stores {
     }
 
     /// Only the file is known to be nobody else's: this process holds its folder.
-    pub(crate) fn sharing(&self) -> Sharing {
-        match self {
-            Self::Sqlite(_) => Sharing::Alone,
-            Self::Networked(_) | Self::Given { .. } => Sharing::Shared,
+    pub(crate) fn sharing(&self, follower: Option<&dyn Follower>) -> Sharing {
+        match (self, follower) {
+            (Self::Sqlite(_), _) => Sharing::Alone,
+            (Self::Networked(_) | Self::Given { .. }, Some(_)) => Sharing::Followed,
+            (Self::Networked(_) | Self::Given { .. }, None) => Sharing::Shared,
         }
     }
 

@@ -54,6 +54,8 @@ impl DatabaseServer {
             Product::MariaDb => command(&Tool::MARIADB_INSTALL.path(), folder.path())
                 .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
                 .arg(format!("--datadir={}", data(&folder).display()))
+                // Servers that are made at the same time remove each other's temporary tables in a folder that they share.
+                .arg(format!("--tmpdir={}", folder.path().display()))
                 .output(),
         };
         let made = made.expect("the program that makes the server's files");
@@ -192,6 +194,7 @@ impl DatabaseServer {
                 command.arg("--no-defaults").arg(format!("--datadir={}", data(&self.folder).display()));
                 command.arg(format!("--socket={}", self.socket().display())).arg(format!("--port={port}"));
                 command.arg(format!("--pid-file={}", folder.join("pid").display()));
+                command.arg(format!("--tmpdir={}", folder.display()));
                 command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--max-connections=200"]);
                 command
             }

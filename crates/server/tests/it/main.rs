@@ -22,6 +22,8 @@ mod reference;
 mod reference_reader;
 mod reference_signer;
 mod renewal;
+mod replicas;
+mod representations;
 mod routes;
 mod service;
 mod tls;

@@ -185,3 +185,8 @@ pub(crate) fn canonical(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+/// The digest of a file, as names have it.
+pub(crate) fn hex_digest(file: &[u8]) -> String {
+    sha256(file).hex()
+}

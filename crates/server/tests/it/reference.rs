@@ -71,7 +71,8 @@ async fn ask(address: SocketAddr, method: &str, path: &str, upload: Option<(&str
     let failed = status.starts_with(['4', '5']);
     let alike = Alike {
         content_type: header("content-type"),
-        cache_control: header("cache-control"),
+        // What never changes is called so here.
+        cache_control: header("cache-control").map(|policy| policy.replace(", immutable", "")),
         location: header("location"),
         failure: failed.then(|| serde_json::from_str(body).unwrap_or(Value::Null)),
         newline: failed && body.ends_with('\n'),
