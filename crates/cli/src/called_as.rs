@@ -14,6 +14,10 @@ pub(crate) enum Name {
     DockerTrust,
     /// Docker's.
     Docker,
+    /// That of the reference's server.
+    NotaryServer,
+    /// That of the reference's signer.
+    NotarySigner,
 }
 
 /// How the program was called.
@@ -31,6 +35,8 @@ impl Name {
             "notary" => Some(Self::Notary),
             "docker-trust" => Some(Self::DockerTrust),
             "docker" => Some(Self::Docker),
+            "notary-server" => Some(Self::NotaryServer),
+            "notary-signer" => Some(Self::NotarySigner),
             _ => None,
         }
     }
@@ -73,6 +79,8 @@ mod tests {
         is(&["docker-trust", "docker", "x"], Name::DockerTrust, &["docker", "x"]);
         is(&["docker.exe", "pull"], Name::Docker, &["pull"]);
         is(&["countersign", "notary", "list"], Name::Notary, &["list"]);
+        is(&["/usr/bin/notary-server", "-config=x"], Name::NotaryServer, &["-config=x"]);
+        is(&["countersign", "notary-signer", "-version"], Name::NotarySigner, &["-version"]);
         is(&["countersign", "docker", "notary"], Name::Docker, &["notary"]);
         is(&["./countersign", "--verbose", "docker"], Name::Countersign, &["--verbose", "docker"]);
         is(&[], Name::Countersign, &[]);

@@ -25,6 +25,7 @@ mod runtime;
 mod secrecy;
 mod settings;
 mod shim;
+mod takeover;
 mod trust_switch;
 mod trusted;
 
@@ -39,5 +40,7 @@ fn main() -> ExitCode {
         Name::Notary => notary::run(arguments),
         Name::DockerTrust => plugin::run(arguments),
         Name::Docker => shim::run(arguments),
+        Name::NotaryServer => takeover::run(takeover::Program::Server, arguments),
+        Name::NotarySigner => takeover::run(takeover::Program::Signer, arguments),
     }
 }

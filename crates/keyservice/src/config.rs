@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_signer_rpc::{Clients, Identity};
-use countersign_storage::Alias;
+use countersign_storage::{Alias, Connections, DatabaseUrl};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::passphrases::Passphrases;
@@ -19,6 +19,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder for the database, the audit log, and passphrases made here; created (mode 0700) when missing.
     pub data_dir: PathBuf,
+    /// Where the keys are, and the audit log.
+    pub storage: KeyStorage,
     /// The service's certificate.
     pub identity: Identity,
     /// Whose calls are answered.
@@ -31,6 +33,21 @@ pub struct Config {
     pub clock: Clock,
     /// Numbers and times that are never exceeded.
     pub limits: Limits,
+}
+
+/// Where the keys are, and with them the audit log.
+#[derive(Debug, Clone)]
+pub enum KeyStorage {
+    /// In a file of the data folder, and the audit log in another.
+    Folder,
+    /// In the table of the reference's signer, which its processes may use too. Passphrases are never made here; what would be
+    /// in the audit log goes to the log, at the level of information.
+    Reference {
+        /// Where the database is.
+        url: Box<DatabaseUrl>,
+        /// How many connections this service uses.
+        connections: Connections,
+    },
 }
 
 /// Where the time comes from.

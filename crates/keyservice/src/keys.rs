@@ -219,7 +219,7 @@ impl SigningService for Keys {
                     ServiceRole::Snapshot => RoleName::Snapshot,
                     ServiceRole::Timestamp => RoleName::Timestamp,
                 };
-                Ok(KeyDescription { public: opened.key.public_key().clone(), role })
+                Ok(KeyDescription { public: opened.key.public_key().clone(), role, gun: opened.gun.clone() })
             }
             Ok(None) => Err(no_key()),
             Err(trouble) => Err(in_trouble("describe", &trouble, no_key())),

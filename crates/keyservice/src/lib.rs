@@ -19,7 +19,7 @@ pub use countersign_signer_rpc::{Clients, Identity};
 pub use countersign_storage::Alias as KeyAlias;
 
 pub use audit::AuditError;
-pub use config::{Clock, Config, Limits};
+pub use config::{Clock, Config, KeyStorage, Limits};
 pub use data_dir::DataDirError;
 pub use keys::KeyTrouble;
 pub use memory::hide_memory;

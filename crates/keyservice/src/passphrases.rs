@@ -135,7 +135,11 @@ impl Passphrases {
 
     fn in_variables(&self, alias: &Alias) -> Option<Secret> {
         // An empty variable counts as not set, as with the reference.
-        let values = VARIABLES.iter().filter_map(|prefix| (self.variables.0)(&variable(prefix, alias)));
+        let [_, reference] = VARIABLES;
+        // The reference leaves a hyphen in the name, which a container's settings can give, though no shell.
+        let as_it_is = format!("{reference}{}", alias.as_str().to_ascii_uppercase().replace('.', "_"));
+        let names = VARIABLES.iter().map(|prefix| variable(prefix, alias)).chain([as_it_is]);
+        let values = names.filter_map(|name| (self.variables.0)(&name));
         values.filter(|value| !value.is_empty()).map(Zeroizing::new).next()
     }
 }

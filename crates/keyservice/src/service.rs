@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_signer_rpc::{ServerConfig, SignerServer, SigningService, TlsError};
-use countersign_storage::{Alias, SigningKeyStore, SqliteSigningKeys, StoreError};
+use countersign_storage::{Absent, Alias, ReferenceSigningKeys, SigningKeyStore, SqliteSigningKeys, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditError};
-use crate::config::Config;
+use crate::config::{Config, KeyStorage};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::keys::{self, KeyTrouble, Keys, Parts};
 use crate::passphrases::{PassphraseError, is_short};
@@ -79,7 +79,7 @@ pub struct Running {
     address: SocketAddr,
     ending: CancellationToken,
     serving: Option<JoinHandle<std::io::Result<()>>>,
-    store: SqliteSigningKeys,
+    store: Store,
     _data: DataDir,
 }
 
@@ -96,9 +96,12 @@ impl KeyService {
             drain: config.limits.drain,
         };
         let server = SignerServer::new(server)?;
-        let store = SqliteSigningKeys::open(&data.file(DATABASE), config.limits.database).await?;
+        let store = Store::open(&config, &data).await?;
         check_passphrases(&store, &config).await?;
-        let audit = Audit::open(&data.file(AUDIT))?;
+        let audit = match store {
+            Store::Folder(_) => Audit::open(&data.file(AUDIT))?,
+            Store::Reference(_) => Audit::Log,
+        };
         if config.clients.names.is_empty() {
             tracing::warn!(
                 authority = %config.clients.authority.display(),
@@ -109,7 +112,7 @@ impl KeyService {
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
         let keys: Arc<dyn SigningService> = Arc::new(Keys::new(Parts {
-            store: Arc::new(store.clone()),
+            store: store.shared(),
             passphrases: config.passphrases,
             alias: config.alias,
             clock: config.clock,
@@ -124,12 +127,20 @@ impl KeyService {
 }
 
 /// Checks that the keys in the database can be opened, one of each alias, and that there is a passphrase for new ones.
-async fn check_passphrases(store: &SqliteSigningKeys, config: &Config) -> Result<(), StartError> {
-    let mut made = false;
-    for key in store.one_of_each_alias().await? {
+async fn check_passphrases(store: &Store, config: &Config) -> Result<(), StartError> {
+    let mut made = matches!(store, Store::Reference(_));
+    for key in store.shared().one_of_each_alias().await? {
         let alias = key.stored.alias.clone();
         made |= alias == config.alias;
-        keys::open(&key, &config.passphrases).map_err(|source| StartError::Keys { alias, source: Box::new(source) })?;
+        let opened = keys::open(&key, &config.passphrases);
+        let unusable = |source| StartError::Keys { alias: alias.clone(), source: Box::new(source) };
+        match (opened, store) {
+            // As with the reference: keys under an old passphrase that is gone are not found, and the others are.
+            (Err(source), Store::Reference(_)) if alias != config.alias => {
+                tracing::error!(%alias, %source, "keys under this alias cannot be opened");
+            }
+            (opened, _) => drop(opened.map_err(unusable)?),
+        }
     }
     let passphrases = &config.passphrases;
     let passphrase = if made { passphrases.get(&config.alias)? } else { passphrases.get_or_make(&config.alias)? };
@@ -137,6 +148,39 @@ async fn check_passphrases(store: &SqliteSigningKeys, config: &Config) -> Result
         tracing::warn!(alias = %config.alias, "the passphrase is short: whoever gets the database could guess it");
     }
     Ok(())
+}
+
+/// An open store.
+enum Store {
+    Folder(SqliteSigningKeys),
+    Reference(ReferenceSigningKeys),
+}
+
+impl Store {
+    async fn open(config: &Config, data: &DataDir) -> Result<Self, StoreError> {
+        match &config.storage {
+            KeyStorage::Folder => {
+                SqliteSigningKeys::open(&data.file(DATABASE), config.limits.database).await.map(Self::Folder)
+            }
+            KeyStorage::Reference { url, connections } => {
+                ReferenceSigningKeys::open(url, *connections, Absent::Create).await.map(Self::Reference)
+            }
+        }
+    }
+
+    fn shared(&self) -> Arc<dyn SigningKeyStore> {
+        match self {
+            Self::Folder(store) => Arc::new(store.clone()),
+            Self::Reference(store) => Arc::new(store.clone()),
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Folder(store) => store.close().await,
+            Self::Reference(store) => store.close().await,
+        }
+    }
 }
 
 impl Running {

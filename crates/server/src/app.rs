@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_storage::{Follower, KeyStore, MetadataStore};
+use countersign_storage::{Follower, MetadataStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +14,7 @@ use crate::confirm::Confirmations;
 use crate::error::{Code, Failure};
 use crate::metrics::Metrics;
 use crate::route::GunPrefixes;
-use crate::server_keys::{Remote, ServerKeys};
+use crate::server_keys::{Remote, Rows, ServerKeys};
 use crate::signing_clock::SigningClock;
 use crate::turns::Turns;
 
@@ -54,7 +54,7 @@ pub(crate) struct App {
 pub(crate) struct Parts {
     pub(crate) gate: Gate,
     pub(crate) metadata: Arc<dyn MetadataStore>,
-    pub(crate) keys: Arc<dyn KeyStore>,
+    pub(crate) keys: Rows,
     pub(crate) secret: Option<crate::data_dir::Secret>,
     pub(crate) remote: Option<Remote>,
     pub(crate) sharing: Sharing,

@@ -112,6 +112,14 @@ pub enum Storage {
         /// How many connections this service uses.
         connections: Connections,
     },
+    /// In the tables of the reference's server, which its processes may use too; the keys are then at a signer
+    /// ([`Keys::Keyserver`]), and nothing about them is kept here.
+    Reference {
+        /// Where the database is.
+        url: Box<DatabaseUrl>,
+        /// How many connections this service uses.
+        connections: Connections,
+    },
     /// In these stores, which other processes may use too: nothing that they could change is kept in memory.
     Shared {
         /// The metadata.
@@ -126,6 +134,7 @@ impl fmt::Debug for Storage {
         match self {
             Self::Sqlite => f.write_str("Sqlite"),
             Self::Database { url, .. } => write!(f, "Database({url})"),
+            Self::Reference { url, .. } => write!(f, "Reference({url})"),
             Self::Shared { .. } => f.write_str("Shared"),
         }
     }

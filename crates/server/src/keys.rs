@@ -96,7 +96,7 @@ struct Role {
 }
 
 /// Reads the ids from a root that was validated before it was stored.
-fn key_ids(root: &[u8], role: ServiceRole) -> Vec<KeyId> {
+pub(crate) fn key_ids(root: &[u8], role: ServiceRole) -> Vec<KeyId> {
     let Ok(Envelope { signed: Root { roles } }) = serde_json::from_slice(root) else { return Vec::new() };
     let role = match role {
         ServiceRole::Snapshot => roles.snapshot,

@@ -44,7 +44,7 @@ pub use config::{
     CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits, Renewal,
     Storage, Tls,
 };
-pub use countersign_storage::{Connections, DatabaseUrl, DatabaseUrlError, Layout, Password};
+pub use countersign_storage::{Backend, Connections, DatabaseUrl, DatabaseUrlError, Layout, Password};
 pub use data_dir::DataDirError;
 pub use files::raise_file_limit;
 pub use multipart::{MAX_BOUNDARY, MAX_PART_HEADER, MAX_PARTS};

@@ -225,7 +225,9 @@ async fn store(app: &App, gun: &Gun, basis: Basis, files: &[NewMetadata]) -> Res
     match error {
         PublishError::Superseded => Ok(Stored::No),
         PublishError::VersionConflict { .. } => Err(Failure::new(Code::Version).detail(json!({})).cause(error)),
-        PublishError::TooFarAhead { ref role, .. } | PublishError::TooHigh { ref role, .. } => Err(refused(Refusal::of(role, &error))),
+        PublishError::TooFarAhead { ref role, .. } | PublishError::TooHigh { ref role, .. } => {
+            Err(refused(Refusal::of(role, &error)))
+        }
         PublishError::Store(error) => Err(Failure::of_store(Code::Updating, error)),
     }
 }

@@ -1,6 +1,7 @@
 //! The keys that the service signs with: made on demand, encrypted at rest, bound to one collection and role.
 
 mod remote;
+mod rows;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use countersign_crypto::{
 use countersign_keyfile::{KeyFileError, jwe};
 use countersign_signer_rpc::CallError;
 use countersign_storage::{
-    EncryptedKey, KeyStore, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
+    EncryptedKey, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
 };
 use countersign_tuf::{Gun, SignerSet, SignerUnavailable};
 use jiff::{SignedDuration, Timestamp};
@@ -22,6 +23,7 @@ use crate::config::{Clock, Config, KeyAlgorithm};
 use crate::data_dir::Secret;
 
 pub(crate) use remote::Remote;
+pub(crate) use rows::Rows;
 
 /// Decrypted keys kept in memory.
 const KEYS_IN_MEMORY: u64 = 10_000;
@@ -57,7 +59,7 @@ pub(crate) enum KeyTrouble {
 
 /// The keys of all collections.
 pub(crate) struct ServerKeys {
-    store: Arc<dyn KeyStore>,
+    rows: Rows,
     /// What opens the keys that are held here; none where all keys are at a keyserver.
     secret: Option<Secret>,
     /// The keyserver, which makes all new keys; keys that were made here before go on signing here.
@@ -89,20 +91,15 @@ struct OpenedKey {
 }
 
 impl ServerKeys {
-    pub(crate) fn new(
-        store: Arc<dyn KeyStore>,
-        secret: Option<Secret>,
-        remote: Option<Remote>,
-        config: &Config,
-    ) -> Self {
+    pub(crate) fn new(rows: Rows, secret: Option<Secret>, remote: Option<Remote>, config: &Config) -> Self {
         let limits = PendingLimits { count: config.limits.pending_keys, keep: config.limits.pending_key_age };
         let opened = Cache::new(KEYS_IN_MEMORY);
-        Self { store, secret, remote, algorithm: config.key_algorithm, limits, clock: config.clock.clone(), opened }
+        Self { rows, secret, remote, algorithm: config.key_algorithm, limits, clock: config.clock.clone(), opened }
     }
 
     /// Checks that the keys in the store can be read with the secret at hand.
     pub(crate) async fn check_secret(&self) -> Result<(), KeyTrouble> {
-        match self.store.any_key().await? {
+        match self.rows.any_key().await? {
             Some(stored) => self.open(&stored).map(drop),
             None => Ok(()),
         }
@@ -110,13 +107,13 @@ impl ServerKeys {
 
     /// Returns the public key with this id, if it is one of the collection's in this role.
     pub(crate) async fn held(&self, gun: &Gun, role: ServiceRole, id: &KeyId) -> Result<Option<PublicKey>, KeyTrouble> {
-        let stored = self.store.service_key(gun, id).await?;
+        let stored = self.rows.service_key(self.remote.as_ref(), gun, id).await?;
         Ok(stored.filter(|stored| stored.key.role == role).map(|stored| public_key(&stored)))
     }
 
     /// Returns the key of this collection and role that waits for its first use.
     pub(crate) async fn pending(&self, gun: &Gun, role: ServiceRole) -> Result<Option<PublicKey>, KeyTrouble> {
-        Ok(self.store.pending_key(gun, role, &self.key_type()).await?.map(|stored| public_key(&stored)))
+        Ok(self.rows.pending_key(gun, role, &self.key_type()).await?.map(|stored| public_key(&stored)))
     }
 
     /// Has a key made at the keyserver; none when keys are made here.
@@ -168,7 +165,7 @@ impl ServerKeys {
 
     /// Stores a key that was made, or returns the one that somebody else stored meanwhile.
     pub(crate) async fn keep(&self, made: NewServiceKey) -> Result<PublicKey, KeyTrouble> {
-        let stored = self.store.insert_pending(made, self.limits, self.clock.now()).await?;
+        let stored = self.rows.insert_pending(made, self.limits, self.clock.now()).await?;
         Ok(public_key(&stored))
     }
 
@@ -185,7 +182,7 @@ impl ServerKeys {
     }
 
     /// Records that keys have signed, so that none of them counts as pending any more.
-    pub(crate) async fn mark_used(&self, gun: &Gun, used: BTreeSet<KeyId>) -> Result<(), StoreError> {
+    pub(crate) async fn mark_used(&self, gun: &Gun, used: BTreeSet<KeyId>) -> Result<(), KeyTrouble> {
         let now = self.clock.now();
         for id in used {
             let opened = self.opened.get(&(gun.clone(), id)).map(|(_, opened)| opened);
@@ -193,7 +190,7 @@ impl ServerKeys {
             if opened.as_ref().is_some_and(|key| lock(&key.last_used).as_ref().is_some_and(recently)) {
                 continue;
             }
-            self.store.mark_used(gun, &id, now).await?;
+            self.rows.mark_used(gun, &id, now).await?;
             if let Some(opened) = opened {
                 *lock(&opened.last_used) = Some(now);
             }
@@ -279,7 +276,8 @@ impl CollectionSigners {
             return Ok(Some(Arc::clone(opened)));
         }
         // A key that was opened before may have been retired since, also by another process.
-        let Some(stored) = self.runtime.block_on(self.keys.store.service_key(&self.gun, id))? else { return Ok(None) };
+        let asking = self.keys.rows.service_key(self.keys.remote.as_ref(), &self.gun, id);
+        let Some(stored) = self.runtime.block_on(asking)? else { return Ok(None) };
         let opened = match known {
             Some((_, opened)) => opened,
             None => Arc::new(self.keys.open(&stored)?),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_storage::{KeyStore, StoreError};
+use countersign_storage::StoreError;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -16,7 +16,7 @@ use crate::config::{Config, Keys, Tls};
 use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
 use crate::listen::{Ending, listen};
 use crate::renewal;
-use crate::server_keys::{KeyTrouble, Remote, ServerKeys};
+use crate::server_keys::{KeyTrouble, Remote, Rows, ServerKeys};
 use crate::stores::Stores;
 use crate::tls::{self, Authority, Certificates, Source, TlsError};
 use crate::watched::When;
@@ -60,6 +60,9 @@ pub enum StartError {
     /// The database has keys that are at a keyserver, but none is named.
     #[error("the collections' keys are at a keyserver: name it with --keyserver")]
     NoKeyserver,
+    /// The reference's server has no place for keys.
+    #[error("on the reference's tables the keys are at a signer: name it")]
+    NeedsSigner,
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Listen {
@@ -215,8 +218,11 @@ fn remote(config: &Config) -> Result<Option<Remote>, StartError> {
 
 /// Returns a secret that opens the keys in the database. A new one is made only while there are no keys, and where keys are
 /// made here.
-async fn secret(config: &Config, data: &DataDir, keys: &Arc<dyn KeyStore>) -> Result<Option<Secret>, StartError> {
-    let has_keys = keys.any_key().await?.is_some();
+async fn secret(config: &Config, data: &DataDir, keys: &Rows) -> Result<Option<Secret>, StartError> {
+    let Rows::Store(store) = keys else {
+        return if matches!(config.keys, Keys::Here) { Err(StartError::NeedsSigner) } else { Ok(None) };
+    };
+    let has_keys = store.any_key().await?.is_some();
     let has_secret = data.file("secret").exists();
     let secret = match config.keys {
         Keys::Here if has_keys && !has_secret => None,
@@ -226,7 +232,7 @@ async fn secret(config: &Config, data: &DataDir, keys: &Arc<dyn KeyStore>) -> Re
             Some(secret)
         }
     };
-    let check = ServerKeys::new(Arc::clone(keys), secret.clone(), remote(config)?, config).check_secret().await;
+    let check = ServerKeys::new(keys.clone(), secret.clone(), remote(config)?, config).check_secret().await;
     match check {
         Ok(()) => Ok(secret),
         Err(KeyTrouble::Store(error)) => Err(error.into()),

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign_crypto::digest::sha256;
-use countersign_storage::{Follower, KeyStore, Layout, MetadataStore, NetworkedStore, SqliteStore, StoreError};
+use countersign_storage::{
+    Absent, Follower, KeyStore, Layout, MetadataStore, NetworkedStore, ReferenceStore, SqliteStore, StoreError,
+};
 
 use crate::cache::Sharing;
 use crate::config::{Config, Storage};
 use crate::data_dir::{DataDir, Secret};
+use crate::server_keys::Rows;
 use crate::service::{Service, StartError};
 
 /// The database's file in the data folder.
@@ -20,6 +23,7 @@ const FINGERPRINT: &str = "countersign: the secret of the keys in this database:
 pub(crate) enum Stores {
     Sqlite(SqliteStore),
     Networked(NetworkedStore),
+    Reference(ReferenceStore),
     Given { metadata: Arc<dyn MetadataStore>, keys: Arc<dyn KeyStore> },
 }
 
@@ -32,6 +36,9 @@ impl Stores {
             Storage::Database { url, connections } => {
                 NetworkedStore::open(url, *connections).await.map(Self::Networked)
             }
+            Storage::Reference { url, connections } => {
+                ReferenceStore::open(url, *connections, Absent::Create).await.map(Self::Reference)
+            }
             Storage::Shared { metadata, keys } => {
                 Ok(Self::Given { metadata: Arc::clone(metadata), keys: Arc::clone(keys) })
             }
@@ -42,15 +49,17 @@ impl Stores {
         match self {
             Self::Sqlite(store) => Arc::new(store.clone()),
             Self::Networked(store) => Arc::new(store.clone()),
+            Self::Reference(store) => Arc::new(store.clone()),
             Self::Given { metadata, .. } => Arc::clone(metadata),
         }
     }
 
-    pub(crate) fn keys(&self) -> Arc<dyn KeyStore> {
+    pub(crate) fn keys(&self) -> Rows {
         match self {
-            Self::Sqlite(store) => Arc::new(store.clone()),
-            Self::Networked(store) => Arc::new(store.clone()),
-            Self::Given { keys, .. } => Arc::clone(keys),
+            Self::Sqlite(store) => Rows::Store(Arc::new(store.clone())),
+            Self::Networked(store) => Rows::Store(Arc::new(store.clone())),
+            Self::Reference(_) => Rows::of_signer(self.metadata()),
+            Self::Given { keys, .. } => Rows::Store(Arc::clone(keys)),
         }
     }
 
@@ -58,8 +67,8 @@ impl Stores {
     pub(crate) fn sharing(&self, follower: Option<&dyn Follower>) -> Sharing {
         match (self, follower) {
             (Self::Sqlite(_), _) => Sharing::Alone,
-            (Self::Networked(_) | Self::Given { .. }, Some(_)) => Sharing::Followed,
-            (Self::Networked(_) | Self::Given { .. }, None) => Sharing::Shared,
+            (_, Some(_)) => Sharing::Followed,
+            (_, None) => Sharing::Shared,
         }
     }
 
@@ -75,6 +84,7 @@ impl Stores {
         match self {
             Self::Sqlite(store) => store.close().await,
             Self::Networked(store) => store.close().await,
+            Self::Reference(store) => store.close().await,
             Self::Given { .. } => {}
         }
     }
@@ -99,7 +109,7 @@ impl Service {
         match &config.storage {
             Storage::Database { url, .. } => Ok(NetworkedStore::layout(url).await?),
             Storage::Sqlite => Ok(SqliteStore::layout(&config.data_dir.join(Path::new(FILE))).await?),
-            Storage::Shared { .. } => Ok(Layout::default()),
+            Storage::Reference { .. } | Storage::Shared { .. } => Ok(Layout::default()),
         }
     }
 }

@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 
 use crate::limits::{CONNECT, MAX_HEADERS, MAX_MESSAGE, PING};
-use crate::server::{GUN_HEADER, HEALTH_NAMES};
+use crate::server::{CHECKED_HEADER, GUN_HEADER, HEALTH_NAMES};
 use crate::tls::{self, Identity, TlsError};
 use crate::wire::health::health_check_response::ServingStatus;
 use crate::wire::health::{HealthCheckRequest, health_client::HealthClient};
@@ -68,6 +68,15 @@ pub enum CallError {
     /// The answer is not what the contract says, or does not hold (the signing service).
     #[error("the signing service gave a wrong answer: {0}")]
     Wrong(String),
+}
+
+/// Whether a service has compared the collection that a key is for with the one that it is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// It has, and they are the same.
+    Checked,
+    /// It does not say: the reference.
+    Unknown,
 }
 
 impl CallError {
@@ -168,13 +177,27 @@ impl SignerClient {
             let (mut client, name) = (self.management.clone(), name.clone());
             async move { client.get_key_info(name).await }
         });
+        described(id, answer.await?)
+    }
+
+    /// Returns the public part and role of a key for use by a collection, and whether the service has held that against the
+    /// key's own collection: the reference does not say which collection a key is for.
+    ///
+    /// # Errors
+    /// As [`SignerClient::create_key`]; for a service that checks, the key of another collection is no key.
+    pub async fn key_of(&self, id: &KeyId, gun: &Gun) -> Result<(PublicKey, String, Ownership), CallError> {
+        let name = wire::KeyId { id: id.to_string() };
+        let answer = self.call_whole(|| {
+            let mut client = self.management.clone();
+            let mut request = Request::new(name.clone());
+            request.metadata_mut().insert_bin(GUN_HEADER, MetadataValue::from_bytes(gun.as_str().as_bytes()));
+            async move { client.get_key_info(request).await }
+        });
         let answer = answer.await?;
-        let algorithm = answer.key_info.unwrap_or_default().algorithm.unwrap_or_default().algorithm;
-        let key = PublicKey::new(KeyType::from(algorithm.as_str()), answer.public_key);
-        if key.canonical_id() != *id {
-            return Err(CallError::Wrong("the key is not the one asked for".to_owned()));
-        }
-        Ok((key, answer.role))
+        let checked = answer.metadata().contains_key(CHECKED_HEADER);
+        let ownership = if checked { Ownership::Checked } else { Ownership::Unknown };
+        let (key, role) = described(id, answer.into_inner())?;
+        Ok((key, role, ownership))
     }
 
     /// Deletes a key; an unknown one is no error.
@@ -231,17 +254,24 @@ impl SignerClient {
         Ok(())
     }
 
-    /// Makes a call, and makes it again when the connection was lost; all calls may be made twice.
     async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
         &self,
         attempt: impl Fn() -> F,
     ) -> Result<T, CallError> {
+        self.call_whole(attempt).await.map(Response::into_inner)
+    }
+
+    /// Makes a call, and makes it again when the connection was lost; all calls may be made twice.
+    async fn call_whole<T, F: Future<Output = Result<Response<T>, Status>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<Response<T>, CallError> {
         let attempts = async {
             let mut made = 0;
             loop {
                 made += 1;
                 match attempt().await {
-                    Ok(answer) => return Ok(answer.into_inner()),
+                    Ok(answer) => return Ok(answer),
                     Err(status) if made < ATTEMPTS && is_lost(&status) => {}
                     Err(status) => return Err(self.failed(status)),
                 }
@@ -270,6 +300,16 @@ impl SignerClient {
     fn away(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CallError {
         CallError::Away { service: Arc::clone(&self.service), source: source.into() }
     }
+}
+
+/// Reads a description, which must be of the key asked for.
+fn described(id: &KeyId, answer: wire::GetKeyInfoResponse) -> Result<(PublicKey, String), CallError> {
+    let algorithm = answer.key_info.unwrap_or_default().algorithm.unwrap_or_default().algorithm;
+    let key = PublicKey::new(KeyType::from(algorithm.as_str()), answer.public_key);
+    if key.canonical_id() != *id {
+        return Err(CallError::Wrong("the key is not the one asked for".to_owned()));
+    }
+    Ok((key, answer.role))
 }
 
 /// Tells whether the call failed on this side: what the service itself says has no source.

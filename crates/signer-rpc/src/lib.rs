@@ -12,7 +12,7 @@ mod service;
 mod tls;
 mod wire;
 
-pub use client::{CallError, ClientConfig, SignerClient};
+pub use client::{CallError, ClientConfig, Ownership, SignerClient};
 pub use limits::{MAX_CONTENT, MAX_GUN, MAX_MESSAGE};
 pub use server::{ServerConfig, SignerServer};
 pub use service::{Caller, KeyDescription, KeyRequest, Made, Refusal, SignRequest, Signed, SigningService};

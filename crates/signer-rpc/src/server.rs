@@ -8,6 +8,7 @@ use countersign_tuf::{Gun, RoleName};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
@@ -26,6 +27,9 @@ use crate::wire::signer::signer_server::{Signer, SignerServer as WireSignerServe
 pub(crate) const HEALTH_NAMES: [&str; 2] = ["grpc.health.v1.Health.KeyManagement", "grpc.health.v1.Health.Signer"];
 /// The header in which a caller of our own names the collection it signs for, so that a key is never used for another's.
 pub(crate) const GUN_HEADER: &str = "countersign-gun-bin";
+
+/// The header of an answer that says that the collection in the question was held against the key's own.
+pub(crate) const CHECKED_HEADER: &str = "countersign-gun-checked";
 
 /// What a server needs: there is none without certificates on both sides.
 #[derive(Debug, Clone)]
@@ -123,14 +127,23 @@ impl KeyManagement for Calls {
 
     async fn get_key_info(&self, request: Request<wire::KeyId>) -> Result<Response<wire::GetKeyInfoResponse>, Status> {
         let caller = caller(&request)?;
+        let named = named_gun(&request)?;
         let name = request.into_inner().id;
         let id: KeyId = name.parse().map_err(|_| Status::from(Refusal::NoKey(shortened(&name))))?;
         let found = self.0.describe(&caller, &id).await.map_err(Status::from)?;
-        Ok(Response::new(wire::GetKeyInfoResponse {
+        // Another collection's key is, for this one, no key.
+        if named.as_ref().is_some_and(|gun| *gun != found.gun) {
+            return Err(Status::from(Refusal::NoKey(id.to_string())));
+        }
+        let mut answer = Response::new(wire::GetKeyInfoResponse {
             key_info: Some(key_info(&id, found.public.key_type())),
             public_key: found.public.bytes().to_vec(),
             role: found.role.as_str().to_owned(),
-        }))
+        });
+        if named.is_some() {
+            answer.metadata_mut().insert(CHECKED_HEADER, MetadataValue::from_static("1"));
+        }
+        Ok(answer)
     }
 }
 
@@ -138,11 +151,7 @@ impl KeyManagement for Calls {
 impl Signer for Calls {
     async fn sign(&self, request: Request<wire::SignatureRequest>) -> Result<Response<wire::Signature>, Status> {
         let caller = caller(&request)?;
-        let named = request.metadata().get_bin(GUN_HEADER).map(|value| {
-            let bytes = value.to_bytes().map_err(|_| malformed("the collection's name is not readable"))?;
-            gun(std::str::from_utf8(&bytes).map_err(|_| malformed("the collection's name is not text"))?)
-        });
-        let gun = named.transpose()?;
+        let gun = named_gun(&request)?;
         let wish = request.into_inner();
         let name = wish.key_id.unwrap_or_default().id;
         let key: KeyId = name.parse().map_err(|_| Status::from(Refusal::NoSigningKey(shortened(&name))))?;
@@ -174,6 +183,15 @@ impl Health for Calls {
 /// Returns who calls; a connection without one is never made.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     request.extensions().get().cloned().ok_or_else(|| Status::unauthenticated("who is calling is not known"))
+}
+
+/// Reads which collection a caller of our own asks for.
+fn named_gun<T>(request: &Request<T>) -> Result<Option<Gun>, Status> {
+    let named = request.metadata().get_bin(GUN_HEADER).map(|value| {
+        let bytes = value.to_bytes().map_err(|_| malformed("the collection's name is not readable"))?;
+        gun(std::str::from_utf8(&bytes).map_err(|_| malformed("the collection's name is not text"))?)
+    });
+    named.transpose()
 }
 
 fn key_info(id: &KeyId, algorithm: &KeyType) -> wire::KeyInfo {

@@ -53,6 +53,8 @@ pub struct KeyDescription {
     pub public: PublicKey,
     /// The role it signs for.
     pub role: RoleName,
+    /// The collection it signs for.
+    pub gun: Gun,
 }
 
 /// A signature.

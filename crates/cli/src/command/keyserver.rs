@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use countersign_keyservice::{
-    Clients, Clock, Config, Drained, Identity, KeyAlias, KeyService, Limits, Passphrases, Variables, rotate,
+    Clients, Clock, Config, Drained, Identity, KeyAlias, KeyService, KeyStorage, Limits, Passphrases, Variables, rotate,
 };
 use etcetera::BaseStrategy;
 use tokio::signal::unix::SignalKind;
@@ -163,6 +163,7 @@ impl Options {
             alias: self.alias.clone().or(settings.alias).map_or_else(default, Ok)?,
             passphrases,
             data_dir,
+            storage: KeyStorage::Folder,
             clock: Clock::system(),
             limits: Limits::default(),
         })

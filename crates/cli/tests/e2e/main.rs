@@ -49,6 +49,7 @@ mod signed_size;
 mod signers;
 mod stage;
 mod switch;
+mod taking_over;
 mod terminal;
 mod tokens;
 mod transcript;

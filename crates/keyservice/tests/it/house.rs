@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_crypto::{KeyType, PublicKey};
-use countersign_keyservice::{Clock, Config, KeyService, Limits, Passphrases, Running, StartError, Variables};
+use countersign_keyservice::{
+    Clock, Config, KeyService, KeyStorage, Limits, Passphrases, Running, StartError, Variables,
+};
 use countersign_signer_rpc::{ClientConfig, Clients, Identity, SignerClient};
 use countersign_storage::Alias;
 use countersign_testkit::{TestCa, TestCertificate};
@@ -55,6 +57,7 @@ impl House {
         Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: self.data_dir(),
+            storage: KeyStorage::Folder,
             identity: self.server.clone(),
             clients: Clients { authority: self.folder.path().join("ca.pem"), names: self.names.clone() },
             alias: Alias::parse(alias).unwrap(),

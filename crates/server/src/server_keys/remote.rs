@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use countersign_crypto::{KeyType, PublicKey};
-use countersign_signer_rpc::{CallError, SignerClient, TlsError};
+use countersign_crypto::{KeyId, KeyType, PublicKey};
+use countersign_signer_rpc::{CallError, Ownership, SignerClient, TlsError};
 use countersign_storage::ServiceRole;
 use countersign_tuf::Gun;
 
@@ -42,6 +42,11 @@ impl Remote {
     ) -> Result<PublicKey, CallError> {
         self.not_away()?;
         self.seen(self.client.create_key(algorithm, gun, role.as_str()).await)
+    }
+
+    pub(crate) async fn key_of(&self, id: &KeyId, gun: &Gun) -> Result<(PublicKey, String, Ownership), CallError> {
+        self.not_away()?;
+        self.seen(self.client.key_of(id, gun).await)
     }
 
     pub(crate) async fn sign(&self, key: &PublicKey, gun: &Gun, message: &[u8]) -> Result<Vec<u8>, CallError> {

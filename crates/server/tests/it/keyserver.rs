@@ -52,6 +52,7 @@ impl Place {
         let data_dir = self.file("keys");
         let config = countersign_keyservice::Config {
             listen: self.address(),
+            storage: countersign_keyservice::KeyStorage::Folder,
             identity: KeyserverIdentity { certificate: self.file("keyserver.crt"), key: self.file("keyserver.key") },
             clients: Clients { authority: self.file("ca.pem"), names: vec!["trust-service".to_owned()] },
             alias: KeyAlias::parse("one").unwrap(),

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use countersign_server::{Clock, KeyAlgorithm, Tls};
+use countersign_server::{Backend, Clock, Connections, DatabaseUrl, KeyAlgorithm, Storage, Tls};
 use countersign_testkit::port::{Answer, accepts};
-use countersign_testkit::{NotaryClient, Port, Process};
+use countersign_testkit::{DatabaseServer, NotaryClient, Port, Process, Product};
 use serde_json::json;
 
 use crate::keyserver::Place;
+use crate::owner::Owner;
 use crate::service::TestService;
 
 const GUN: &str = "example.com/both/ways";
@@ -115,4 +116,82 @@ async fn our_keyserver_holds_the_keys_of_the_references_server() {
         assert!(!audit.contains(r#""event":"refuse""#), "{audit}");
         keyserver.shut_down().await;
     }
+}
+
+/// A service on the reference's tables, whose keys are at a signer.
+async fn on_the_references_tables(url: &str, place: &Place) -> TestService {
+    let url = DatabaseUrl::of_reference(Backend::Postgres, &format!("{url}?sslmode=disable")).unwrap();
+    let storage = Storage::Reference { url: Box::new(url), connections: Connections::default() };
+    TestService::with(|config| (config.storage, config.keys) = (storage, place.keys())).await
+}
+
+fn signer_in_memory(place: &Place) -> Reference {
+    let configuration = json!({
+        "server": {
+            "grpc_addr": place.address().to_string(),
+            "tls_cert_file": place.file("keyserver.crt"), "tls_key_file": place.file("keyserver.key"),
+            "client_ca_file": place.file("ca.pem"),
+        },
+        "storage": {"backend": "memory"},
+    });
+    run("/usr/bin/notary-signer", &configuration, place.address())
+}
+
+/// The reference's signer says of no key which collection it is for: on its tables, where no row says it either, the server
+/// alone can keep one collection's key from signing for another. Our keyserver says it itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_references_tables_nobody_has_another_collections_key_sign() {
+    let database = tokio::task::block_in_place(|| DatabaseServer::start(Product::Postgres));
+    for whose in ["reference", "ours"] {
+        let place = Place::new();
+        let (theirs, ours) = match whose {
+            "reference" => (Some(signer_in_memory(&place)), None),
+            _ => (None, Some(place.start().await)),
+        };
+        let url = tokio::task::block_in_place(|| database.database());
+        let service = on_the_references_tables(&url, &place).await;
+        let victim = Owner::of(&service, "example.com/victim").await;
+        victim.publish_first(&service).await;
+        let own = Owner::of(&service, "example.com/thief").await;
+        for (snapshot, timestamp) in [
+            (&victim.snapshot_key, &victim.timestamp_key),
+            (&own.snapshot_key, &victim.timestamp_key),
+            (&victim.snapshot_key, &own.timestamp_key),
+        ] {
+            let thief = Owner::with("example.com/thief", service.time.now(), snapshot.clone(), timestamp.clone());
+            let parts = [("root", thief.root(1)), ("targets", thief.targets(1, &["v1"]))];
+            let refused = service.upload(&thief.gun, &parts).await;
+            assert_eq!(refused.error(), "400 INVALID_UPDATE", "{whose}");
+            assert_eq!(service.file(&thief.gun, "timestamp.json").await.status, 404, "{whose}");
+        }
+        own.publish_first(&service).await;
+        for owner in [&victim, &own] {
+            let parts = [("targets", owner.targets(2, &["v2"]))];
+            service.upload(&owner.gun, &parts).await.ok();
+            assert_eq!(service.file(&owner.gun, "timestamp.key").await.ok().json(), owner.timestamp_key, "{whose}");
+        }
+        drop((theirs, ours));
+    }
+}
+
+/// What a signer that restarts, or another server, gave out goes on counting: the root lists it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_the_references_tables_remembers_nothing_about_keys() {
+    let database = tokio::task::block_in_place(|| DatabaseServer::start(Product::Postgres));
+    let place = Place::new();
+    let _signer = signer_in_memory(&place);
+    let url = tokio::task::block_in_place(|| database.database());
+    let service = on_the_references_tables(&url, &place).await;
+    let owner = Owner::of(&service, "example.com/kept").await;
+    owner.publish_first(&service).await;
+    drop(service);
+    let service = on_the_references_tables(&url, &place).await;
+    service.upload(&owner.gun, &[("targets", owner.targets(2, &["v2"]))]).await.ok();
+    assert_eq!(service.file(&owner.gun, "timestamp.key").await.ok().json(), owner.timestamp_key);
+    // A snapshot key that the owner has is none of the signer's.
+    let without = service.request("POST", "/v2/example.com/kept/_trust/tuf/snapshot.key").await.ok().json();
+    assert_ne!(without, owner.snapshot_key);
+    service.delete(&owner.gun).await.ok();
+    let again = service.upload(&owner.gun, &[("root", owner.root(1)), ("targets", owner.targets(1, &["v1"]))]).await;
+    assert_eq!(again.status, 400, "the keys of a deleted collection vouch for nothing");
 }

@@ -12,7 +12,7 @@ use countersign_signer_rpc::{
     Signed, SignerClient, SignerServer, SigningService,
 };
 use countersign_testkit::{TestCa, TestCertificate};
-use countersign_tuf::RoleName;
+use countersign_tuf::{Gun, RoleName};
 use tokio_util::sync::CancellationToken;
 
 /// What it does wrong.
@@ -85,7 +85,11 @@ impl SigningService for Liar {
     async fn describe(&self, _: &Caller, _: &KeyId) -> Result<KeyDescription, Refusal> {
         self.refusal()?;
         let holder = if self.lie == Lie::AnotherKeysDescription { &self.other } else { &self.key };
-        Ok(KeyDescription { public: holder.public_key().clone(), role: RoleName::Timestamp })
+        Ok(KeyDescription {
+            public: holder.public_key().clone(),
+            role: RoleName::Timestamp,
+            gun: Gun::parse("a").unwrap(),
+        })
     }
 
     async fn delete(&self, _: &Caller, _: &KeyId) -> Result<(), Refusal> {

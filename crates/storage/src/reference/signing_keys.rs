@@ -109,7 +109,8 @@ impl SigningKeyStore for ReferenceSigningKeys {
         let mut session = self.0.pool.session().await?;
         let statement = keys_where(
             session.dialect(),
-            "key_id IN (SELECT min(key_id) FROM private_keys GROUP BY passphrase_alias) ORDER BY passphrase_alias",
+            "key_id IN (SELECT min(key_id) FROM private_keys WHERE gun <> '' AND role <> '' GROUP BY passphrase_alias) \
+             ORDER BY passphrase_alias",
         );
         let rows = session.rows("looked for the aliases in use", &statement, &[]).await?;
         rows.iter().map(signing_key).collect()
