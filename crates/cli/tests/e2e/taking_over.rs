@@ -159,6 +159,57 @@ fn keys_of_ed25519_that_the_reference_made_sign_on() {
     }
 }
 
+/// How many targets each of two publishers adds.
+const EACH: usize = 6;
+/// How often a publisher tries again when others were faster.
+const TRIES: usize = 30;
+
+/// Publishes one target after the other, again when somebody else was faster; returns the names that were accepted.
+fn publish_against_others(client: &NotaryClient, who: &str) -> Vec<String> {
+    let names = (0..EACH).map(|n| format!("{who}{n}"));
+    names
+        .inspect(|name| {
+            std::fs::write(client.folder().join(name), name).unwrap();
+            client.run(&["add", ROTATIONS, name, name]).succeeded();
+            let accepted = (0..TRIES).any(|_| client.run(&["publish", ROTATIONS]).code == 0);
+            assert!(accepted, "{name} was never accepted");
+        })
+        .collect()
+}
+
+/// Ours and the reference's server on one database at the same time: the unique index is the fence between them.
+#[test]
+fn beside_the_references_server_nothing_that_either_accepted_is_lost() {
+    for product in [Product::Postgres, Product::MariaDb] {
+        let house = House::with(product, Dump::Ecdsa);
+        let before = house.rows();
+        let _ours = house.start(Who::Ours);
+        let (_theirs, beside) = house.start_theirs_beside();
+        let owner = || house.notary().with_golden_trust("rotations/trust");
+        let (one, other) = (owner(), owner().with_server(&beside));
+        let accepted: Vec<String> = std::thread::scope(|scope| {
+            let (one, other) = (&one, &other);
+            let working = [
+                scope.spawn(move || publish_against_others(one, "ours")),
+                scope.spawn(move || publish_against_others(other, "theirs")),
+            ];
+            working.into_iter().flat_map(|work| work.join().unwrap()).collect()
+        });
+        for server in [house.notary(), house.notary().with_server(&beside)] {
+            let listed = server.run(&["list", ROTATIONS]).succeeded();
+            for name in &accepted {
+                assert!(listed.stdout.lines().any(|line| line.starts_with(name.as_str())), "{name}: {listed}");
+            }
+        }
+        let after = house.rows();
+        before.are_kept_in(&after);
+        let added = after.added_since(&before);
+        let timestamps = added.files.values().filter(|row| row["role"] == "timestamp").count();
+        assert!(timestamps >= 2 * EACH, "{product:?}: {timestamps}");
+        added.have_no_gaps();
+    }
+}
+
 #[test]
 fn our_server_works_with_the_references_signer_and_its_server_with_ours() {
     let house = House::with(Product::Postgres, Dump::Ecdsa);

@@ -207,6 +207,17 @@ impl House {
         Running { _signer: signer, server: self.run(server, "notary-server", &self.server_port, &[]) }
     }
 
+    /// Starts the reference's server beside what runs already, on a port of its own; returns its URL, too.
+    pub(super) fn start_theirs_beside(&self) -> (Process, String) {
+        let (name, port) = ("notary-server", Port::take());
+        let mut command = self.program(Who::Theirs, name);
+        command.arg("-config").arg(self.file("notary-server.json"));
+        command.env("NOTARY_SERVER_SERVER_HTTP_ADDR", port.address().to_string());
+        let mut process = Process::start(&command, &self.file("beside.log"), GRACE);
+        process.wait_until(START_LIMIT, || (accepts(port.address()) == Answer::Yes).into());
+        (process, format!("https://{}", port.address()))
+    }
+
     /// Starts ours with more variables for the server.
     pub(super) fn start_with(&self, variables: &[(&str, &str)]) -> Running {
         let signer = self.run(Who::Ours, "notary-signer", &self.signer_port, &[]);

@@ -75,6 +75,21 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// Checks that the timestamps of these rows, of one collection, have one version after the other, each with its change.
+    pub(super) fn have_no_gaps(&self) {
+        let versions = |table: &Table, wanted: &dyn Fn(&Value) -> bool| {
+            let mut found: Vec<u64> =
+                table.values().filter(|row| wanted(row)).map(|row| row["version"].as_u64().unwrap()).collect();
+            found.sort_unstable();
+            found
+        };
+        let timestamps = versions(&self.files, &|row| row["role"] == "timestamp");
+        assert!(timestamps.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{timestamps:?}");
+        assert_eq!(versions(&self.changes, &|_| true), timestamps);
+    }
+}
+
 fn summary(table: &Table) -> Vec<String> {
     let row = |row: &Value| format!("{} {} {}", row["gun"], row["role"], row["version"]);
     table.values().map(row).collect()
