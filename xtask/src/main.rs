@@ -39,9 +39,9 @@ fn chores(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn usage() -> String {
-    let steps = Step::ALL.map(|step| format!("  {:<10}{}", step.name(), step.purpose()));
+    let steps = Step::ALL.map(|step| format!("  {:<12}{}", step.name(), step.purpose()));
     format!(
-        "usage: cargo xtask test | STEP | faults MINUTES\n  {:<10}every step below, in this order\n{}\n  {:<10}{}",
+        "usage: cargo xtask test | STEP | faults MINUTES\n  {:<12}every step below, in this order\n{}\n  {:<12}{}",
         "test",
         steps.join("\n"),
         "faults",

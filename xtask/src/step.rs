@@ -2,6 +2,7 @@
 
 mod bans;
 mod clippy;
+mod deployments;
 mod doc;
 mod floors;
 mod fmt;
@@ -37,13 +38,15 @@ pub(crate) enum Step {
     Clippy,
     /// Runs the documentation's examples and checks its links.
     Doc,
+    /// Runs the journeys of real clients against every way to deploy the service.
+    Deployments,
     /// Runs all other tests.
     Nextest,
 }
 
 impl Step {
     /// All steps in order: the quick ones first; the tests last, so that their summary ends the output.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Setup,
         Self::Fmt,
         Self::Sizes,
@@ -53,6 +56,7 @@ impl Step {
         Self::Bans,
         Self::Clippy,
         Self::Doc,
+        Self::Deployments,
         Self::Nextest,
     ];
 
@@ -73,6 +77,7 @@ impl Step {
             Self::Bans => "bans",
             Self::Clippy => "clippy",
             Self::Doc => "doc",
+            Self::Deployments => "deployments",
             Self::Nextest => "nextest",
         }
     }
@@ -89,6 +94,9 @@ impl Step {
             Self::Bans => "no banned package, none from an unknown source",
             Self::Clippy => "clippy has nothing to say about libraries, programs, tests and benches",
             Self::Doc => "the documentation's examples run and its links lead somewhere",
+            Self::Deployments => {
+                "docker, notary and our own client notice nothing of databases, keyservers and replicas"
+            }
             Self::Nextest => "all other tests",
         }
     }
@@ -104,6 +112,7 @@ impl Step {
             Self::Bans => bans::run(workspace),
             Self::Clippy => clippy::run(workspace),
             Self::Doc => doc::run(workspace),
+            Self::Deployments => deployments::run(workspace),
             Self::Nextest => nextest::run(workspace),
         }
     }

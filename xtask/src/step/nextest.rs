@@ -6,7 +6,7 @@ use crate::report::line;
 use crate::workspace::Workspace;
 
 /// Leaves out the tests with `docker_28` in their path: no Debian package brings that client.
-const WITHOUT_DOCKER_28: &str = "not test(/docker_28/)";
+pub(super) const WITHOUT_DOCKER_28: &str = "not test(/docker_28/)";
 
 /// Runs all tests but the documentation's, those that failed included in the summary at the end.
 pub(super) fn run(workspace: &Workspace) -> anyhow::Result<()> {
