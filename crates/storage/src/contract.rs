@@ -79,7 +79,7 @@ macro_rules! store_contract {
             a_checksum_is_found_only_under_its_role, deletion_takes_exactly_one_collection,
             deletion_of_nothing_says_so, versions_begin_anew_after_a_deletion, the_highest_version_can_be_stored,
             a_version_too_far_ahead_is_refused, imports_may_leap,
-            files_are_returned_byte_for_byte, state_tells_the_base, stale_pages_through_old_timestamps, health_is_good,
+            files_are_returned_byte_for_byte, large_files_come_back_whatever_came_before_them, state_tells_the_base, stale_pages_through_old_timestamps, health_is_good,
         ]);
         $crate::store_contract!(@$how $open, changes: [
             a_publication_is_recorded_with_its_timestamp, a_publication_without_timestamp_is_not_recorded,

@@ -16,6 +16,7 @@ mod follow;
 mod keys;
 mod metadata;
 mod networked;
+mod packing;
 mod reference;
 mod signing_keys;
 mod sqlite;

@@ -289,6 +289,43 @@ pub async fn files_are_returned_byte_for_byte(subject: &Subject) {
     }
 }
 
+/// Every version of large files comes back as it went in: files that grow, change in many places, are replaced by others,
+/// become small, return; read from another process, in any order; and after a deletion those of before are nowhere.
+pub async fn large_files_come_back_whatever_came_before_them(subject: &Subject) {
+    let (store, other) = (&*subject.first.metadata, &*subject.second.metadata);
+    let gun = gun("example.com/large");
+    let line = |n: u64| format!("{n}:{};", sha256(&n.to_le_bytes()).hex()).into_bytes();
+    let lines = |seed: u64, count: u64| -> Vec<u8> { (0..count).flat_map(|n| line(seed * 1_000_000 + n)).collect() };
+    for life in 1..=2 {
+        let mut files = Vec::new();
+        for step in 0..40 {
+            files.push(match step {
+                7 => lines(life + 10, 900),
+                15 => lines(life, 3),
+                16 => b"{}".repeat(50_000),
+                22 => lines(life, 30_000),
+                step => lines(life, 1_000 + step),
+            });
+        }
+        let versions = || (1..).map(|version| Version::new(version).unwrap());
+        for (version, bytes) in versions().zip(&files) {
+            let file = NewMetadata::new(RoleName::Targets, version, bytes.clone());
+            publish(store, &gun, &[file]).await.unwrap();
+            let current = other.current(&gun, &RoleName::Targets).await.unwrap().unwrap();
+            assert!(current.bytes == *bytes, "version {version} of life {life}");
+        }
+        for (version, bytes) in versions().zip(&files) {
+            let found = other.by_version(&gun, &RoleName::Targets, version).await.unwrap().unwrap();
+            assert!(found.bytes == *bytes, "version {version} of life {life}");
+            let found = store.by_checksum(&gun, &RoleName::Targets, &sha256(bytes)).await.unwrap().unwrap();
+            assert!(found.bytes == *bytes, "version {version} of life {life}");
+        }
+        store.delete(&gun, at(1)).await.unwrap();
+        let gone = other.by_version(&gun, &RoleName::Targets, Version::FIRST).await.unwrap();
+        assert_eq!(gone, None);
+    }
+}
+
 /// A state names the timestamp it belongs to, whether that was asked for or not.
 pub async fn state_tells_the_base(subject: &Subject) {
     let store = &*subject.first.metadata;

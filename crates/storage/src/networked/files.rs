@@ -1,4 +1,4 @@
-//! Files in pieces, so that no statement is larger than servers allow by default (16 MiB on `MariaDB`).
+//! Files, packed and in pieces, so that no statement is larger than servers allow by default (16 MiB on `MariaDB`).
 
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::{Gun, RoleName, Version};
@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::NetworkedStore;
 use super::session::{Row, Session, Value};
 use crate::columns::{micros, number, read_digest, read_role, read_time, read_version, verified};
+use crate::packing::{self, Packed, Reference, unpack};
 use crate::{NewMetadata, StoreError, Stored};
 
 /// Bytes of a piece; only the last one is shorter.
@@ -20,7 +21,7 @@ pub(super) enum Which<'a> {
 }
 
 impl NetworkedStore {
-    /// Returns a file; one in several pieces is read in one transaction with all of them.
+    /// Returns a file; one that takes more than its own row is read in one transaction with all it takes.
     pub(super) async fn file(
         &self,
         gun: &Gun,
@@ -29,12 +30,38 @@ impl NetworkedStore {
     ) -> Result<Option<Stored>, StoreError> {
         let mut session = self.pool.session().await?;
         let Some(row) = find(&mut session, gun, role, &which).await? else { return Ok(None) };
-        if row.integer(4)? == 0 {
-            return whole(&row, row.bytes(5)?).await.map(Some);
+        if row.integer(4)? == 0 && row.integer(7)? == 0 {
+            return whole(&row, unpack(row.integer(6)?, row.bytes(5)?, None).await?).await.map(Some);
         }
         drop(session);
         let mut session = self.begin_read().await?;
         file(&mut session, gun, role, &which).await
+    }
+
+    /// Packs files for their rows; each against the version of its role that is stored by itself.
+    pub(super) async fn pack(&self, gun: &Gun, files: &[NewMetadata]) -> Result<Vec<Packed>, StoreError> {
+        let mut packed = Vec::with_capacity(files.len());
+        for file in files {
+            let worth_it = file.bytes().len() >= packing::SMALL;
+            let reference = if worth_it { packing::usable(self.reference(gun, file.role()).await)? } else { None };
+            packed.push(Packed::of(file, reference).await?);
+        }
+        Ok(packed)
+    }
+
+    /// Returns the version that the current one is stored by, which may be itself.
+    async fn reference(&self, gun: &Gun, role: &RoleName) -> Result<Option<Reference>, StoreError> {
+        let mut session = self.begin_read().await?;
+        let Some(mut row) = find(&mut session, gun, role, &Which::Current).await? else { return Ok(None) };
+        if row.integer(7)? != 0 {
+            let base = Which::Version(read_version(row.integer(7)?)?);
+            let Some(found) = find(&mut session, gun, role, &base).await? else { return Ok(None) };
+            row = found;
+        }
+        let data = pieces(&mut session, gun, role, &row).await?;
+        let stored = data.len();
+        let Stored { version, sha256, bytes, .. } = whole(&row, unpack(row.integer(6)?, data, None).await?).await?;
+        Ok(Some(Reference { version, sha256, bytes, stored }))
     }
 }
 
@@ -46,6 +73,25 @@ pub(super) async fn file(
     which: &Which<'_>,
 ) -> Result<Option<Stored>, StoreError> {
     let Some(row) = find(session, gun, role, which).await? else { return Ok(None) };
+    let data = pieces(session, gun, role, &row).await?;
+    let base = match row.integer(7)? {
+        0 => None,
+        version => {
+            let damaged = || StoreError::damaged("version that another one refers to", &version);
+            let base = find(session, gun, role, &Which::Version(read_version(version)?)).await?.ok_or_else(damaged)?;
+            let data = pieces(session, gun, role, &base).await?;
+            // A chain is nothing that was ever stored.
+            if base.integer(7)? != 0 {
+                return Err(damaged());
+            }
+            Some(unpack(base.integer(6)?, data, None).await?.into())
+        }
+    };
+    whole(&row, unpack(row.integer(6)?, data, base).await?).await.map(Some)
+}
+
+/// Returns all that a row and its further pieces hold.
+async fn pieces(session: &mut Session, gun: &Gun, role: &RoleName, row: &Row) -> Result<Vec<u8>, StoreError> {
     let (version, pieces, mut bytes) = (row.integer(1)?, row.integer(4)?, row.bytes(5)?);
     for piece in 1..=pieces {
         let statement = "SELECT data FROM countersign_pieces WHERE gun = ? AND role = ? AND version = ? AND number = ?";
@@ -53,28 +99,28 @@ pub(super) async fn file(
         let Some(row) = session.row("read a piece of a file", statement, &values).await? else { break };
         bytes.extend_from_slice(&row.bytes(0)?);
     }
-    whole(&row, bytes).await.map(Some)
+    Ok(bytes)
 }
 
-/// Finds the row with role, version, digest, time, number of further pieces, first piece.
+/// Finds the row with role, version, digest, time, number of further pieces, first piece, length, base.
 async fn find(session: &mut Session, gun: &Gun, role: &RoleName, which: &Which<'_>) -> Result<Option<Row>, StoreError> {
     let mut values: Vec<Value<'_>> = vec![gun.as_str().into(), role.as_str().into()];
     let hex;
     let statement = match which {
         Which::Current => {
-            "SELECT f.role, f.version, f.sha256, f.stored_at, f.pieces, f.data FROM countersign_current c \
+            "SELECT f.role, f.version, f.sha256, f.stored_at, f.pieces, f.data, f.length, f.base FROM countersign_current c \
              JOIN countersign_files f ON f.gun = c.gun AND f.role = c.role AND f.version = c.version \
              WHERE c.gun = ? AND c.role = ?"
         }
         Which::Version(version) => {
             values.push(number(*version).into());
-            "SELECT role, version, sha256, stored_at, pieces, data FROM countersign_files \
+            "SELECT role, version, sha256, stored_at, pieces, data, length, base FROM countersign_files \
              WHERE gun = ? AND role = ? AND version = ?"
         }
         Which::Checksum(sha256) => {
             hex = sha256.hex();
             values.push((&hex).into());
-            "SELECT role, version, sha256, stored_at, pieces, data FROM countersign_files \
+            "SELECT role, version, sha256, stored_at, pieces, data, length, base FROM countersign_files \
              WHERE gun = ? AND role = ? AND sha256 = ? LIMIT 1"
         }
     };
@@ -88,14 +134,17 @@ async fn whole(row: &Row, bytes: Vec<u8>) -> Result<Stored, StoreError> {
     Ok(Stored { role, version, sha256, bytes: verified(bytes, sha256).await?, stored_at })
 }
 
-/// Stores a file.
+/// Stores a file as it was packed; by itself after all if what it refers to is no longer there.
 pub(super) async fn store(
     session: &mut Session,
     gun: &Gun,
     file: &NewMetadata,
+    packed: &Packed,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (first, rest) = file.bytes().split_at(file.bytes().len().min(PIECE));
+    let plain = Packed::plain(file.bytes());
+    let packed = if is_as_it_was(session, gun, file.role(), packed).await? { packed } else { &plain };
+    let (first, rest) = packed.data.split_at(packed.data.len().min(PIECE));
     let (version, digest) = (number(file.version()), file.sha256().hex());
     let pieces = i64::try_from(rest.chunks(PIECE).len()).unwrap_or(i64::MAX);
     let values = [
@@ -106,9 +155,11 @@ pub(super) async fn store(
         micros(now).into(),
         pieces.into(),
         first.into(),
+        packed.length.into(),
+        packed.base.map_or(0, |(version, _)| number(version)).into(),
     ];
-    let statement = "INSERT INTO countersign_files (gun, role, version, sha256, stored_at, pieces, data) \
-        VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let statement = "INSERT INTO countersign_files (gun, role, version, sha256, stored_at, pieces, data, length, base) \
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     session.execute("stored a file", statement, &values).await?;
     for (piece, data) in (1_i64..).zip(rest.chunks(PIECE)) {
         let statement = "INSERT INTO countersign_pieces (gun, role, version, number, data) VALUES (?, ?, ?, ?, ?)";
@@ -117,4 +168,13 @@ pub(super) async fn store(
         session.execute("stored a piece of a file", statement, &values).await?;
     }
     Ok(())
+}
+
+/// Tells whether what a packed file refers to is what it was packed against: the collection may have been deleted since.
+async fn is_as_it_was(session: &mut Session, gun: &Gun, role: &RoleName, packed: &Packed) -> Result<bool, StoreError> {
+    let Some((version, sha256)) = packed.base else { return Ok(true) };
+    let statement = "SELECT sha256 FROM countersign_files WHERE gun = ? AND role = ? AND version = ? AND base = 0";
+    let values = [gun.as_str().into(), role.as_str().into(), number(version).into()];
+    let row = session.row("looked up what a file refers to", statement, &values).await?;
+    row.map_or(Ok(false), |row| Ok(read_digest(&row.text(0)?)? == sha256))
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::NetworkedStore;
 use super::publication::Failed;
 use super::session::Pool;
+use crate::packing::Packed;
 use crate::{Base, NewMetadata, PublishError, StoreError};
 
 /// Most publications of one transaction.
@@ -27,12 +28,14 @@ pub(super) struct Publication {
     pub(super) gun: Gun,
     pub(super) base: Base,
     pub(super) files: Vec<NewMetadata>,
+    /// The same files as they are stored.
+    pub(super) packed: Vec<Packed>,
     pub(super) now: Timestamp,
 }
 
 impl Publication {
     pub(super) fn is_small(&self) -> bool {
-        self.files.iter().map(|file| file.bytes().len()).sum::<usize>() <= SMALL
+        self.packed.iter().map(|packed| packed.data.len()).sum::<usize>() <= SMALL
     }
 }
 

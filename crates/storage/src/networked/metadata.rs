@@ -64,7 +64,8 @@ impl MetadataStore for NetworkedStore {
     }
 
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
-        let publication = Publication { gun: gun.clone(), base, files: files.to_vec(), now };
+        let packed = self.pack(gun, files).await?;
+        let publication = Publication { gun: gun.clone(), base, files: files.to_vec(), packed, now };
         let result = if publication.is_small() {
             match self.publish_in_group(publication.clone()).await {
                 Outcome::Done(result) => result,

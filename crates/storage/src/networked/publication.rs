@@ -55,8 +55,8 @@ impl NetworkedStore {
             return Ok(results);
         }
         for publication in &accepted {
-            for file in &publication.files {
-                files::store(&mut session, &publication.gun, file, publication.now).await?;
+            for (file, packed) in publication.files.iter().zip(&publication.packed) {
+                files::store(&mut session, &publication.gun, file, packed, publication.now).await?;
                 fail_point!("publish-file-written");
             }
         }

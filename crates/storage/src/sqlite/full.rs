@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use countersign_crypto::digest::sha256;
 use countersign_crypto::{KeyId, KeyType};
+use countersign_testkit::Dice;
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::{SignedDuration, Timestamp};
 
@@ -23,9 +24,11 @@ fn gun() -> Gun {
 }
 
 fn whole(version: u64) -> Vec<NewMetadata> {
+    let mut dice = Dice::of(version);
     let version = Version::new(version).unwrap();
-    let bytes = u8::try_from(version.get()).unwrap();
-    RoleName::BASE.map(|role| NewMetadata::new(role, version, vec![bytes; SIZE])).to_vec()
+    // Nothing that would take less room than it has bytes.
+    let bytes: Vec<u8> = std::iter::repeat_with(|| dice.roll().to_le_bytes()).flatten().take(SIZE).collect();
+    RoleName::BASE.map(|role| NewMetadata::new(role, version, bytes.clone())).to_vec()
 }
 
 fn key() -> NewServiceKey {

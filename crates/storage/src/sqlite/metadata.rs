@@ -12,21 +12,59 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::{SqliteStore, change, keys, pieces};
 use crate::columns::{micros, number, read_digest, read_gun, read_role, read_time, read_version, verified};
+use crate::packing::{self, Packed, Reference, unpack};
 use crate::{
     Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
     StoreError, Stored,
 };
 
-/// Reads a file's row and further pieces, within the transaction of both; the bytes must be those that were stored.
+/// Reads a file's row and all it takes, within the transaction of all; the bytes must be those that were stored.
 async fn stored(connection: &mut SqliteConnection, row: Option<FileRow>) -> Result<Option<Stored>, StoreError> {
-    let Some((id, role, version, sha256, stored_at, first)) = row else { return Ok(None) };
-    let (role, version, sha256) = (read_role(&role)?, read_version(version)?, read_digest(&sha256)?);
-    let bytes = verified(pieces::read(connection, id, first).await?, sha256).await?;
-    Ok(Some(Stored { role, version, sha256, bytes, stored_at: read_time(stored_at)? }))
+    let Some(row) = row else { return Ok(None) };
+    let base = match row.base {
+        0 => None,
+        version => {
+            let damaged = || StoreError::damaged("version that another one refers to", &version);
+            let base = whole_version(&mut *connection, &row, version).await?.ok_or_else(damaged)?;
+            let (length, data) = (base.length, pieces::read(&mut *connection, base.id, base.data).await?);
+            Some(unpack(length, data, None).await?.into())
+        }
+    };
+    let data = pieces::read(&mut *connection, row.id, row.data).await?;
+    let (role, version, sha256) = (read_role(&row.role)?, read_version(row.version)?, read_digest(&row.sha256)?);
+    let bytes = verified(unpack(row.length, data, base).await?, sha256).await?;
+    Ok(Some(Stored { role, version, sha256, bytes, stored_at: read_time(row.created_at)? }))
 }
 
-/// Id, role, version, digest, time and first piece of a file.
-type FileRow = (i64, String, i64, String, i64, Vec<u8>);
+/// Finds the version that a file refers to, which refers to none itself.
+async fn whole_version(
+    connection: &mut SqliteConnection,
+    of: &FileRow,
+    version: i64,
+) -> Result<Option<FileRow>, StoreError> {
+    sqlx::query_as(
+        "SELECT f.id, f.role, f.version, f.sha256, f.created_at, f.data, f.length, f.base FROM tuf_files f JOIN tuf_files o ON o.gun = f.gun AND o.role = f.role \
+         WHERE o.id = ? AND f.version = ? AND f.base = 0",
+    )
+    .bind(of.id)
+    .bind(version)
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::database("looked up what a file refers to"))
+}
+
+/// A file's row; `data` is its first piece.
+#[derive(sqlx::FromRow)]
+struct FileRow {
+    id: i64,
+    role: String,
+    version: i64,
+    sha256: String,
+    created_at: i64,
+    data: Vec<u8>,
+    length: i64,
+    base: i64,
+}
 
 #[async_trait]
 impl MetadataStore for SqliteStore {
@@ -72,7 +110,7 @@ impl MetadataStore for SqliteStore {
     ) -> Result<Option<Stored>, StoreError> {
         let mut tx = self.begin_read().await?;
         let row = sqlx::query_as(
-            "SELECT id, role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND sha256 = ? LIMIT 1",
+            "SELECT id, role, version, sha256, created_at, data, length, base FROM tuf_files WHERE gun = ? AND role = ? AND sha256 = ? LIMIT 1",
         )
         .bind(gun.as_str())
         .bind(role.as_str())
@@ -86,7 +124,7 @@ impl MetadataStore for SqliteStore {
     async fn by_version(&self, gun: &Gun, role: &RoleName, version: Version) -> Result<Option<Stored>, StoreError> {
         let mut tx = self.begin_read().await?;
         let row = sqlx::query_as(
-            "SELECT id, role, version, sha256, created_at, data FROM tuf_files WHERE gun = ? AND role = ? AND version = ?",
+            "SELECT id, role, version, sha256, created_at, data, length, base FROM tuf_files WHERE gun = ? AND role = ? AND version = ?",
         )
         .bind(gun.as_str())
         .bind(role.as_str())
@@ -155,12 +193,13 @@ impl SqliteStore {
         files: &[NewMetadata],
         now: Timestamp,
     ) -> Result<(), PublishError> {
+        let packed = self.pack(gun, files).await?;
         let mut tx = self.begin_write().await?;
         fail_point!("publish-begun");
         check_base(&mut tx, gun, base).await?;
-        for file in files {
+        for (file, packed) in files.iter().zip(&packed) {
             check_version(&mut tx, gun, base, file).await?;
-            store_file(&mut tx, gun, file, now).await?;
+            store_file(&mut tx, gun, file, packed, now).await?;
             fail_point!("publish-file-written");
         }
         for file in files.iter().filter(|file| *file.role() == RoleName::Timestamp) {
@@ -171,6 +210,32 @@ impl SqliteStore {
         self.commit(tx, "committed a publication").await?;
         fail_point!("publish-committed");
         Ok(())
+    }
+
+    /// Packs files for their rows; each against the version of its role that is stored by itself.
+    async fn pack(&self, gun: &Gun, files: &[NewMetadata]) -> Result<Vec<Packed>, StoreError> {
+        let mut packed = Vec::with_capacity(files.len());
+        for file in files {
+            let worth_it = file.bytes().len() >= packing::SMALL;
+            let reference = if worth_it { packing::usable(self.reference(gun, file.role()).await)? } else { None };
+            packed.push(Packed::of(file, reference).await?);
+        }
+        Ok(packed)
+    }
+
+    /// Returns the version that the current one is stored by, which may be itself.
+    async fn reference(&self, gun: &Gun, role: &RoleName) -> Result<Option<Reference>, StoreError> {
+        let mut tx = self.begin_read().await?;
+        let Some(mut row) = current_row(&mut tx, gun, role).await? else { return Ok(None) };
+        if row.base != 0 {
+            let Some(base) = whole_version(&mut tx, &row, row.base).await? else { return Ok(None) };
+            row = base;
+        }
+        let (version, sha256) = (read_version(row.version)?, read_digest(&row.sha256)?);
+        let data = pieces::read(&mut tx, row.id, row.data).await?;
+        let stored = data.len();
+        let bytes = verified(unpack(row.length, data, None).await?, sha256).await?;
+        Ok(Some(Reference { version, sha256, bytes, stored }))
     }
 
     async fn delete_once(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
@@ -200,16 +265,24 @@ impl SqliteStore {
 }
 
 async fn current(connection: &mut SqliteConnection, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
-    let row = sqlx::query_as(
-        "SELECT f.id, f.role, f.version, f.sha256, f.created_at, f.data FROM current_files c JOIN tuf_files f ON f.id = c.file_id \
-         WHERE c.gun = ? AND c.role = ?",
+    let row = current_row(connection, gun, role).await?;
+    stored(connection, row).await
+}
+
+async fn current_row(
+    connection: &mut SqliteConnection,
+    gun: &Gun,
+    role: &RoleName,
+) -> Result<Option<FileRow>, StoreError> {
+    sqlx::query_as(
+        "SELECT f.id, f.role, f.version, f.sha256, f.created_at, f.data, f.length, f.base \
+         FROM current_files c JOIN tuf_files f ON f.id = c.file_id WHERE c.gun = ? AND c.role = ?",
     )
     .bind(gun.as_str())
     .bind(role.as_str())
-    .fetch_optional(&mut *connection)
+    .fetch_optional(connection)
     .await
-    .map_err(StoreError::database("looked a current file up"))?;
-    stored(connection, row).await
+    .map_err(StoreError::database("looked a current file up"))
 }
 
 async fn current_timestamp(connection: &mut SqliteConnection, gun: &Gun) -> Result<Option<Sha256Digest>, StoreError> {
@@ -247,15 +320,20 @@ async fn check_version(
     file.check_version(base, highest.map(read_version).transpose()?)
 }
 
+/// Stores a file as it was packed, by itself after all if what it refers to is no longer there; and makes it current.
 async fn store_file(
     connection: &mut SqliteConnection,
     gun: &Gun,
     file: &NewMetadata,
+    packed: &Packed,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (first, rest) = pieces::split(file.bytes());
+    let plain = Packed::plain(file.bytes());
+    let packed = if is_as_it_was(&mut *connection, gun, file.role(), packed).await? { packed } else { &plain };
+    let (first, rest) = pieces::split(&packed.data);
     let (id,): (i64,) = sqlx::query_as(
-        "INSERT INTO tuf_files (gun, role, version, sha256, created_at, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO tuf_files (gun, role, version, sha256, created_at, data, length, base) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
     )
     .bind(gun.as_str())
     .bind(file.role().as_str())
@@ -263,6 +341,8 @@ async fn store_file(
     .bind(file.sha256().hex())
     .bind(micros(now))
     .bind(first)
+    .bind(packed.length)
+    .bind(packed.base.map_or(0, |(version, _)| number(version)))
     .fetch_one(&mut *connection)
     .await
     .map_err(StoreError::database("stored a file"))?;
@@ -278,4 +358,23 @@ async fn store_file(
     .await
     .map_err(StoreError::database("made a file current"))?;
     Ok(())
+}
+
+/// Tells whether what a packed file refers to is what it was packed against: the collection may have been deleted since.
+async fn is_as_it_was(
+    connection: &mut SqliteConnection,
+    gun: &Gun,
+    role: &RoleName,
+    packed: &Packed,
+) -> Result<bool, StoreError> {
+    let Some((version, sha256)) = packed.base else { return Ok(true) };
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT sha256 FROM tuf_files WHERE gun = ? AND role = ? AND version = ? AND base = 0")
+            .bind(gun.as_str())
+            .bind(role.as_str())
+            .bind(number(version))
+            .fetch_optional(connection)
+            .await
+            .map_err(StoreError::database("looked up what a file refers to"))?;
+    row.map_or(Ok(false), |(hex,)| Ok(read_digest(&hex)? == sha256))
 }

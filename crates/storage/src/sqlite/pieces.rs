@@ -54,6 +54,7 @@ pub(super) async fn read(
 #[cfg(test)]
 mod tests {
     use countersign_crypto::digest::sha256;
+    use countersign_testkit::Dice;
     use countersign_tuf::{Gun, RoleName, Version};
     use jiff::Timestamp;
 
@@ -71,8 +72,10 @@ mod tests {
         count
     }
 
+    /// Bytes that cannot be made fewer.
     fn bytes(length: usize) -> Vec<u8> {
-        (0..=250_u8).cycle().flat_map(|byte| [byte; 1000]).take(length).collect()
+        let mut dice = Dice::of(length as u64);
+        std::iter::repeat_with(|| dice.roll().to_le_bytes()).flatten().take(length).collect()
     }
 
     #[tokio::test]

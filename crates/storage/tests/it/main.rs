@@ -6,6 +6,7 @@ mod following;
 mod full_disk;
 mod many;
 mod networked;
+mod packed;
 mod reference;
 mod sqlite;
 mod sqlite_signing_keys;
