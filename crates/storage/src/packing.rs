@@ -6,13 +6,12 @@
 //! stored is only ever read back against the digest of the file, so that nothing wrong in here, or in the database, can
 //! become a wrong file.
 
-use std::io::{self, Read, Write};
+use std::io;
 
 use bytes::Bytes;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::Version;
-use zstd::stream::read::Decoder;
-use zstd::stream::write::Encoder;
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx};
 
 use crate::{NewMetadata, StoreError};
 
@@ -26,7 +25,7 @@ const LARGEST: usize = 1 << 30;
 const GAIN: usize = 64;
 /// The fastest level: most of a file are hashes, which no level makes smaller, and what is repeated is found at every level.
 const LEVEL: i32 = 1;
-/// The base-two logarithm of the furthest that is looked back; the largest that decoders have to take is 31.
+/// The base-two logarithm of the furthest that is looked back: everything that files may have.
 const WINDOWS: std::ops::RangeInclusive<u32> = 18..=30;
 
 /// A version that is stored by itself.
@@ -108,21 +107,31 @@ fn window(bytes: usize) -> u32 {
 }
 
 fn compress(file: &[u8], base: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = Encoder::with_ref_prefix(Vec::new(), LEVEL, base)?;
-    encoder.window_log(window(base.len() + file.len()))?;
-    encoder.long_distance_matching(!base.is_empty())?;
-    encoder.set_pledged_src_size(Some(file.len() as u64))?;
-    encoder.write_all(file)?;
-    encoder.finish()
+    let mut context = CCtx::create();
+    let window = CParameter::WindowLog(window(base.len() + file.len()));
+    for parameter in
+        [CParameter::CompressionLevel(LEVEL), window, CParameter::EnableLongDistanceMatching(!base.is_empty())]
+    {
+        context.set_parameter(parameter).map_err(named)?;
+    }
+    context.ref_prefix(base).map_err(named)?;
+    let mut packed = Vec::with_capacity(zstd_safe::compress_bound(file.len()));
+    context.compress2(&mut packed, file).map_err(named)?;
+    packed.shrink_to_fit();
+    Ok(packed)
 }
 
+/// Unpacks a file of this length: there is no room for more.
 fn decompress(data: &[u8], base: &[u8], length: usize) -> io::Result<Vec<u8>> {
-    let mut decoder = Decoder::with_ref_prefix(data, base)?;
-    decoder.window_log_max(window(base.len() + length))?;
+    let mut context = DCtx::create();
+    context.ref_prefix(base).map_err(named)?;
     let mut file = Vec::with_capacity(length);
-    // One byte more would be seen, and no more than that is ever made.
-    decoder.take(length as u64 + 1).read_to_end(&mut file)?;
+    context.decompress(&mut file, data).map_err(named)?;
     if file.len() == length { Ok(file) } else { Err(io::Error::other("not as long as it was")) }
+}
+
+fn named(code: zstd_safe::ErrorCode) -> io::Error {
+    io::Error::other(zstd_safe::get_error_name(code))
 }
 
 /// Does work that takes a while on a thread for such work.

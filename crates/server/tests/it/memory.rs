@@ -11,7 +11,7 @@ const TAGS: usize = 100_000;
 /// The most resident memory in KiB.
 const LIMIT: u64 = 100 * 1000 * 1000 / 1024;
 /// The most memory that reading and publishing a file takes, in sizes of the file.
-const COPIES: u64 = 4;
+const COPIES: u64 = 5;
 
 /// A service in a process of its own.
 pub(crate) struct Apart {
