@@ -17,6 +17,20 @@ use crate::{
     StoreError, Stored,
 };
 
+const POSTGRES_HEADS: &str = "WITH RECURSIVE wanted AS (SELECT CAST(? AS varchar(255)) AS gun), roles AS ( \
+        (SELECT role FROM tuf_files WHERE gun = (SELECT gun FROM wanted) ORDER BY role LIMIT 1) \
+        UNION ALL \
+        SELECT (SELECT f.role FROM tuf_files f WHERE f.gun = (SELECT gun FROM wanted) AND f.role > roles.role \
+                ORDER BY f.role LIMIT 1) FROM roles WHERE roles.role IS NOT NULL) \
+    SELECT roles.role, CAST(last.version AS bigint), last.sha256 FROM roles CROSS JOIN LATERAL ( \
+        SELECT f.version, f.sha256 FROM tuf_files f WHERE f.gun = (SELECT gun FROM wanted) AND f.role = roles.role \
+        AND f.deleted_at IS NULL ORDER BY f.version DESC LIMIT 1) AS last";
+/// The inner part reads the index alone, one row for each role; that takes a condition on nothing else.
+const MYSQL_HEADS: &str = "SELECT f.role, CAST(f.version AS SIGNED), f.sha256 FROM \
+    (SELECT role, max(version) AS version FROM tuf_files WHERE gun = ? GROUP BY role) AS last \
+    JOIN tuf_files f ON f.role = last.role AND f.version = last.version \
+    WHERE f.gun = ? AND BINARY f.gun = ? AND f.deleted_at IS NULL";
+
 /// Which file is wanted.
 enum Which<'a> {
     Current,
@@ -202,19 +216,17 @@ async fn refuse_spelt_alike(session: &mut Session, gun: &Gun) -> Result<(), Stor
     }
 }
 
-/// Finds the highest version of each role.
+/// Finds the highest version of each role, from one role to the next through the unique index: a collection that is years old
+/// has many versions.
 pub(super) async fn heads(session: &mut Session, gun: &Gun) -> Result<Heads, StoreError> {
-    let dialect = session.dialect();
-    let statement = format!(
-        "SELECT f.role, {}, f.sha256 FROM tuf_files f JOIN \
-         (SELECT role, max(version) AS version FROM tuf_files WHERE {} AND deleted_at IS NULL GROUP BY role) AS last \
-         ON f.role = last.role AND f.version = last.version WHERE {} AND f.deleted_at IS NULL",
-        dialect.integer("f.version"),
-        dialect.of_collection("gun"),
-        dialect.of_collection("f.gun"),
-    );
-    let values = [dialect.named(gun.as_str()), dialect.named(gun.as_str())].concat();
-    let rows = session.rows("listed current files", &statement, &values).await?;
+    let (statement, values) = match session.dialect() {
+        Dialect::Postgres => (POSTGRES_HEADS, vec![Value::Characters(gun.as_str())]),
+        Dialect::MySql => {
+            let name = gun.as_str();
+            (MYSQL_HEADS, vec![Value::Characters(name), Value::Characters(name), Value::Text(name)])
+        }
+    };
+    let rows = session.rows("listed current files", statement, &values).await?;
     let head = |row: &Row| {
         let role = read_role(&row.text(0)?)?;
         Ok((role, (read_version(row.integer(1)?)?, read_digest(row.text(2)?.trim_end())?)))

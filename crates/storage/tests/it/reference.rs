@@ -188,3 +188,93 @@ async fn a_publication_of_the_reference_in_between_supersedes_ours_and_none_is_l
         assert_eq!(store.changes(&ChangeQuery::new(None, 0, 0)).await.unwrap().len(), 2);
     }
 }
+
+/// Every column with its type, whether it may be null, and how long it may be (Notary protocol, server and signer database).
+const POSTGRES_COLUMNS: &str = "\
+changefeed.id integer NO\nchangefeed.created_at timestamp without time zone YES\nchangefeed.gun character varying NO 255\n\
+changefeed.version integer NO\nchangefeed.sha256 character YES 64\nchangefeed.category character varying NO 20\n\
+tuf_files.id integer NO\ntuf_files.created_at timestamp without time zone YES\n\
+tuf_files.updated_at timestamp without time zone YES\ntuf_files.deleted_at timestamp without time zone YES\n\
+tuf_files.gun character varying NO 255\ntuf_files.role character varying NO 255\ntuf_files.version integer NO\n\
+tuf_files.data bytea NO\ntuf_files.sha256 character YES 64";
+const MARIADB_COLUMNS: &str = "\
+changefeed.id int(11) NO\nchangefeed.created_at timestamp\nchangefeed.gun varchar(255) NO utf8mb3\n\
+changefeed.version int(11) NO\nchangefeed.sha256 char(64) YES utf8mb3\nchangefeed.category varchar(20) NO utf8mb3\n\
+tuf_files.id int(11) NO\ntuf_files.created_at timestamp YES\ntuf_files.updated_at timestamp YES\n\
+tuf_files.deleted_at timestamp YES\ntuf_files.gun varchar(255) NO utf8mb3\ntuf_files.role varchar(255) NO utf8mb3\n\
+tuf_files.version int(11) NO\ntuf_files.data longblob NO\ntuf_files.sha256 char(64) YES utf8mb3";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_have_the_references_columns_and_indexes() {
+    let server = Arc::new(DatabaseServer::start(Product::Postgres));
+    let url = database(&server).await;
+    drop(store(&url).await);
+    drop(signing_keys(&url).await);
+    let columns = server.ask(
+        &url,
+        "SELECT trim(concat(table_name, '.', column_name, ' ', data_type, ' ', is_nullable, ' ', character_maximum_length)) \
+         FROM information_schema.columns WHERE table_name IN ('tuf_files', 'changefeed') ORDER BY table_name, ordinal_position",
+    );
+    assert_eq!(columns, POSTGRES_COLUMNS);
+    let indexes = server.ask(&url, "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname");
+    let wanted = "change_category_pkey changefeed_pkey idx_changefeed_gun key_id key_id_2 private_keys_pkey \
+        schema_migrations_pkey tuf_files_gun_role_version_key tuf_files_pkey tuf_files_sha256_idx";
+    assert_eq!(indexes.split_whitespace().collect::<Vec<_>>(), wanted.split_whitespace().collect::<Vec<_>>());
+    let server = Arc::new(DatabaseServer::start(Product::MariaDb));
+    let url = database(&server).await;
+    drop(store(&url).await);
+    drop(signing_keys(&url).await);
+    let columns = server.ask(
+        &url,
+        "SELECT TRIM(CONCAT(table_name, '.', column_name, ' ', column_type, ' ', \
+         IF(table_name = 'changefeed' AND column_name = 'created_at', '', is_nullable), ' ', \
+         COALESCE(character_set_name, ''))) FROM information_schema.columns WHERE table_schema = DATABASE() \
+         AND table_name IN ('tuf_files', 'changefeed') ORDER BY table_name, ordinal_position",
+    );
+    assert_eq!(columns, MARIADB_COLUMNS);
+    let indexes = server.ask(
+        &url,
+        "SELECT CONCAT(table_name, '.', index_name, '.', column_name) FROM information_schema.statistics \
+         WHERE table_schema = DATABASE() AND table_name <> 'schema_migrations' \
+         ORDER BY table_name, index_name, seq_in_index",
+    );
+    let wanted = "changefeed.category.category changefeed.idx_changefeed_gun.gun changefeed.PRIMARY.id \
+        change_category.PRIMARY.category private_keys.key_id.key_id private_keys.key_id_2.key_id private_keys.key_id_2.algorithm \
+        private_keys.PRIMARY.id tuf_files.gun.gun tuf_files.gun.role tuf_files.gun.version tuf_files.PRIMARY.id \
+        tuf_files.sha256.sha256";
+    assert_eq!(indexes.split_whitespace().collect::<Vec<_>>(), wanted.split_whitespace().collect::<Vec<_>>());
+}
+
+/// The reference writes times in UTC and leaves the session's time zone to the server: so they stand in the tables as they are,
+/// whatever the zone.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_stand_in_the_tables_in_utc_whatever_the_servers_time_zone() {
+    for product in PRODUCTS {
+        let server = Arc::new(DatabaseServer::start(product));
+        let url = database(&server).await;
+        let (zone, read) = match product {
+            Product::Postgres => (
+                "ALTER SYSTEM SET timezone = 'Asia/Kolkata'",
+                "SELECT to_char(created_at, 'HH24:MI:SS.US') FROM tuf_files",
+            ),
+            Product::MariaDb => {
+                ("SET GLOBAL time_zone = '+05:30'", "SELECT DATE_FORMAT(created_at, '%H:%i:%s') FROM tuf_files")
+            }
+        };
+        server.statement(zone);
+        if product == Product::Postgres {
+            server.statement("SELECT pg_reload_conf()");
+        }
+        let store = store(&url).await;
+        store.publish(&gun("a"), Base::Nothing, &whole(1)[..1], now()).await.unwrap();
+        let (text, wanted) = (server.ask(&url, read), now());
+        let found = store.current(&gun("a"), whole(1)[0].role()).await.unwrap().unwrap().stored_at;
+        match product {
+            Product::Postgres => assert_eq!((text.as_str(), found), ("01:02:03.456789", wanted)),
+            Product::MariaDb => {
+                let seconds = Timestamp::from_second(wanted.as_second()).unwrap();
+                assert_eq!((text.as_str(), found), ("01:02:03", seconds));
+            }
+        }
+    }
+}
