@@ -10,6 +10,7 @@ mod install;
 pub(crate) mod key;
 mod keyserver;
 mod man;
+mod operation;
 mod pin;
 mod pull;
 mod push;
@@ -56,7 +57,7 @@ impl Command {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         match self {
             Self::Serve(serve) => serve.run(options).await,
-            Self::Keyserver(keyserver) => keyserver.run().await,
+            Self::Keyserver(keyserver) => keyserver.run(options).await,
             Self::Push(push) => push.run(options).await,
             Self::Pull(pull) => pull.run(options).await,
             Self::Sign(sign) => sign.run(options).await,

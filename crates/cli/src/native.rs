@@ -22,12 +22,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     crate::secrecy::write_no_cores();
     let arguments = Arguments::parse_from(std::iter::once(OsString::from("countersign")).chain(arguments));
-    runtime::start_log(match arguments.global.verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    });
+    // The services start theirs when they have read their settings.
+    if !matches!(arguments.command, Command::Serve(_) | Command::Keyserver(_)) {
+        runtime::start_log(runtime::level(arguments.global.verbose));
+    }
     let threads = match arguments.command {
         Command::Serve(_) | Command::Keyserver(_) | Command::Demo(_) => Threads::Many,
         _ => Threads::One,

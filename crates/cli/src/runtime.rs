@@ -32,6 +32,16 @@ pub(crate) fn block_on<T>(threads: Threads, command: impl Future<Output = Result
     finished
 }
 
+/// Returns what so many `-v` ask the log for.
+pub(crate) fn level(verbose: u8) -> &'static str {
+    match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    }
+}
+
 /// Starts the log on stderr.
 pub(crate) fn start_log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("COUNTERSIGN_LOG")

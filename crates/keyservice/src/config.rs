@@ -29,6 +29,8 @@ pub struct Config {
     pub alias: Alias,
     /// Where passphrases are.
     pub passphrases: Passphrases,
+    /// An address for metrics and health, by plain HTTP; none unless one is named.
+    pub metrics: Option<SocketAddr>,
     /// Where the time comes from.
     pub clock: Clock,
     /// Numbers and times that are never exceeded.

@@ -11,6 +11,7 @@ mod config;
 mod data_dir;
 mod keys;
 mod memory;
+mod metrics;
 mod passphrases;
 mod rotation;
 mod service;

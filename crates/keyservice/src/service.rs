@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use countersign_signer_rpc::{ServerConfig, SignerServer, SigningService, TlsError};
 use countersign_storage::{Absent, Alias, ReferenceSigningKeys, SigningKeyStore, SqliteSigningKeys, StoreError};
+use countersign_telemetry::Listener;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use crate::audit::{Audit, AuditError};
 use crate::config::{Config, KeyStorage};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::keys::{self, KeyTrouble, Keys, Parts};
+use crate::metrics::{Counted, OperatorPages};
 use crate::passphrases::{PassphraseError, is_short};
 
 /// The database in the data folder.
@@ -80,6 +82,8 @@ pub struct Running {
     ending: CancellationToken,
     serving: Option<JoinHandle<std::io::Result<()>>>,
     store: Store,
+    keys: Arc<Counted>,
+    operators: Option<Listener>,
     _data: DataDir,
 }
 
@@ -111,19 +115,27 @@ impl KeyService {
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
-        let keys: Arc<dyn SigningService> = Arc::new(Keys::new(Parts {
+        let keys = Arc::new(Counted::new(Arc::new(Keys::new(Parts {
             store: store.shared(),
             passphrases: config.passphrases,
             alias: config.alias,
             clock: config.clock,
             limits: config.limits,
             audit,
-        }));
+        }))));
+        let operators = operators(&keys, config.metrics).await?;
         let ending = CancellationToken::new();
-        let serving = Some(tokio::spawn(server.serve(listener, keys, ending.clone())));
+        let serving =
+            Some(tokio::spawn(server.serve(listener, Arc::clone(&keys) as Arc<dyn SigningService>, ending.clone())));
         tracing::info!(%address, "the signing service is listening");
-        Ok(Running { address, ending, serving, store, _data: data })
+        Ok(Running { address, ending, serving, store, keys, operators, _data: data })
     }
+}
+
+async fn operators(keys: &Arc<Counted>, listen: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
+    let Some(address) = listen else { return Ok(None) };
+    let listener = Listener::on_address(address, Arc::new(OperatorPages(Arc::clone(keys)))).await;
+    Ok(Some(listener.map_err(|source| StartError::Listen { address, source })?))
 }
 
 /// Checks that the keys in the database can be opened, one of each alias, and that there is a passphrase for new ones.
@@ -190,8 +202,27 @@ impl Running {
         self.address
     }
 
+    /// Returns the address of metrics and health, if there is one.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.operators.as_ref().and_then(Listener::address)
+    }
+
+    /// Tells whoever asks that no more calls are wanted, and goes on answering them.
+    pub fn announce_end(&self) {
+        self.keys.drain();
+    }
+
+    /// Tells whether the service still takes calls.
+    pub fn liveness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let serving = self.serving.as_ref().map(JoinHandle::abort_handle);
+        let keys = Arc::clone(&self.keys);
+        move || keys.is_draining() || serving.as_ref().is_some_and(|serving| !serving.is_finished())
+    }
+
     /// Takes no more calls, lets those that have begun be answered within the drain time, and closes the database.
     pub async fn shut_down(mut self) -> Drained {
+        self.keys.drain();
         self.ending.cancel();
         let served = match self.serving.take() {
             Some(serving) => matches!(serving.await, Ok(Ok(()))),

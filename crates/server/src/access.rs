@@ -58,7 +58,7 @@ impl Needed {
     pub(crate) fn of(route: &Result<Route, NoRoute>) -> Self {
         let collection = |gun: &Gun, action| Self::Collection(gun.clone(), action);
         match route {
-            Ok(Route::Health | Route::Metrics)
+            Ok(Route::Health | Route::Live | Route::Ready | Route::Metrics)
             | Err(NoRoute::Redirect(_) | NoRoute::MethodNotAllowed | NoRoute::NotServed | NoRoute::InvalidGun) => {
                 Self::Nothing
             }

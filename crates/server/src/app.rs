@@ -1,9 +1,11 @@
 //! What all handlers share.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use countersign_storage::{Follower, MetadataStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Gate;
@@ -16,6 +18,8 @@ use crate::metrics::Metrics;
 use crate::route::GunPrefixes;
 use crate::server_keys::{Remote, Rows, ServerKeys};
 use crate::signing_clock::SigningClock;
+use crate::stores::Pools;
+use crate::survey::Survey;
 use crate::turns::Turns;
 
 /// Validations at the same time for each processor, when most of their time is spent waiting for the keyserver.
@@ -38,6 +42,15 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) renewal: Renewal,
     pub(crate) metrics: Metrics,
+    pub(crate) survey: Survey,
+    /// How the connections to the database are used.
+    pub(crate) pools: Pools,
+    /// Whether the metrics have an address of their own, and so are not on this one.
+    pub(crate) metrics_apart: bool,
+    /// Whether the service is about to end, and wants no more requests.
+    draining: AtomicBool,
+    /// Tasks that run as long as the service does.
+    tasks: OnceLock<Vec<AbortHandle>>,
     /// Changes that go on when the client that asked for them is gone.
     pub(crate) work: TaskTracker,
     /// Permits for uploads of up to 1 MiB, and beginnings of larger ones.
@@ -59,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) remote: Option<Remote>,
     pub(crate) sharing: Sharing,
     pub(crate) follower: Option<Box<dyn Follower>>,
+    pub(crate) pools: Pools,
 }
 
 impl App {
@@ -81,6 +95,11 @@ impl App {
             policies: Policies::new(config.cache_ages),
             renewal: config.renewal.clone(),
             metrics: Metrics::default(),
+            survey: Survey::new(config.metrics.expiring),
+            pools: parts.pools,
+            metrics_apart: config.metrics.listen.is_some(),
+            draining: AtomicBool::new(false),
+            tasks: OnceLock::new(),
             work: TaskTracker::new(),
             large_uploads: Arc::new(Semaphore::new(limits.large_uploads)),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
@@ -90,6 +109,25 @@ impl App {
         }
     }
 
+    /// Says that the service is about to end.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of the tasks that run as long as the service does.
+    pub(crate) fn depends_on(&self, tasks: Vec<AbortHandle>) {
+        let _ = self.tasks.set(tasks);
+    }
+
+    /// Tells whether one of them has ended although the service has not.
+    pub(crate) fn dead_tasks(&self) -> bool {
+        !self.is_draining() && self.tasks.get().is_some_and(|tasks| tasks.iter().any(AbortHandle::is_finished))
+    }
+
     /// Runs something that computes for long, away from the threads that answer requests.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
@@ -97,9 +135,13 @@ impl App {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let permit = self.permit(permits).await?;
+        let request = countersign_telemetry::current();
         let work = move || {
             let _permit = permit;
-            work()
+            match request {
+                Some(request) => request.run(work),
+                None => work(),
+            }
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(Code::Unknown).cause(error))
     }
@@ -117,6 +159,7 @@ impl App {
         &self,
         change: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
+        let change = countersign_telemetry::within(countersign_telemetry::current(), change);
         self.work.spawn(change).await.map_err(|error| Failure::new(Code::Unknown).cause(error))?
     }
 }

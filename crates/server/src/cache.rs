@@ -279,6 +279,16 @@ impl Caches {
         }
     }
 
+    /// Tells how many bytes are kept, by what they are.
+    pub(crate) fn bytes(&self) -> [(&'static str, u64); 3] {
+        let of = |weigh: fn(&Kept) -> u64| self.kept.as_ref().map_or(0, weigh);
+        [
+            ("current", of(|kept| kept.current.weighted_size())),
+            ("files", of(|kept| kept.files.weighted_size())),
+            ("compressed", of(|kept| kept.compressed.weighted_size())),
+        ]
+    }
+
     fn own(&self) -> MutexGuard<'_, HashMap<Gun, Own>> {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }

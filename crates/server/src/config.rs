@@ -46,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// When the service signs anew of its own accord.
     pub renewal: Renewal,
+    /// Where the metrics are, and what is surveyed for them.
+    pub metrics: MetricsConfig,
 }
 
 impl Config {
@@ -66,6 +68,7 @@ impl Config {
             clock_check: ClockCheck::AgainstStored,
             limits: Limits::default(),
             renewal: Renewal::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 
@@ -312,6 +315,29 @@ impl Default for Limits {
             pending_key_age: SignedDuration::from_hours(7 * 24),
             memory: 32 * 1024 * 1024,
         }
+    }
+}
+
+/// Where the metrics are, and what is surveyed for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// An address of their own, by plain HTTP; then they are no more where clients are served, as the reference has them.
+    pub listen: Option<SocketAddr>,
+    /// How many collections are named in the metrics, those that expire first; named only at an address of their own, and
+    /// none unless asked for.
+    pub expiring: usize,
+    /// Pause between two surveys of all collections.
+    pub survey_pause: Duration,
+}
+
+impl MetricsConfig {
+    /// The most collections that can be named.
+    pub const MAX_EXPIRING: usize = 1000;
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { listen: None, expiring: 0, survey_pause: Duration::from_mins(15) }
     }
 }
 

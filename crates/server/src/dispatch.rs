@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
+use countersign_telemetry::within;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Body;
 use serde_json::json;
 
@@ -16,15 +17,36 @@ use crate::access::Needed;
 use crate::answer::{self, Answer, Wished};
 use crate::app::App;
 use crate::error::{Code, Failure};
-use crate::metrics::{self, Finished};
+use crate::metrics::{Finished, Form, Operation, Reader};
 use crate::route::{NoRoute, Route};
-use crate::{feed, health, keys, publish, read, upload};
+use crate::{feed, health, keys, operators, publish, read, upload};
 
+/// The header with the request's id: taken from the client when it is a plain word, and always answered.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header with the trace that a request belongs to (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest text from a request in a log line, in characters.
 const LOGGED: usize = 300;
 
 /// Answers one request. Never fails and never panics.
 pub(crate) async fn answer<B>(app: Arc<App>, peer: std::net::SocketAddr, request: Request<B>) -> Answer
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let request_id = countersign_telemetry::Request::begin(
+        "request",
+        request.headers().get(REQUEST_ID).map(HeaderValue::as_bytes),
+        request.headers().get(TRACEPARENT).map(HeaderValue::as_bytes),
+    );
+    let mut answer = within(Some(request_id.clone()), answered(app, peer, request)).await;
+    if let Ok(id) = HeaderValue::from_str(request_id.id()) {
+        answer.headers_mut().insert(REQUEST_ID, id);
+    }
+    answer
+}
+
+async fn answered<B>(app: Arc<App>, peer: std::net::SocketAddr, request: Request<B>) -> Answer
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -35,15 +57,14 @@ where
     let head = request.method() == Method::HEAD;
     let route = find(&app, &request);
     let operation = route.as_ref().ok().and_then(Route::operation);
-    let method = method_label(request.method());
     let handled = AssertUnwindSafe(handle(&app, route, request)).catch_unwind().await;
     let (request_bytes, result) = handled.unwrap_or_else(|_| {
         app.metrics.panics.fetch_add(1, Ordering::Relaxed);
         (0, Err(Failure::new(Code::Unknown).cause("the handler panicked")))
     });
-    let (mut answer, cause) = match result {
-        Ok(answer) => (answer, None),
-        Err(failure) => (answer::failure(&failure), failure.chain()),
+    let (mut answer, cause, code) = match result {
+        Ok(answer) => (answer, None, None),
+        Err(failure) => (answer::failure(&failure), failure.chain(), Some(failure.code())),
     };
     if close {
         // A body whose end was negotiated: whatever a proxy thinks follows it is not read here.
@@ -55,9 +76,9 @@ where
     let response_bytes = answer.body().len() as u64;
     let duration = begun.elapsed();
     let status = answer.status().as_u16();
-    if let Some(operation) = operation {
-        app.metrics.record(&Finished { operation, method, status, duration, request_bytes, response_bytes });
-    }
+    let form = if head { Form::Head } else { Form::Whole };
+    app.metrics.record(operation, &Finished { form, status, code, duration, request_bytes, response_bytes });
+    line.trace(operation, status);
     line.write(status, duration, response_bytes, cause);
     answer
 }
@@ -89,10 +110,12 @@ where
         Ok(Route::Delete(gun)) => publish::delete(app, gun).await.map(|()| answer::empty(StatusCode::OK)),
         Ok(Route::Changes(gun)) => feed::changes(app, gun, request.uri().query()).await,
         Ok(Route::Health) => Ok(health::health(app).await),
-        Ok(Route::Metrics) => Ok(answer::labelled(metrics::CONTENT_TYPE, app.metrics.text())),
+        Ok(Route::Live) => Ok(health::live(app)),
+        Ok(Route::Ready) => Ok(health::ready(app, request.uri().query()).await),
+        Ok(Route::Metrics) if !app.metrics_apart => Ok(operators::scrape(app, Reader::Anybody)),
         Err(NoRoute::Redirect(location)) => Ok(answer::redirect(&location)),
         Err(NoRoute::MethodNotAllowed) => Ok(answer::empty(StatusCode::METHOD_NOT_ALLOWED)),
-        Err(NoRoute::NotFound | NoRoute::NotServed) => Err(Failure::new(Code::MetadataNotFound)),
+        Ok(Route::Metrics) | Err(NoRoute::NotFound | NoRoute::NotServed) => Err(Failure::new(Code::MetadataNotFound)),
         Err(NoRoute::NothingStored(_)) => Err(read::nothing_stored()),
         Err(NoRoute::InvalidGun) => Err(invalid_gun(app)),
     };
@@ -104,16 +127,6 @@ fn invalid_gun(app: &App) -> Failure {
     match app.prefixes.as_slice() {
         [] => failure,
         prefixes => failure.detail(json!(format!("Require GUNs with prefix: [{}]", prefixes.join(" ")))),
-    }
-}
-
-/// Methods are a closed set in metrics, whatever clients make up.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "get",
-        Method::POST => "post",
-        Method::DELETE => "delete",
-        _ => "other",
     }
 }
 
@@ -134,6 +147,21 @@ impl Line {
             agent: escaped(&String::from_utf8_lossy(agent)),
             peer,
         }
+    }
+
+    /// Tells the trace, if one is recorded, what the request was.
+    fn trace(&self, operation: Option<Operation>, status: u16) {
+        let request = countersign_telemetry::current();
+        let Some(span) = request.as_ref().and_then(countersign_telemetry::Request::span) else { return };
+        span.rename(operation.map_or("other", Operation::name));
+        span.set("http.request.method", self.method.clone());
+        span.set("url.path", self.path.clone());
+        span.set("client.address", self.peer.ip().to_string());
+        span.set("http.response.status_code", i64::from(status));
+        if status >= 500 {
+            span.fail(String::new());
+        }
+        span.end();
     }
 
     fn write(&self, status: u16, duration: std::time::Duration, bytes: u64, cause: Option<String>) {

@@ -34,6 +34,32 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::NoFilename,
+        Self::InvalidRole,
+        Self::MalformedJson,
+        Self::Updating,
+        Self::Version,
+        Self::MetadataNotFound,
+        Self::InvalidUpdate,
+        Self::MalformedUpload,
+        Self::InvalidGun,
+        Self::InvalidParameters,
+        Self::Unknown,
+        Self::Unauthorized,
+        Self::Busy,
+        Self::CannotSign,
+    ];
+
+    /// Names it in metrics: as on the wire, but for the two that look alike there.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::CannotSign => "CANNOT_SIGN",
+            code => code.parts().0,
+        }
+    }
+
     fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::NoFilename => ("NO_FILENAME", StatusCode::BAD_REQUEST, "No file/role name provided."),
@@ -134,6 +160,11 @@ impl Failure {
             next = error.source();
         }
         Some(text)
+    }
+
+    /// Returns the code.
+    pub(crate) fn code(&self) -> Code {
+        self.code
     }
 
     pub(crate) fn status_code(&self) -> StatusCode {

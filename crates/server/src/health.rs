@@ -1,6 +1,7 @@
-//! Whether the service works.
+//! Whether the service lives, works, and should get requests.
 
 use http::StatusCode;
+use serde_json::{Map, Value};
 
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -8,11 +9,33 @@ use crate::app::App;
 /// Answers 200 when the database and the keyserver do, else 503 with what is wrong, in words that give nothing away.
 pub(crate) async fn health(app: &App) -> Answer {
     let (database, signer) = tokio::join!(database(app), signer(app));
-    let checks = [("DB operational", database), ("Trust operational", signer)];
-    let problems: serde_json::Map<_, _> =
+    report([("DB operational", database), ("Trust operational", signer)])
+}
+
+/// Answers 200 unless a task has ended that has to run as long as the service does: then only a restart helps.
+pub(crate) fn live(app: &App) -> Answer {
+    let dead = app.dead_tasks().then_some("a task that has to run has ended: restart the service");
+    report([("tasks", dead)])
+}
+
+/// Answers 200 when requests can be answered, publications among them, and are wanted: not while the service is about to
+/// end. `exclude=signer` leaves the keyserver out: reading goes on without it.
+pub(crate) async fn ready(app: &App, query: Option<&str>) -> Answer {
+    if app.is_draining() {
+        return report([("draining", Some("the service is about to end"))]);
+    }
+    let excluded =
+        |name: &str| query.unwrap_or_default().split('&').any(|part| part.strip_prefix("exclude=") == Some(name));
+    let signer = async { if excluded("signer") { None } else { signer(app).await } };
+    let (database, signer) = tokio::join!(database(app), signer);
+    report([("database", database), ("signer", signer)])
+}
+
+fn report<const N: usize>(checks: [(&str, Option<&'static str>); N]) -> Answer {
+    let problems: Map<String, Value> =
         checks.into_iter().filter_map(|(check, problem)| Some((check.to_owned(), problem?.into()))).collect();
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    answer::json(status, serde_json::Value::Object(problems).to_string())
+    answer::json(status, Value::Object(problems).to_string())
 }
 
 async fn database(app: &App) -> Option<&'static str> {

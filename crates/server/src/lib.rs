@@ -24,6 +24,7 @@ mod keys;
 mod listen;
 mod metrics;
 mod multipart;
+mod operators;
 mod path;
 mod publish;
 mod query;
@@ -34,6 +35,7 @@ mod server_keys;
 mod service;
 mod signing_clock;
 mod stores;
+mod survey;
 mod tls;
 mod turns;
 mod upload;
@@ -41,8 +43,8 @@ mod watched;
 
 pub use access::{Access, AccessError, OwnHost, TokenAccess};
 pub use config::{
-    CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits, Renewal,
-    Storage, Tls,
+    CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits,
+    MetricsConfig, Renewal, Storage, Tls,
 };
 pub use countersign_storage::{Backend, Connections, DatabaseUrl, DatabaseUrlError, Layout, Password};
 pub use data_dir::DataDirError;

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use countersign_storage::{Base, NewMetadata, PublishError, State};
+use countersign_telemetry::traced;
 use countersign_tuf::accept::{self, Files, Refusal, RenewBefore, Submission};
 use countersign_tuf::{Gun, RoleName};
 use fail::fail_point;
@@ -94,7 +95,7 @@ pub(crate) async fn delete(app: &Arc<App>, gun: Gun) -> Result<(), Failure> {
     let work = Arc::clone(&app);
     app.to_the_end(async move {
         let _turn = turn(&work, &gun).await?;
-        let result = work.metadata.delete(&gun, work.clock.now()).await;
+        let result = traced("database.delete", work.metadata.delete(&gun, work.clock.now())).await;
         // Also after an error: the commit may have come through.
         work.caches.deleted(&gun);
         result.map(drop).map_err(Failure::from)
@@ -134,7 +135,7 @@ async fn basis(app: &App, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<Basis
     }
     let remembered = Remembered { deletions: app.caches.deletions(gun), holds: false };
     let seen = app.caches.seen(gun);
-    let state = app.metadata.state(gun, roles).await?;
+    let state = traced("database.state", app.metadata.state(gun, roles)).await?;
     Ok(Basis { state, seen, current: None, remembered })
 }
 
@@ -199,7 +200,8 @@ async fn store(app: &App, gun: &Gun, basis: Basis, files: &[NewMetadata]) -> Res
     let timestamp = files.iter().find(|file| *file.role() == RoleName::Timestamp).map(NewMetadata::sha256);
     // Whatever comes of it, what is kept of the old state is not served from then on: the commit may have come through.
     let publishing = app.caches.publishing(gun, basis.seen, timestamp);
-    let result = app.metadata.publish(gun, basis.state.base(), files, now).await;
+    let storing = app.metadata.publish(gun, basis.state.base(), files, now);
+    let result = traced("database.publish", storing).await;
     fail_point!("publication-stored");
     let Err(error) = result else {
         app.signing.signed(now);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use countersign_crypto::digest::Sha256Digest;
 use countersign_storage::Stored;
+use countersign_telemetry::traced;
 use countersign_tuf::accept::RenewBefore;
 use countersign_tuf::{Expires, Gun, RoleName, Version};
 use jiff::Timestamp;
@@ -78,7 +79,7 @@ pub(crate) async fn by_version(
         file(app, &gun, &role, sha256).await?
     } else {
         let deletions = app.caches.deletions(&gun);
-        let found = app.metadata.by_version(&gun, &role, version).await?;
+        let found = traced("database.by_version", app.metadata.by_version(&gun, &role, version)).await?;
         found.map(|stored| {
             let sha256 = stored.sha256;
             slot.keep(sha256);
@@ -142,12 +143,12 @@ fn as_unknown(failure: Failure) -> Failure {
 
 /// Returns the current state of a collection; all of one publication, and a whole chain.
 pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
-    if let Some(current) = kept(app, gun).await? {
+    if let Some(current) = app.metrics.looks.current.look(kept(app, gun).await?) {
         return Ok(Some(current));
     }
     for _ in 0..ATTEMPTS {
         let seen = app.caches.seen(gun);
-        let pointers = app.metadata.pointers(gun).await?;
+        let pointers = traced("database.pointers", app.metadata.pointers(gun)).await?;
         let digests: BTreeMap<_, _> = pointers.into_iter().map(|pointer| (pointer.role, pointer.sha256)).collect();
         let (Some(timestamp), Some(snapshot)) = (digests.get(&RoleName::Timestamp), digests.get(&RoleName::Snapshot))
         else {
@@ -191,10 +192,10 @@ pub(crate) async fn file(
     sha256: Sha256Digest,
 ) -> Result<Option<Arc<Content>>, Failure> {
     let slot = app.caches.file(gun, role, sha256);
-    if let Some(found) = slot.get() {
+    if let Some(found) = app.metrics.looks.files.look(slot.get()) {
         return Ok(Some(found));
     }
-    let found = app.metadata.by_checksum(gun, role, &sha256).await?;
+    let found = traced("database.by_checksum", app.metadata.by_checksum(gun, role, &sha256)).await?;
     Ok(found.map(|file| slot.keep(Arc::new(Content::new(file)))))
 }
 
@@ -211,7 +212,7 @@ struct Signed<'a> {
 }
 
 /// Reads when a stored file expires; one that does not say counts as expired, so that it is looked at closely.
-fn expires(file: &Stored) -> Timestamp {
+pub(crate) fn expires(file: &Stored) -> Timestamp {
     let read: Option<Envelope<'_>> = serde_json::from_slice(&file.bytes).ok();
     let Some(expires) = read.and_then(|file| Expires::parse(&file.signed.expires)) else { return Timestamp::MIN };
     Timestamp::from_second(expires.unix_seconds()).unwrap_or(Timestamp::MAX)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_storage::PageSize;
+use countersign_telemetry::{Request, within};
 use countersign_tuf::accept::RenewBefore;
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,7 +23,9 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 /// Looks at all collections again and again, until dropped.
 pub(crate) async fn run(app: Arc<App>) {
     loop {
-        let (_, ended) = look(&app).await;
+        // Lines and spans of one round belong together.
+        let request = Request::begin("renewal", None, None);
+        let (_, ended) = within(Some(request), look(&app)).await;
         let pause = match ended {
             Ended::Whole => app.renewal.interval,
             Ended::Early => app.renewal.interval.min(EARLY_PAUSE),

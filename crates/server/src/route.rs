@@ -5,6 +5,7 @@ use countersign_storage::ServiceRole;
 use countersign_tuf::{Gun, RoleName, Version};
 use http::Method;
 
+use crate::metrics::Operation;
 use crate::path;
 
 /// A request that exists.
@@ -30,6 +31,10 @@ pub(crate) enum Route {
     Changes(Option<Gun>),
     /// `GET /_notary_server/health`
     Health,
+    /// `GET /livez`
+    Live,
+    /// `GET /readyz`
+    Ready,
     /// `GET /metrics`
     Metrics,
 }
@@ -109,17 +114,17 @@ impl Route {
     }
 
     /// Names the operation in metrics; what needs no measuring has no name.
-    pub(crate) fn operation(&self) -> Option<&'static str> {
+    pub(crate) fn operation(&self) -> Option<Operation> {
         match self {
-            Self::Upload(_) => Some("UpdateTUF"),
-            Self::ByChecksum(..) => Some("GetRoleByHash"),
-            Self::ByVersion(..) => Some("GetRoleByVersion"),
-            Self::Current(..) => Some("GetRole"),
-            Self::Key(..) => Some("GetKey"),
-            Self::RotateKey(..) => Some("RotateKey"),
-            Self::Delete(_) => Some("DeleteTUF"),
-            Self::Changes(_) => Some("Changefeed"),
-            Self::Ping | Self::Health | Self::Metrics => None,
+            Self::Upload(_) => Some(Operation::UpdateTuf),
+            Self::ByChecksum(..) => Some(Operation::GetRoleByHash),
+            Self::ByVersion(..) => Some(Operation::GetRoleByVersion),
+            Self::Current(..) => Some(Operation::GetRole),
+            Self::Key(..) => Some(Operation::GetKey),
+            Self::RotateKey(..) => Some(Operation::RotateKey),
+            Self::Delete(_) => Some(Operation::DeleteTuf),
+            Self::Changes(_) => Some(Operation::Changefeed),
+            Self::Ping | Self::Health | Self::Live | Self::Ready | Self::Metrics => None,
         }
     }
 }
@@ -129,6 +134,8 @@ fn get(path: &str, prefixes: &GunPrefixes) -> Result<Route, NoRoute> {
         "/v2/" => return Ok(Route::Ping),
         "/v2/_trust/changefeed" => return Ok(Route::Changes(None)),
         "/_notary_server/health" => return Ok(Route::Health),
+        "/livez" => return Ok(Route::Live),
+        "/readyz" => return Ok(Route::Ready),
         "/metrics" => return Ok(Route::Metrics),
         _ => {}
     }
@@ -246,6 +253,8 @@ mod tests {
             ("GET", at("changefeed?records=1"), Route::Changes(Some(gun()))),
             ("GET", "/v2/_trust/changefeed".to_owned(), Route::Changes(None)),
             ("GET", "/_notary_server/health".to_owned(), Route::Health),
+            ("GET", "/livez".to_owned(), Route::Live),
+            ("GET", "/readyz?exclude=signer".to_owned(), Route::Ready),
             ("GET", "/metrics".to_owned(), Route::Metrics),
         ] {
             assert_eq!(find(method, &path), Ok(route), "{method} {path}");

@@ -1,5 +1,6 @@
 //! The keys that the service signs with: made on demand, encrypted at rest, bound to one collection and role.
 
+mod calls;
 mod remote;
 mod rows;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_storage::StoreError;
+use countersign_telemetry::Listener;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -15,9 +16,11 @@ use crate::app::{App, Parts};
 use crate::config::{Config, Keys, Tls};
 use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
 use crate::listen::{Ending, listen};
+use crate::operators::OperatorPages;
 use crate::renewal;
 use crate::server_keys::{KeyTrouble, Remote, Rows, ServerKeys};
 use crate::stores::Stores;
+use crate::survey;
 use crate::tls::{self, Authority, Certificates, Source, TlsError};
 use crate::watched::When;
 
@@ -89,6 +92,7 @@ pub struct Running {
     certificates: Option<Arc<Certificates>>,
     tasks: Vec<JoinHandle<()>>,
     stores: Stores,
+    operators: Option<Listener>,
     _data: DataDir,
 }
 
@@ -121,7 +125,9 @@ impl Service {
             return Err(StartError::AnotherSecret);
         }
         let remote = remote(&config)?;
-        let app = Arc::new(App::new(Parts { gate, metadata, keys, secret, remote, sharing, follower }, &config));
+        let pools = stores.pools();
+        let parts = Parts { gate, metadata, keys, secret, remote, sharing, follower, pools };
+        let app = Arc::new(App::new(parts, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
@@ -133,11 +139,26 @@ impl Service {
             tokio::spawn(renewal::run(Arc::clone(&app))),
         ];
         tasks.push(tokio::spawn(refresh_from_time_to_time(Arc::clone(&app), certificates.clone())));
+        tasks.push(tokio::spawn(survey::run(Arc::clone(&app), config.metrics.survey_pause)));
+        app.depends_on(tasks.iter().map(JoinHandle::abort_handle).collect());
+        let operators = operators(&app, config.metrics.listen).await?;
         if scheme == "http" && !address.ip().is_loopback() {
             tracing::warn!(%address, "connections are not protected: plain HTTP was configured");
         }
         tracing::info!(%address, scheme, "the trust service is listening");
-        Ok(Running { address, authority, scheme, ending, connections, app, certificates, tasks, stores, _data: data })
+        Ok(Running {
+            address,
+            authority,
+            scheme,
+            ending,
+            connections,
+            app,
+            certificates,
+            tasks,
+            stores,
+            operators,
+            _data: data,
+        })
     }
 }
 
@@ -176,8 +197,31 @@ impl Running {
         refresh(&self.app, self.certificates.as_deref(), When::Always);
     }
 
+    /// Returns the address of the metrics and of health for operators, where it is one of their own.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.operators.as_ref().and_then(Listener::address)
+    }
+
+    /// Tells whoever asks that no more requests are wanted, and goes on answering them: balancers need a while to notice.
+    pub fn announce_end(&self) {
+        self.app.drain();
+    }
+
+    /// Tells whether everything runs that has to run as long as the service does.
+    pub fn liveness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let app = Arc::clone(&self.app);
+        move || !app.dead_tasks()
+    }
+
+    /// Surveys all collections now, instead of at the next interval.
+    pub async fn survey_now(&self) {
+        survey::round(&self.app).await;
+    }
+
     /// Takes no more connections, lets requests finish within the drain time, and closes the database.
     pub async fn shut_down(self) -> Drained {
+        self.app.drain();
         self.ending.soon.cancel();
         for task in &self.tasks {
             task.abort();
@@ -207,6 +251,15 @@ impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+async fn operators(app: &Arc<App>, listen: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
+    let Some(address) = listen else { return Ok(None) };
+    let pages = Arc::new(OperatorPages(Arc::clone(app)));
+    let listener = Listener::on_address(address, pages).await;
+    let listener = listener.map_err(|source| StartError::Listen { address, source })?;
+    tracing::info!(address = ?listener.address(), "the metrics are at an address of their own");
+    Ok(Some(listener))
 }
 
 fn remote(config: &Config) -> Result<Option<Remote>, StartError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_crypto::digest::sha256;
 use countersign_storage::{
-    Absent, Follower, KeyStore, Layout, MetadataStore, NetworkedStore, ReferenceStore, SqliteStore, StoreError,
+    Absent, Follower, KeyStore, Layout, MetadataStore, NetworkedStore, PoolUse, ReferenceStore, SqliteStore, StoreError,
 };
 
 use crate::cache::Sharing;
@@ -18,6 +18,9 @@ use crate::service::{Service, StartError};
 const FILE: &str = "trust.db";
 /// What goes before the secret when its fingerprint is taken.
 const FINGERPRINT: &str = "countersign: the secret of the keys in this database: ";
+
+/// Tells how the connections of each pool are used.
+pub(crate) type Pools = Box<dyn Fn() -> Vec<(&'static str, PoolUse)> + Send + Sync>;
 
 /// Open stores.
 pub(crate) enum Stores {
@@ -78,6 +81,25 @@ impl Stores {
         let Self::Networked(store) = self else { return Ok(true) };
         let fingerprint = sha256(format!("{FINGERPRINT}{}", **secret).as_bytes()).hex();
         Ok(store.agree_on_secret(&fingerprint).await? == fingerprint)
+    }
+
+    /// Returns what tells how the connections to the database are used.
+    pub(crate) fn pools(&self) -> Pools {
+        match self {
+            Self::Sqlite(store) => {
+                let store = store.clone();
+                Box::new(move || store.pools().to_vec())
+            }
+            Self::Networked(store) => {
+                let store = store.clone();
+                Box::new(move || vec![("all", store.pool())])
+            }
+            Self::Reference(store) => {
+                let store = store.clone();
+                Box::new(move || vec![("all", store.pool())])
+            }
+            Self::Given { .. } => Box::new(Vec::new),
+        }
     }
 
     pub(crate) async fn close(&self) {

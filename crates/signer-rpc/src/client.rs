@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 
 use crate::limits::{CONNECT, MAX_HEADERS, MAX_MESSAGE, PING};
-use crate::server::{CHECKED_HEADER, GUN_HEADER, HEALTH_NAMES};
+use crate::server::{CHECKED_HEADER, GUN_HEADER, HEALTH_NAMES, REQUEST_ID, TRACEPARENT};
 use crate::tls::{self, Identity, TlsError};
 use crate::wire::health::health_check_response::ServingStatus;
 use crate::wire::health::{HealthCheckRequest, health_client::HealthClient};
@@ -151,7 +151,7 @@ impl SignerClient {
         };
         let answer = self.call(|| {
             let (mut client, wish) = (self.management.clone(), wish.clone());
-            async move { client.create_key(wish).await }
+            async move { client.create_key(on_behalf(wish)).await }
         });
         let answer = answer.await?;
         let info = answer.key_info.unwrap_or_default();
@@ -224,7 +224,7 @@ impl SignerClient {
         };
         let answer = self.call(|| {
             let mut client = self.signer.clone();
-            let mut request = Request::new(wish.clone());
+            let mut request = on_behalf(wish.clone());
             request.metadata_mut().insert_bin(GUN_HEADER, MetadataValue::from_bytes(gun.as_str().as_bytes()));
             async move { client.sign(request).await }
         });
@@ -310,6 +310,22 @@ fn described(id: &KeyId, answer: wire::GetKeyInfoResponse) -> Result<(PublicKey,
         return Err(CallError::Wrong("the key is not the one asked for".to_owned()));
     }
     Ok((key, answer.role))
+}
+
+/// Makes a call's request, which says on whose behalf it is made.
+fn on_behalf<T>(wish: T) -> Request<T> {
+    let mut call = Request::new(wish);
+    let Some(request) = countersign_telemetry::current() else { return call };
+    let mut put = |name, value: &str| {
+        if let Ok(value) = MetadataValue::try_from(value) {
+            call.metadata_mut().insert(name, value);
+        }
+    };
+    put(REQUEST_ID, request.id());
+    if let Some(trace) = request.traceparent() {
+        put(TRACEPARENT, &trace);
+    }
+    call
 }
 
 /// Tells whether the call failed on this side: what the service itself says has no source.

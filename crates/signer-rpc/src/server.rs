@@ -8,7 +8,7 @@ use countersign_tuf::{Gun, RoleName};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap, MetadataValue};
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
@@ -30,6 +30,9 @@ pub(crate) const GUN_HEADER: &str = "countersign-gun-bin";
 
 /// The header of an answer that says that the collection in the question was held against the key's own.
 pub(crate) const CHECKED_HEADER: &str = "countersign-gun-checked";
+/// The headers with the id of the request on whose behalf a call is made, and with its trace (W3C Trace Context).
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// What a server needs: there is none without certificates on both sides.
 #[derive(Debug, Clone)]
@@ -108,19 +111,20 @@ struct Calls(Arc<dyn SigningService>);
 impl KeyManagement for Calls {
     async fn create_key(&self, request: Request<wire::CreateKeyRequest>) -> Result<Response<wire::PublicKey>, Status> {
         let caller = caller(&request)?;
-        let wish = request.into_inner();
+        let (headers, _, wish) = request.into_parts();
         let algorithm = algorithm(&wish.algorithm)?;
         let request = KeyRequest { gun: gun(&wish.gun)?, role: role(&wish.role)?, algorithm };
-        let made = self.0.create(&caller, request).await.map_err(Status::from)?;
+        let made = on_behalf("CreateKey", &headers, self.0.create(&caller, request)).await?;
         let key_info = Some(key_info(&made.id, made.public.key_type()));
         Ok(Response::new(wire::PublicKey { key_info, public_key: made.public.bytes().to_vec() }))
     }
 
     async fn delete_key(&self, request: Request<wire::KeyId>) -> Result<Response<wire::Void>, Status> {
         let caller = caller(&request)?;
+        let (headers, _, wish) = request.into_parts();
         // What is no id is no key, and to delete no key is no error.
-        if let Ok(id) = request.into_inner().id.parse() {
-            self.0.delete(&caller, &id).await.map_err(Status::from)?;
+        if let Ok(id) = wish.id.parse() {
+            on_behalf("DeleteKey", &headers, self.0.delete(&caller, &id)).await?;
         }
         Ok(Response::new(wire::Void {}))
     }
@@ -128,9 +132,9 @@ impl KeyManagement for Calls {
     async fn get_key_info(&self, request: Request<wire::KeyId>) -> Result<Response<wire::GetKeyInfoResponse>, Status> {
         let caller = caller(&request)?;
         let named = named_gun(&request)?;
-        let name = request.into_inner().id;
+        let (headers, _, wire::KeyId { id: name }) = request.into_parts();
         let id: KeyId = name.parse().map_err(|_| Status::from(Refusal::NoKey(shortened(&name))))?;
-        let found = self.0.describe(&caller, &id).await.map_err(Status::from)?;
+        let found = on_behalf("GetKeyInfo", &headers, self.0.describe(&caller, &id)).await?;
         // Another collection's key is, for this one, no key.
         if named.as_ref().is_some_and(|gun| *gun != found.gun) {
             return Err(Status::from(Refusal::NoKey(id.to_string())));
@@ -152,14 +156,14 @@ impl Signer for Calls {
     async fn sign(&self, request: Request<wire::SignatureRequest>) -> Result<Response<wire::Signature>, Status> {
         let caller = caller(&request)?;
         let gun = named_gun(&request)?;
-        let wish = request.into_inner();
+        let (headers, _, wish) = request.into_parts();
         let name = wish.key_id.unwrap_or_default().id;
         let key: KeyId = name.parse().map_err(|_| Status::from(Refusal::NoSigningKey(shortened(&name))))?;
         if wish.content.len() > MAX_CONTENT {
             return Err(malformed("the message is too long to be signed"));
         }
         let request = SignRequest { key, gun, content: wish.content };
-        let signed = self.0.sign(&caller, request).await.map_err(Status::from)?;
+        let signed = on_behalf("Sign", &headers, self.0.sign(&caller, request)).await?;
         Ok(Response::new(wire::Signature {
             key_info: Some(key_info(&key, &signed.algorithm)),
             algorithm: Some(wire::Algorithm { algorithm: signed.method.as_str().to_owned() }),
@@ -178,6 +182,25 @@ impl Health for Calls {
         let status = if self.0.is_healthy().await { ServingStatus::Serving } else { ServingStatus::NotServing };
         Ok(Response::new(HealthCheckResponse { status: status.into() }))
     }
+}
+
+/// Does what a call wants, on behalf of the request that its headers name.
+async fn on_behalf<T>(
+    name: &'static str,
+    headers: &MetadataMap,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Status> {
+    let header = |name| headers.get(name).map(AsciiMetadataValue::as_encoded_bytes);
+    let request = countersign_telemetry::Request::begin(name, header(REQUEST_ID), header(TRACEPARENT));
+    let result = countersign_telemetry::within(Some(request.clone()), work).await;
+    if let Some(span) = request.span() {
+        span.set("rpc.system", "grpc");
+        if let Err(refusal) = &result {
+            span.fail(refusal.to_string());
+        }
+        span.end();
+    }
+    result.map_err(Status::from)
 }
 
 /// Returns who calls; a connection without one is never made.

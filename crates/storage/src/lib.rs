@@ -17,6 +17,7 @@ mod keys;
 mod metadata;
 mod networked;
 mod packing;
+mod pool_use;
 mod reference;
 mod signing_keys;
 mod sqlite;
@@ -27,6 +28,7 @@ pub use follow::{Follower, News};
 pub use keys::{EncryptedKey, KeyStore, NewServiceKey, PendingLimits, ServiceKey, ServiceRole};
 pub use metadata::{Base, Deletion, MetadataStore, NewMetadata, Pointer, State, Stored};
 pub use networked::{Connections, DatabaseUrl, DatabaseUrlError, Layout, NetworkedStore, Password};
+pub use pool_use::PoolUse;
 pub use reference::{Absent, Backend, MAX_VERSION, ReferenceSigningKeys, ReferenceStore};
 pub use signing_keys::{
     Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore,

@@ -27,8 +27,8 @@ pub use self::layout::Layout;
 use self::session::{Pool, Session};
 use self::url::Options;
 pub use self::url::{DatabaseUrl, DatabaseUrlError, Password};
-use crate::StoreError;
 use crate::condition::Condition;
+use crate::{PoolUse, StoreError};
 
 /// Connections of one process, unless it is told another number.
 const CONNECTIONS: u32 = 10;
@@ -103,6 +103,12 @@ impl NetworkedStore {
         let group = Arc::new(Group::new(self::pool(&options, 1, connections.patience)));
         let following = self::pool(&options, FOLLOWING, connections.patience);
         Ok(Self { pool, following, group, condition: Arc::default() })
+    }
+
+    /// Tells how the connections are used.
+    #[must_use]
+    pub fn pool(&self) -> PoolUse {
+        self.pool.used()
     }
 
     /// Closes all connections after their current work.

@@ -36,7 +36,7 @@ use crate::condition::Condition;
 use crate::networked;
 use crate::networked::session::{Dialect, Pool, Session, Value};
 use crate::networked::url::Options;
-use crate::{Connections, DatabaseUrl, StoreError};
+use crate::{Connections, DatabaseUrl, PoolUse, StoreError};
 
 /// The highest version that the reference's column holds.
 pub const MAX_VERSION: u64 = 2_147_483_647;
@@ -75,6 +75,12 @@ impl ReferenceStore {
     /// Fails when it cannot be reached or refuses, or lacks a table.
     pub async fn open(url: &DatabaseUrl, connections: Connections, absent: Absent) -> Result<Self, StoreError> {
         Database::open(url, connections, &schema::SERVER, absent).await.map(Self)
+    }
+
+    /// Tells how the connections are used.
+    #[must_use]
+    pub fn pool(&self) -> PoolUse {
+        self.0.pool.used()
     }
 
     /// Closes all connections after their current work.

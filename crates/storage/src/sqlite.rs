@@ -23,7 +23,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{Connection, Sqlite, SqlitePool, Transaction};
 
 use crate::condition::Condition;
-use crate::{Layout, StoreError};
+use crate::{Layout, PoolUse, StoreError};
 
 pub use signing_keys::SqliteSigningKeys;
 
@@ -117,6 +117,12 @@ impl SqliteStore {
                 .map_err(StoreError::database(LAYOUT))?;
         }
         Ok(Layout::compare(known, applied))
+    }
+
+    /// Tells how the connections are used: those that read, and the one that writes.
+    #[must_use]
+    pub fn pools(&self) -> [(&'static str, PoolUse); 2] {
+        [("readers", PoolUse::of(&self.readers)), ("writer", PoolUse::of(&self.writer))]
     }
 
     /// Closes all connections after their current work and folds the write-ahead log into the file.

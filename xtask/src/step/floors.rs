@@ -10,6 +10,7 @@ const FLOORS: [&[&str]; 4] = [
     &["countersign-crypto", "countersign-tuf", "countersign-keyfile", "countersign-image"],
     // Adapters, one outside thing each.
     &[
+        "countersign-telemetry",
         "countersign-vault",
         "countersign-backup",
         "countersign-registry",

@@ -10,14 +10,16 @@ use clap::{Args, Subcommand};
 use countersign_keyservice::{
     Clients, Clock, Config, Drained, Identity, KeyAlias, KeyService, KeyStorage, Limits, Passphrases, Variables, rotate,
 };
+use countersign_telemetry::Systemd;
 use etcetera::BaseStrategy;
-use tokio::signal::unix::SignalKind;
 
 use self::settings::Settings;
-use super::serve::{chain, listen_address, listen_for};
-use crate::context::variable;
+use super::operation::{Observed, Operation, OperationOptions};
+use super::serve::{chain, listen_address};
+use crate::context::{GlobalOptions, variable};
 use crate::error::{CliError, Kind};
 use crate::output::{data, message};
+use crate::runtime;
 
 /// Where the service listens when nothing is said: the reference's port.
 const LISTEN: &str = "127.0.0.1:7899";
@@ -76,40 +78,43 @@ struct Options {
     /// The name of the passphrase that new keys are encrypted under [default: default]
     #[arg(long, value_name = "ALIAS", value_parser = alias)]
     alias: Option<KeyAlias>,
+    #[command(flatten)]
+    operation: OperationOptions,
 }
 
 impl Keyserver {
-    pub(crate) async fn run(&self) -> Result<(), CliError> {
+    pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         countersign_keyservice::hide_memory();
         let settings = Settings::read(self.options.settings.as_deref())?;
         match &self.action {
-            None => self.options.serve(settings).await,
-            Some(Action::RotateAlias(wish)) => self.options.rotate(settings, &wish.to).await,
+            None => self.options.serve(settings, options.verbose).await,
+            Some(Action::RotateAlias(wish)) => {
+                runtime::start_log(runtime::level(options.verbose));
+                self.options.rotate(settings, &wish.to).await
+            }
         }
     }
 }
 
 impl Options {
-    async fn serve(&self, settings: Settings) -> Result<(), CliError> {
-        countersign_server::raise_file_limit();
-        let (mut terminate, mut interrupt) =
-            (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
-        let service = KeyService::start(self.config(settings)?).await;
-        let service = service.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
-        message(format_args!("the signing service is listening on {}", service.address()));
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        message("shutting down: answering the calls that have begun; once more ends at once");
-        let drained = tokio::select! {
-            drained = service.shut_down() => drained,
-            _ = terminate.recv() => Drained::Partly,
-            _ = interrupt.recv() => Drained::Partly,
-        };
-        match drained {
-            Drained::Completely => Ok(()),
-            Drained::Partly => Err(CliError::new(Kind::Network, "some calls were not answered in time and were cut")),
+    async fn serve(&self, settings: Settings, verbose: u8) -> Result<(), CliError> {
+        let operation = self.observed(&settings);
+        let config = self.config(settings)?;
+        let mut observed = Observed::start("countersign-keyserver", &operation, verbose)?;
+        let served = serve(config, &operation, &mut observed).await;
+        observed.end().await;
+        served
+    }
+
+    /// Says what the operator wants: options win over the settings.
+    fn observed(&self, settings: &Settings) -> Operation {
+        let (flags, said) = (&self.operation, &settings.operation);
+        Operation {
+            log_format: flags.log_format.map_or(said.log_format, Into::into),
+            log_level: said.log_level.clone(),
+            admin_socket: flags.admin_socket.clone().or_else(|| said.admin_socket.clone()),
+            traces: flags.traces.clone().or_else(|| said.traces.clone()),
+            drain_delay: flags.drain_delay.unwrap_or(said.drain_delay),
         }
     }
 
@@ -164,6 +169,7 @@ impl Options {
             passphrases,
             data_dir,
             storage: KeyStorage::Folder,
+            metrics: self.operation.metrics_listen.or(settings.metrics),
             clock: Clock::system(),
             limits: Limits::default(),
         })
@@ -183,6 +189,31 @@ impl Options {
         let mut files: BTreeMap<_, _> = settings.passphrase_files.clone();
         files.extend(self.passphrase_file.iter().cloned());
         Passphrases::new(files, Variables::new(|name| variable(name)?.into_string().ok()), data_dir)
+    }
+}
+
+async fn serve(config: Config, operation: &Operation, observed: &mut Observed) -> Result<(), CliError> {
+    countersign_server::raise_file_limit();
+    let service = KeyService::start(config).await;
+    let service = service.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
+    message(format_args!("the signing service is listening on {}", service.address()));
+    observed.serves(&format!("serving on {}", service.address()), service.liveness());
+    // Certificates are read again when they change; nothing else is read twice.
+    observed.told_to_end().await;
+    message("shutting down: answering the calls that have begun; once more ends at once");
+    Systemd.stopping("answering the calls that have begun");
+    let ending = async {
+        service.announce_end();
+        tokio::time::sleep(operation.drain_delay).await;
+        service.shut_down().await
+    };
+    let drained = tokio::select! {
+        drained = ending => drained,
+        () = observed.told_to_end() => Drained::Partly,
+    };
+    match drained {
+        Drained::Completely => Ok(()),
+        Drained::Partly => Err(CliError::new(Kind::Network, "some calls were not answered in time and were cut")),
     }
 }
 

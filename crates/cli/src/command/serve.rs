@@ -6,11 +6,14 @@ mod settled;
 mod storage;
 
 use self::storage::DatabaseOptions;
+use super::operation::{Observed, Operation, OperationOptions, Told};
 use crate::context::{GlobalOptions, docker_config};
 use crate::error::{CliError, Kind};
 use crate::output::{data, message};
+use crate::runtime;
 use clap::{Args, Subcommand};
-use countersign_server::{Access, Drained, Keys, KeyserverConfig, KeyserverIdentity, Running, Service};
+use countersign_server::{Access, Config, Drained, Keys, KeyserverConfig, KeyserverIdentity, Running, Service};
+use countersign_telemetry::Systemd;
 use etcetera::BaseStrategy;
 use settled::Settled;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -77,6 +80,8 @@ pub(crate) struct Flags {
     /// That certificate's private key in PEM
     #[arg(long, value_name = "FILE", requires = "keyserver")]
     keyserver_key: Option<PathBuf>,
+    #[command(flatten)]
+    operation: OperationOptions,
     /// The clock is right, although timestamps were signed at a later time: sign again, anew what was signed ahead
     #[arg(long)]
     trust_clock: bool,
@@ -84,19 +89,34 @@ pub(crate) struct Flags {
 
 impl Serve {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
-        match &self.command {
-            Some(ServeCommand::Config(look)) => return look.run(),
-            Some(ServeCommand::Migrate(migrate)) => return migrate.run().await,
-            None => {}
+        if let Some(command) = &self.command {
+            runtime::start_log(runtime::level(options.verbose));
+            return match command {
+                ServeCommand::Config(look) => look.run(),
+                ServeCommand::Migrate(migrate) => migrate.run().await,
+            };
         }
+        let Settled { config, operation, .. } = Settled::of(&self.flags)?;
+        let mut observed = Observed::start("countersign-serve", &operation, options.verbose)?;
+        let served = self.serve(config, &operation, &mut observed, options).await;
+        observed.end().await;
+        served
+    }
+
+    async fn serve(
+        &self,
+        config: Config,
+        operation: &Operation,
+        observed: &mut Observed,
+        options: &GlobalOptions,
+    ) -> Result<(), CliError> {
         countersign_server::raise_file_limit();
-        let settled = Settled::of(&self.flags)?;
-        let (mut terminate, mut interrupt) =
-            (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
-        let mut hangup = listen_for(SignalKind::hangup())?;
-        let open = settled.config.access == Access::Open;
-        let service =
-            Service::start(settled.config).await.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
+        let open = config.access == Access::Open;
+        let started = tokio::select! {
+            started = Service::start(config) => started,
+            () = observed.told_to_end() => return Ok(()),
+        };
+        let service = started.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
         let trusted = if self.trust_ca {
             Some(install_authority(&service, &docker_config(options.config.as_deref())?)?)
         } else {
@@ -106,18 +126,23 @@ impl Serve {
         if open && !service.address().ip().is_loopback() {
             message("whoever reaches this address may publish and delete: [access] in the settings file says who may");
         }
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => service.reload(),
-            }
+        let status = format!("serving on {}", service.address());
+        observed.serves(&status, service.liveness());
+        while observed.told().await == Told::Reload {
+            Systemd.reloading();
+            service.reload();
+            Systemd.ready(&status);
         }
         message("shutting down: answering the requests that have begun; once more ends at once");
+        Systemd.stopping("answering the requests that have begun");
+        let ending = async {
+            service.announce_end();
+            tokio::time::sleep(operation.drain_delay).await;
+            service.shut_down().await
+        };
         let drained = tokio::select! {
-            drained = service.shut_down() => drained,
-            _ = terminate.recv() => Drained::Partly,
-            _ = interrupt.recv() => Drained::Partly,
+            drained = ending => drained,
+            () = observed.told_to_end() => Drained::Partly,
         };
         match drained {
             Drained::Completely => Ok(()),

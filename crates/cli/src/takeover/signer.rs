@@ -58,6 +58,7 @@ fn config(settings: &Settings, folder: &std::path::Path) -> Result<Config, CliEr
         alias: KeyAlias::parse(&alias).map_err(wrong)?,
         passphrases: Passphrases::new(BTreeMap::new(), variables, folder),
         data_dir: folder.to_owned(),
+        metrics: None,
         clock: Clock::system(),
         limits: Limits::default(),
     })

@@ -28,6 +28,7 @@ mod notary_keys;
 mod notary_pair;
 mod notary_settings;
 mod notary_usage;
+mod operations;
 mod outcomes;
 mod passphrase_command;
 mod passphrases;

@@ -62,6 +62,7 @@ impl House {
             clients: Clients { authority: self.folder.path().join("ca.pem"), names: self.names.clone() },
             alias: Alias::parse(alias).unwrap(),
             passphrases: self.passphrases(),
+            metrics: None,
             clock: Clock::new(|| Timestamp::from_second(1_795_300_000).unwrap()),
             limits: Limits { pending_keys: self.pending_keys, drain: Duration::from_secs(5), ..Limits::default() },
         }

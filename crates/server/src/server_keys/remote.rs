@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use countersign_crypto::{KeyId, KeyType, PublicKey};
 use countersign_signer_rpc::{CallError, Ownership, SignerClient, TlsError};
 use countersign_storage::ServiceRole;
+use countersign_telemetry::traced;
 use countersign_tuf::Gun;
 
+use super::calls::{Call, Calls};
 use crate::config::KeyserverConfig;
 
 /// Time for which it is not asked after it was found to be away: many may want something of it at once, and each would wait.
@@ -21,6 +23,7 @@ pub(crate) struct Remote {
     client: SignerClient,
     away: Mutex<Option<Instant>>,
     health: tokio::sync::Mutex<Option<(Instant, Health)>>,
+    calls: Calls,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +34,12 @@ enum Health {
 
 impl Remote {
     pub(crate) fn new(config: &KeyserverConfig) -> Result<Self, TlsError> {
-        Ok(Self { client: SignerClient::new(config)?, away: Mutex::default(), health: tokio::sync::Mutex::default() })
+        Ok(Self {
+            client: SignerClient::new(config)?,
+            away: Mutex::default(),
+            health: tokio::sync::Mutex::default(),
+            calls: Calls::default(),
+        })
     }
 
     pub(crate) async fn create(
@@ -41,24 +49,27 @@ impl Remote {
         role: ServiceRole,
     ) -> Result<PublicKey, CallError> {
         self.not_away()?;
-        self.seen(self.client.create_key(algorithm, gun, role.as_str()).await)
+        let call = traced("signer.create", self.client.create_key(algorithm, gun, role.as_str()));
+        self.seen(self.calls.count(Call::Create, call).await)
     }
 
     pub(crate) async fn key_of(&self, id: &KeyId, gun: &Gun) -> Result<(PublicKey, String, Ownership), CallError> {
         self.not_away()?;
-        self.seen(self.client.key_of(id, gun).await)
+        let call = traced("signer.describe", self.client.key_of(id, gun));
+        self.seen(self.calls.count(Call::Describe, call).await)
     }
 
     pub(crate) async fn sign(&self, key: &PublicKey, gun: &Gun, message: &[u8]) -> Result<Vec<u8>, CallError> {
         self.not_away()?;
-        self.seen(self.client.sign(key, gun, message).await.map(|(_, signature)| signature))
+        let call = traced("signer.sign", self.client.sign(key, gun, message));
+        self.seen(self.calls.count(Call::Sign, call).await.map(|(_, signature)| signature))
     }
 
     pub(crate) async fn is_healthy(&self) -> bool {
         let mut known = self.health.lock().await;
         let health = match *known {
             Some((at, health)) if at.elapsed() < HEALTH => health,
-            _ => match self.client.health().await {
+            _ => match self.calls.count(Call::Health, self.client.health()).await {
                 Ok(()) => Health::Good,
                 Err(error) => {
                     tracing::error!(%error, source = ?std::error::Error::source(&error), "the keyserver is not healthy");
@@ -70,6 +81,11 @@ impl Remote {
             *known = Some((Instant::now(), health));
         }
         health == Health::Good
+    }
+
+    /// Returns how its calls went.
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     fn not_away(&self) -> Result<(), CallError> {

@@ -57,6 +57,7 @@ impl Place {
             clients: Clients { authority: self.file("ca.pem"), names: vec!["trust-service".to_owned()] },
             alias: KeyAlias::parse("one").unwrap(),
             passphrases: Passphrases::new(BTreeMap::new(), Variables::new(|_| None), &data_dir),
+            metrics: Some("127.0.0.1:0".parse().unwrap()),
             clock: countersign_keyservice::Clock::system(),
             limits: countersign_keyservice::Limits { drain: Duration::from_secs(5), ..Default::default() },
             data_dir,

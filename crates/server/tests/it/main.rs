@@ -14,6 +14,7 @@ mod lifecycle;
 mod load;
 mod memory;
 mod notary_client;
+mod operations;
 mod owner;
 mod races;
 mod read_back;

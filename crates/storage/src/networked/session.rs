@@ -8,7 +8,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, Row as _, Transaction};
 
-use crate::StoreError;
+use crate::{PoolUse, StoreError};
 
 const POSTGRES_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const POSTGRES_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -79,6 +79,14 @@ pub(crate) enum Row {
 }
 
 impl Pool {
+    /// Tells how the connections are used.
+    pub(crate) fn used(&self) -> PoolUse {
+        match self {
+            Self::Postgres(pool) => PoolUse::of(pool),
+            Self::MySql(pool) => PoolUse::of(pool),
+        }
+    }
+
     pub(crate) async fn session(&self) -> Result<Session, StoreError> {
         let session = match self {
             Self::Postgres(pool) => pool.acquire().await.map(Session::Postgres),

@@ -9,6 +9,7 @@ use countersign_keyservice::KeyAlias;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
+use crate::command::operation::{Lines, Operation, pause};
 use crate::command::serve::listen_address;
 use crate::error::{CliError, Kind};
 
@@ -28,6 +29,19 @@ struct Document {
     alias: Option<String>,
     #[serde(default)]
     passphrase_files: BTreeMap<String, PathBuf>,
+    #[serde(default)]
+    log: LogTable,
+    metrics_listen: Option<String>,
+    admin_socket: Option<PathBuf>,
+    traces: Option<String>,
+    drain_delay: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct LogTable {
+    format: Option<Lines>,
+    level: Option<String>,
 }
 
 /// What the file says; all paths are whole.
@@ -41,6 +55,8 @@ pub(super) struct Settings {
     pub(super) clients: Vec<String>,
     pub(super) alias: Option<KeyAlias>,
     pub(super) passphrase_files: BTreeMap<KeyAlias, PathBuf>,
+    pub(super) metrics: Option<SocketAddr>,
+    pub(super) operation: Operation,
 }
 
 impl Settings {
@@ -79,6 +95,14 @@ impl Settings {
             clients: document.clients,
             alias: document.alias.as_deref().map(alias).transpose()?,
             passphrase_files: files.collect::<Result<_, String>>()?,
+            metrics: document.metrics_listen.as_deref().map(listen_address).transpose()?,
+            operation: Operation {
+                log_format: document.log.format.map(Into::into).unwrap_or_default(),
+                log_level: document.log.level,
+                admin_socket: document.admin_socket.map(whole),
+                traces: document.traces,
+                drain_delay: document.drain_delay.as_deref().map(pause).transpose()?.unwrap_or_default(),
+            },
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The service's settings file, read strictly: what is not understood is an error that names file, line and key.
 
+use crate::command::operation::{Lines, pause};
 use crate::settings::{Reader, SettingsError};
-use countersign_server::{Access, CacheAges, GunPrefixes, KeyAlgorithm, Limits, OwnHost, TokenAccess};
+use countersign_server::{Access, CacheAges, GunPrefixes, KeyAlgorithm, Limits, MetricsConfig, OwnHost, TokenAccess};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -21,6 +22,37 @@ struct Document {
     access: Option<Spanned<AccessTable>>,
     caching: Option<Caching>,
     limits: Option<LimitsTable>,
+    log: Option<LogTable>,
+    metrics: Option<MetricsTable>,
+    admin: Option<AdminTable>,
+    traces: Option<TracesTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct LogTable {
+    format: Option<Spanned<Lines>>,
+    level: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct MetricsTable {
+    listen: Option<Spanned<String>>,
+    collections: Option<Spanned<usize>>,
+    survey_pause: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AdminTable {
+    socket: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct TracesTable {
+    endpoint: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -75,6 +107,7 @@ struct LimitsTable {
     body_time: Option<Spanned<String>>,
     connection_time: Option<Spanned<String>>,
     drain_time: Option<Spanned<String>>,
+    drain_delay: Option<Spanned<String>>,
     memory: Option<Spanned<String>>,
 }
 
@@ -97,9 +130,23 @@ pub(super) struct Said {
     pub(super) names: Option<At<Vec<String>>>,
     pub(super) access: Option<At<Access>>,
     pub(super) caching: Option<At<CacheAges>>,
+    pub(super) observed: Observing,
     pub(super) limits: Limits,
     /// The limits that the file names, with their lines.
     pub(super) limited: Vec<(&'static str, At<String>)>,
+}
+
+/// What a file says for those who run the service.
+#[derive(Debug, Default)]
+pub(super) struct Observing {
+    pub(super) format: Option<At<Lines>>,
+    pub(super) level: Option<At<String>>,
+    pub(super) metrics: Option<At<SocketAddr>>,
+    pub(super) collections: Option<At<usize>>,
+    pub(super) survey_pause: Option<At<Duration>>,
+    pub(super) socket: Option<At<PathBuf>>,
+    pub(super) traces: Option<At<String>>,
+    pub(super) drain_delay: Option<At<Duration>>,
 }
 
 /// Reads a file's text; files that it names are looked for beside it.
@@ -112,6 +159,9 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<Said, SettingsError> {
     });
     let data_dir = document.data_dir.map(|text| path(reader, &text, "data-dir"));
     let (certificate, names) = document.tls.map(|tls| certificate(reader, tls)).transpose()?.unwrap_or_default();
+    let delay = document.limits.as_ref().and_then(|limits| limits.drain_delay.clone());
+    let observed = Observing { drain_delay: time(reader, delay, "drain-delay", pause)?, ..Observing::default() };
+    let observed = observing(reader, observed, (document.log, document.metrics, document.admin, document.traces))?;
     let (limits, limited) = document.limits.map(|table| limits(reader, &table)).transpose()?.unwrap_or_default();
     Ok(Said {
         listen: listen.transpose()?,
@@ -122,9 +172,56 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<Said, SettingsError> {
         names,
         access: document.access.map(|table| access(reader, &table)).transpose()?,
         caching: document.caching.map(|table| caching(reader, &table)).transpose()?.flatten(),
+        observed,
         limits,
         limited,
     })
+}
+
+type Tables = (Option<LogTable>, Option<MetricsTable>, Option<AdminTable>, Option<TracesTable>);
+
+fn observing(
+    reader: &Reader<'_>,
+    said: Observing,
+    (log, metrics, admin, traces): Tables,
+) -> Result<Observing, SettingsError> {
+    let at = |text: Spanned<String>| At { line: reader.line(&text.span()), value: text.into_inner() };
+    let mut said = said;
+    if let Some(LogTable { format, level }) = log {
+        said.format = format.map(|format| At { line: reader.line(&format.span()), value: *format.get_ref() });
+        said.level = level.map(at);
+    }
+    if let Some(MetricsTable { listen, collections, survey_pause }) = metrics {
+        said.metrics = listen
+            .map(|text| match super::listen_address(text.get_ref()) {
+                Ok(value) => Ok(At { value, line: reader.line(&text.span()) }),
+                Err(reason) => Err(reader.refuse(&text, "listen", reason)),
+            })
+            .transpose()?;
+        if let Some(number) = &collections
+            && *number.get_ref() > MetricsConfig::MAX_EXPIRING
+        {
+            return Err(reader.refuse(number, "collections", format!("at most {}", MetricsConfig::MAX_EXPIRING)));
+        }
+        said.collections = collections.map(|value| At { line: reader.line(&value.span()), value: value.into_inner() });
+        said.survey_pause = time(reader, survey_pause, "survey-pause", duration)?;
+    }
+    let socket = admin.and_then(|admin| admin.socket);
+    said.socket = socket.map(|text| path(reader, &text, "socket")).transpose()?;
+    said.traces = traces.and_then(|traces| traces.endpoint).map(at);
+    Ok(said)
+}
+
+/// Reads a time.
+fn time(
+    reader: &Reader<'_>,
+    text: Option<Spanned<String>>,
+    key: &str,
+    read: fn(&str) -> Result<Duration, String>,
+) -> Result<Option<At<Duration>>, SettingsError> {
+    let Some(text) = text else { return Ok(None) };
+    let value = read(text.get_ref()).map_err(|reason| reader.refuse(&text, key, reason))?;
+    Ok(Some(At { value, line: reader.line(&text.span()) }))
 }
 
 fn path(reader: &Reader<'_>, text: &Spanned<String>, key: &str) -> Result<At<PathBuf>, SettingsError> {

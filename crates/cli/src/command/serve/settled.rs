@@ -1,13 +1,15 @@
 //! What counts in the end: options before the file, the file before defaults; and where each value comes from.
 
-use super::document::{self, At, Said};
+use super::document::{self, At, Observing, Said};
 use super::{Flags, default_data_dir};
+use crate::command::operation::{Lines, Operation, OperationOptions};
 use crate::context::variable;
 use crate::error::CliError;
 use crate::settings::{Reader, SettingsError, read_trusted};
-use countersign_server::{Access, ClockCheck, Config, KeyAlgorithm, Keys, Tls};
+use countersign_server::{Access, ClockCheck, Config, KeyAlgorithm, Keys, MetricsConfig, Tls};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the service listens when nothing is said.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4443);
@@ -18,6 +20,7 @@ const FILE: &str = "countersign/serve.toml";
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) config: Config,
+    pub(super) operation: Operation,
     /// The settings file, if there is one.
     pub(super) file: Option<PathBuf>,
     pub(super) rows: Vec<Row>,
@@ -110,8 +113,64 @@ impl Settled {
         if flags.trust_clock {
             config.clock_check = ClockCheck::OperatorsWord;
         }
-        Ok(Self { config, file: None, rows: chooser.rows })
+        let (operation, metrics) = observe(&mut chooser, &flags.operation, said.observed)?;
+        config.metrics = metrics;
+        Ok(Self { config, operation, file: None, rows: chooser.rows })
     }
+}
+
+fn observe(
+    chooser: &mut Chooser,
+    flags: &OperationOptions,
+    said: Observing,
+) -> Result<(Operation, MetricsConfig), CliError> {
+    let address = |address: &Option<SocketAddr>| match address {
+        Some(address) => address.to_string(),
+        None => "with everything else".to_owned(),
+    };
+    let some = |at: At<SocketAddr>| At { value: Some(at.value), line: at.line };
+    let option = ("--metrics-listen", flags.metrics_listen.map(Some));
+    let listen = chooser.choose("metrics.listen", option, said.metrics.map(some), || Ok(None), address)?;
+    let expiring = chooser.choose(
+        "metrics.collections",
+        ("", None),
+        said.collections,
+        || Ok(0),
+        |number| if *number == 0 { "none is named".to_owned() } else { format!("the {number} that expire first") },
+    )?;
+    if expiring > 0 && listen.is_none() {
+        let text = "metrics.collections names collections: give the metrics an address of their own (metrics.listen)";
+        return Err(CliError::user(text));
+    }
+    let seconds = |time: &Duration| format!("{} s", time.as_secs());
+    let default = MetricsConfig::default().survey_pause;
+    let survey_pause =
+        chooser.choose("metrics.survey-pause", ("", None), said.survey_pause, || Ok(default), seconds)?;
+    let format = chooser.choose(
+        "log.format",
+        ("--log-format", flags.log_format),
+        said.format,
+        || Ok(Lines::Text),
+        |lines| format!("{lines:?}").to_lowercase(),
+    )?;
+    let mut operation = Operation { log_format: format.into(), ..Operation::default() };
+    if let Some(At { value, line }) = said.level {
+        chooser.row("log.level", value.clone(), Origin::Line(line));
+        operation.log_level = Some(value);
+    }
+    if flags.admin_socket.is_some() || said.socket.is_some() {
+        let (option, none) = (("--admin-socket", flags.admin_socket.clone()), || Ok(PathBuf::new()));
+        let show = |path: &PathBuf| path.display().to_string();
+        operation.admin_socket = Some(chooser.choose("admin.socket", option, said.socket, none, show)?);
+    }
+    if flags.traces.is_some() || said.traces.is_some() {
+        let (option, none) = (("--traces", flags.traces.clone()), || Ok(String::new()));
+        operation.traces = Some(chooser.choose("traces.endpoint", option, said.traces, none, String::clone)?);
+    }
+    let option = ("--drain-delay", flags.drain_delay);
+    let none = || Ok(Duration::ZERO);
+    operation.drain_delay = chooser.choose("limits.drain-delay", option, said.drain_delay, none, seconds)?;
+    Ok((operation, MetricsConfig { listen, expiring, survey_pause }))
 }
 
 fn tls(
