@@ -42,7 +42,8 @@ const FOLLOWING: u32 = 2;
 const POSTGRES_SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '60s'; \
     SET idle_in_transaction_session_timeout = '60s'";
 const MYSQL_SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-    SET SESSION innodb_lock_wait_timeout = 10, SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
+    SET SESSION innodb_lock_wait_timeout = 10, SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' \
+    /*M!100300 , SESSION idle_write_transaction_timeout = 60 */";
 
 /// How many connections a process may use, and how long it waits for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

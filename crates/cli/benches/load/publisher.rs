@@ -1,0 +1,79 @@
+//! Owners of collections, whose uploads are signed before the time counts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_crypto::certificate::{CertificateBundle, self_signed};
+use countersign_crypto::digest::sha256;
+use countersign_crypto::{Algorithm, KeyId, PrivateKey, Signer};
+use countersign_tuf::editor::{BaseKeys, Editor, initialise};
+use countersign_tuf::metadata::{FileMeta, KeyMap, RoleKeys, read_public_key};
+use countersign_tuf::{Change, Gun, RoleName, SignerSet, SignerUnavailable, TrustedKeys};
+
+use crate::http::{Connection, get, post};
+
+struct Keys(Vec<Arc<PrivateKey>>);
+
+impl SignerSet for Keys {
+    fn signer(&self, id: &KeyId) -> Result<Option<Arc<dyn Signer>>, SignerUnavailable> {
+        let found = self.0.iter().find(|key| key.public_key().canonical_id() == *id);
+        Ok(found.map(|key| Arc::clone(key) as Arc<dyn Signer>))
+    }
+}
+
+/// The owner of one collection.
+pub(crate) struct Owner {
+    pub(crate) gun: Gun,
+    keys: Keys,
+    root: Bytes,
+    targets: Bytes,
+    next: usize,
+}
+
+impl Owner {
+    /// Makes a collection with so many tags and publishes it.
+    pub(crate) async fn publish_first(connection: &mut Connection, name: &str, tags: usize) -> Self {
+        let gun = Gun::parse(name).unwrap();
+        let new = || Arc::new(PrivateKey::generate(Algorithm::EcdsaP256).unwrap());
+        let (root, targets) = (new(), new());
+        let pem = self_signed(name, &root, jiff::Timestamp::now()).unwrap();
+        let certified = CertificateBundle::parse(&pem).unwrap().rebuilt_key().unwrap();
+        let mut service_keys = Vec::new();
+        for role in ["snapshot", "timestamp"] {
+            assert_eq!(connection.ask(&get(&format!("/v2/{name}/_trust/tuf/{role}.key"))).await, 200);
+            service_keys.push(read_public_key(&Bytes::copy_from_slice(connection.body())).unwrap());
+        }
+        let timestamp = service_keys.pop().unwrap();
+        let snapshot = service_keys.pop().unwrap();
+        let base = BaseKeys { root: vec![certified], targets: targets.public_key().clone(), snapshot, timestamp };
+        let keys = Keys(vec![root, targets]);
+        let first = initialise(base, jiff::Timestamp::now(), &keys).unwrap();
+        let mut owner = Self { gun, keys, root: first.root, targets: first.targets, next: 0 };
+        let targets = owner.sign(tags);
+        let upload = post(name, &[("root", &owner.root), ("targets", &targets)]);
+        assert_eq!(connection.ask(&upload).await, 200, "{}", String::from_utf8_lossy(connection.body()));
+        owner
+    }
+
+    /// Signs the next version of the targets, with more tags.
+    pub(crate) fn sign(&mut self, tags: usize) -> Bytes {
+        let (root, targets) = (self.root.clone(), Some(self.targets.clone()));
+        let mut editor = Editor::unpublished(&self.gun, jiff::Timestamp::now(), root, targets, None).unwrap();
+        for _ in 0..tags {
+            let name = format!("v{}", self.next);
+            self.next += 1;
+            let meta = FileMeta::of_manifest(sha256(name.as_bytes()), 524);
+            editor.apply(&Change::AddTarget { role: RoleName::Targets, name, meta }).unwrap();
+        }
+        let nobody = TrustedKeys::resolve(&RoleName::Root, &RoleKeys::default(), &KeyMap::default());
+        let parts = editor.publication(&self.keys, &nobody).unwrap().parts;
+        self.targets = parts[&RoleName::Targets].clone();
+        self.targets.clone()
+    }
+
+    /// Signs an upload that adds one tag.
+    pub(crate) fn upload(&mut self) -> Vec<u8> {
+        let targets = self.sign(1);
+        post(self.gun.as_str(), &[("targets", &targets)])
+    }
+}
