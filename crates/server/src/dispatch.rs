@@ -178,6 +178,10 @@ impl Line {
 
 /// Makes a text fit for one log line, whatever is in it.
 fn escaped(text: &str) -> String {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+    if text.len() <= LOGGED && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     text.chars().take(LOGGED).flat_map(char::escape_debug).collect()
 }
 
@@ -190,5 +194,7 @@ mod tests {
         let text = escaped("a\r\nforged entry\u{1b}[31m\u{202e}\u{2028}");
         assert!(text.chars().all(|c| !c.is_control() && c != '\u{2028}' && c != '\u{202e}'), "{text}");
         assert!(escaped(&"x".repeat(5000)).len() <= LOGGED);
+        assert_eq!(escaped("/v2/example.com/a%20b/_trust/tuf/root.json"), "/v2/example.com/a%20b/_trust/tuf/root.json");
+        assert_eq!(escaped(r#"a"b\c'd"#), r#"a\"b\\c\'d"#);
     }
 }

@@ -28,7 +28,7 @@ impl Server {
         }
         let child = command.spawn().unwrap();
         let server = Self { child, address: port.address(), _port: port };
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while std::net::TcpStream::connect(server.address).is_err() {
             assert!(Instant::now() < end, "the server does not listen");
             std::thread::sleep(Duration::from_millis(5));

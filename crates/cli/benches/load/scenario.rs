@@ -47,6 +47,11 @@ fn medians(rounds: &[Figures]) -> Figures {
     }
 }
 
+/// The time within which so many of a hundred were answered; the times are sorted.
+fn quantile(times: &[f64], of_hundred: usize) -> f64 {
+    times[(times.len() - 1) * of_hundred / 100]
+}
+
 fn load_of_machine() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap().split(' ').next().unwrap().to_owned()
 }
@@ -83,8 +88,8 @@ async fn ask(address: &Address, request: Vec<u8>, connections: usize, time: Dura
         times.extend(client.await.unwrap());
     }
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    Figures { rate, cost: cost * 1e6 / requests, database: database * 1e6 / requests, half: at(0.5), most: at(0.99) }
+    let (cost, database) = (cost * 1e6 / requests, database * 1e6 / requests);
+    Figures { rate, cost, database, half: quantile(&times, 50), most: quantile(&times, 99) }
 }
 
 /// A trust service over plain HTTP.
@@ -115,7 +120,7 @@ pub(crate) fn reads(runtime: &Runtime, time: Duration) {
     for product in [None, Some(Product::Postgres), Some(Product::MariaDb)] {
         let database = product.map(Database::start);
         let url = database.as_ref().map_or("sqlite", |database| database.url.as_str());
-        let ids = database.as_ref().map(Database::processes).unwrap_or_default();
+        let ids = || database.as_ref().map(Database::processes).unwrap_or_default();
         let folder = tempfile::tempdir().unwrap();
         let plain = service(&folder.path().join("data"), url, None);
         let digest = runtime.block_on(async {
@@ -150,14 +155,17 @@ pub(crate) fn reads(runtime: &Runtime, time: Duration) {
     }
 }
 
+/// A server, the authorities of its certificate and of the constant one's, and what the constant one is started with.
+type Measured<'a> = (&'a Server, Option<&'a (Vec<u8>, Vec<u8>)>, &'a str);
+
 fn measure(
     runtime: &Runtime,
     time: Duration,
     product: Option<Product>,
     scheme: &str,
     requests: &[Vec<u8>; 2],
-    ids: &[u32],
-    (server, authorities, constant): (&Server, Option<&(Vec<u8>, Vec<u8>)>, &str),
+    ids: &dyn Fn() -> Vec<u32>,
+    (server, authorities, constant): Measured<'_>,
 ) {
     let bare = Server::this(&["constant", constant]);
     let address = |server: &Server, authority: Option<&Vec<u8>>| match authority {
@@ -172,18 +180,19 @@ fn measure(
             let constant = ask(&constants, get("/"), connections, time, (bare.id(), &[]));
             rounds[0].push(runtime.block_on(constant));
             for (request, rounds) in requests.iter().zip(&mut rounds[1..]) {
-                let asked = ask(&ours, request.clone(), connections, time, (server.id(), ids));
+                let ids = ids();
+                let asked = ask(&ours, request.clone(), connections, time, (server.id(), &ids));
                 rounds.push(runtime.block_on(asked));
             }
         }
-        let base = medians(&rounds[0]).rate;
+        let most_of_all = medians(&rounds[0]).rate;
         for (what, rounds) in ["constant", "timestamp", "checksum"].iter().zip(&rounds) {
             let Figures { rate, cost, database, half, most } = medians(rounds);
             let name = product.map_or("SQLite".to_owned(), |product| format!("{product:?}"));
             println!(
                 "{name:9} {scheme:5} {connections:3} connections {what:9} {rate:7.0}/s {:3.0} % | {cost:5.1} {database:5.1} \
                  | {half:6.2} {most:6.2} | load {}",
-                100.0 * rate / base,
+                100.0 * rate / most_of_all,
                 load_of_machine()
             );
         }
@@ -204,72 +213,25 @@ pub(crate) fn publish(runtime: &Runtime, time: Duration) {
         let mut keyserver = apart.then(|| Keyserver::start(PROGRAM));
         let folder = tempfile::tempdir().unwrap();
         let server = service(&folder.path().join("data"), url, keyserver.as_ref());
-        let ids = |database: &Option<Database>| database.as_ref().map(Database::processes).unwrap_or_default();
         let keys = keyserver.as_mut().map(|keyserver| keyserver.process().id());
-        let figures = runtime.block_on(async {
-            let address = Address::plain(server.address);
-            let mut owners = Vec::new();
-            for n in 0..COLLECTIONS {
+        let address = Address::plain(server.address);
+        let mut owners = Vec::new();
+        for n in 0..COLLECTIONS {
+            owners.push(runtime.block_on(async {
                 let mut connection = address.connect().await;
-                let owner = Owner::publish_first(&mut connection, &format!("example.com/load/{n}"), 10).await;
-                owners.push((owner, connection));
-            }
-            let mut rounds = Vec::new();
-            for _ in 0..ROUNDS {
-                // More than can be published in the time.
-                let uploads = (2500.0 * time.as_secs_f64() / COLLECTIONS as f64) as usize;
-                let ended = Arc::new(AtomicBool::new(false));
-                let mut publishers = Vec::new();
-                let signed: Vec<Vec<Vec<u8>>> =
-                    owners.iter_mut().map(|(owner, _)| (0..uploads).map(|_| owner.upload()).collect()).collect();
-                let ids = ids(&database);
-                let (service, holder, store) =
-                    (processor(server.id()), keys.map_or(0.0, processor), processors(&ids));
-                let begun = Instant::now();
-                for ((owner, mut connection), uploads) in owners.into_iter().zip(signed) {
-                    let ended = Arc::clone(&ended);
-                    publishers.push(tokio::spawn(async move {
-                        let mut times = Vec::new();
-                        // What is signed and not published is left out: versions may leap.
-                        for upload in uploads {
-                            if ended.load(Ordering::Relaxed) {
-                                break;
-                            }
-                            let begun = Instant::now();
-                            let status = connection.ask(&upload).await;
-                            assert_eq!(status, 200, "{}", String::from_utf8_lossy(connection.body()));
-                            times.push(begun.elapsed().as_secs_f64() * 1e3);
-                        }
-                        (times, owner, connection)
-                    }));
-                }
-                tokio::time::sleep(time).await;
-                ended.store(true, Ordering::Relaxed);
-                let seconds = begun.elapsed().as_secs_f64();
-                let used = (processor(server.id()) - service, keys.map_or(0.0, processor) - holder, processors(&ids) - store);
-                let mut times = Vec::new();
-                owners = Vec::new();
-                for publisher in publishers {
-                    let (own, owner, connection) = publisher.await.unwrap();
-                    times.extend(own);
-                    owners.push((owner, connection));
-                }
-                times.sort_by(f64::total_cmp);
-                let count = times.len() as f64;
-                let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-                let figures = Figures {
-                    rate: count / seconds,
-                    cost: used.0 * 1e6 / count,
-                    database: used.2 * 1e6 / count,
-                    half: at(0.5),
-                    most: at(0.99),
-                };
-                rounds.push((figures, used.1 * 1e6 / count));
-            }
-            rounds
-        });
-        let holder = median(figures.iter().map(|(_, holder)| *holder).collect());
-        let Figures { rate, cost, database, half, most } = medians(&figures.iter().map(|(f, _)| *f).collect::<Vec<_>>());
+                Owner::publish_first(&mut connection, &format!("example.com/load/{n}"), 10).await
+            }));
+        }
+        let (mut rounds, mut holder) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let stores = database.as_ref().map(Database::processes).unwrap_or_default();
+            let held = keys.map_or(0.0, processor);
+            let round = runtime.block_on(publish_for(time, &address, owners, (server.id(), &stores)));
+            owners = round.1;
+            holder.push((keys.map_or(0.0, processor) - held) * 1e6 / (round.0.rate * time.as_secs_f64()));
+            rounds.push(round.0);
+        }
+        let (holder, Figures { rate, cost, database, half, most }) = (median(holder), medians(&rounds));
         let name = product.map_or("SQLite".to_owned(), |product| format!("{product:?}"));
         println!(
             "{name:9} keyserver {} {rate:6.0}/s | {cost:6.0} {holder:6.0} {database:6.0} | {half:6.1} {most:6.1} | load {}",
@@ -277,6 +239,60 @@ pub(crate) fn publish(runtime: &Runtime, time: Duration) {
             load_of_machine()
         );
     }
+}
+
+/// Lets every owner publish for a while, one upload after the other over a connection of his own.
+async fn publish_for(
+    time: Duration,
+    address: &Address,
+    mut owners: Vec<Owner>,
+    (server, stores): (u32, &[u32]),
+) -> (Figures, Vec<Owner>) {
+    // More than can be published in the time.
+    let uploads = 2500 * usize::try_from(time.as_secs()).unwrap() / COLLECTIONS;
+    let signed: Vec<Vec<Vec<u8>>> =
+        owners.iter_mut().map(|owner| (0..uploads).map(|_| owner.upload()).collect()).collect();
+    let (ended, mut connections) = (Arc::new(AtomicBool::new(false)), Vec::new());
+    for _ in &owners {
+        connections.push(address.connect().await);
+    }
+    let (service, store, begun) = (processor(server), processors(stores), Instant::now());
+    let mut publishers = Vec::new();
+    for ((owner, mut connection), uploads) in owners.into_iter().zip(connections).zip(signed) {
+        let ended = Arc::clone(&ended);
+        publishers.push(tokio::spawn(async move {
+            let mut times = Vec::new();
+            // What is signed and not published is left out: versions may leap.
+            for upload in uploads {
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                let begun = Instant::now();
+                let status = connection.ask(&upload).await;
+                assert_eq!(status, 200, "{}", String::from_utf8_lossy(connection.body()));
+                times.push(begun.elapsed().as_secs_f64() * 1e3);
+            }
+            (times, owner)
+        }));
+    }
+    tokio::time::sleep(time).await;
+    ended.store(true, Ordering::Relaxed);
+    let (mut times, mut owners) = (Vec::new(), Vec::new());
+    for publisher in publishers {
+        let (own, owner) = publisher.await.unwrap();
+        times.extend(own);
+        owners.push(owner);
+    }
+    let (seconds, count) = (begun.elapsed().as_secs_f64(), times.len() as f64);
+    times.sort_by(f64::total_cmp);
+    let figures = Figures {
+        rate: count / seconds,
+        cost: (processor(server) - service) * 1e6 / count,
+        database: (processors(stores) - store) * 1e6 / count,
+        half: quantile(&times, 50),
+        most: quantile(&times, 99),
+    };
+    (figures, owners)
 }
 
 /// One more tag in 100 000.
@@ -322,7 +338,7 @@ pub(crate) fn endurance(runtime: &Runtime) {
             guns.push(Owner::publish_first(&mut connection, &format!("example.com/load/{n}"), 10).await.gun);
         }
         for hundred_thousands in 0..=10 {
-            println!("{hundred_thousands:2}00 000 requests: {:.1} MiB", memory(server.id()) as f64 / 1048576.0);
+            println!("{hundred_thousands:2}00 000 requests: {:.1} MiB", memory(server.id()) as f64 / 1_048_576.0);
             let mut clients = Vec::new();
             for client in 0..32 {
                 let (address, guns) = (address.clone(), guns.clone());
@@ -348,7 +364,9 @@ pub(crate) fn endurance(runtime: &Runtime) {
 
 /// How long a service takes to start on a database with 100 000 collections.
 pub(crate) fn start(runtime: &Runtime) {
-    use countersign_storage::{Base, Connections, DatabaseUrl, MetadataStore, NetworkedStore, NewMetadata, SqliteStore};
+    use countersign_storage::{
+        Base, Connections, DatabaseUrl, MetadataStore, NetworkedStore, NewMetadata, SqliteStore,
+    };
     use countersign_tuf::{Gun, RoleName, Version};
     for product in [Some(Product::Postgres), Some(Product::MariaDb), None] {
         let database = product.map(Database::start);
@@ -357,12 +375,11 @@ pub(crate) fn start(runtime: &Runtime) {
         let data = folder.path().join("data");
         drop(service(&data, url, None));
         runtime.block_on(async {
-            let store: Arc<dyn MetadataStore> = match product {
-                None => Arc::new(SqliteStore::open(&data.join("trust.db")).await.unwrap()),
-                Some(_) => {
-                    let url = DatabaseUrl::parse(url).unwrap();
-                    Arc::new(NetworkedStore::open(&url, Connections::default()).await.unwrap())
-                }
+            let store: Arc<dyn MetadataStore> = if product.is_some() {
+                let url = DatabaseUrl::parse(url).unwrap();
+                Arc::new(NetworkedStore::open(&url, Connections::default()).await.unwrap())
+            } else {
+                Arc::new(SqliteStore::open(&data.join("trust.db")).await.unwrap())
             };
             let mut writers = Vec::new();
             for writer in 0..100 {

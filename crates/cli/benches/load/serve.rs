@@ -14,6 +14,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LAST_MODIFIED, VARY};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::pem::PemObject;
 use tokio::net::TcpListener;
 
 /// As large as a timestamp.
@@ -51,7 +52,6 @@ pub(crate) async fn constant(address: &str, scheme: &str) {
             let (certificate, key) = files.split_once(',').unwrap();
             let certificate = std::fs::read(certificate).unwrap();
             let key = std::fs::read(key).unwrap();
-            use rustls::pki_types::pem::PemObject;
             let chain = rustls::pki_types::CertificateDer::pem_slice_iter(&certificate).map(Result::unwrap).collect();
             let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(&key).unwrap();
             let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
