@@ -1,17 +1,15 @@
 //! The body of an upload (Notary protocol, upload).
 
 use bytes::Bytes;
-use countersign_tuf::RoleName;
-use std::collections::BTreeMap;
 
-/// Puts the parts together: all named `files`, with the role, slashes and all, as file name.
+/// Puts the parts together: all named `files`, with the given name, a role with its slashes and all, as file name.
 ///
 /// An upload without parts is legal: it is spelled as the reference spells it.
-pub(crate) fn body(boundary: &str, parts: &BTreeMap<RoleName, Bytes>) -> Bytes {
-    let mut body = Vec::with_capacity(parts.values().map(|part| part.len() + 256).sum::<usize>() + 256);
-    for (role, part) in parts {
+pub(crate) fn body(boundary: &str, parts: &[(String, Bytes)]) -> Bytes {
+    let mut body = Vec::with_capacity(parts.iter().map(|(_, part)| part.len() + 256).sum::<usize>() + 256);
+    for (name, part) in parts {
         let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{role}\"\r\n\
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\
              Content-Type: application/octet-stream\r\n\r\n"
         );
         body.extend_from_slice(head.as_bytes());
@@ -31,8 +29,7 @@ mod tests {
 
     #[test]
     fn parts_carry_the_role_with_its_slashes() {
-        let role = RoleName::parse("targets/releases").unwrap();
-        let body = body("b", &BTreeMap::from([(role, Bytes::from_static(b"{}"))]));
+        let body = body("b", &[("targets/releases".to_owned(), Bytes::from_static(b"{}"))]);
         assert_eq!(
             body,
             "--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"targets/releases\"\r\n\
@@ -42,6 +39,6 @@ mod tests {
 
     #[test]
     fn nothing_is_spelled_as_the_reference_does() {
-        assert_eq!(body("b", &BTreeMap::new()), "\r\n--b--\r\n");
+        assert_eq!(body("b", &[]), "\r\n--b--\r\n");
     }
 }

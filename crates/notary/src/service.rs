@@ -10,7 +10,7 @@ use countersign_registry::auth::{Action, Scope, Session};
 use countersign_registry::http::{HttpError, Patience, Request, Response};
 use countersign_tuf::metadata::read_public_key;
 use countersign_tuf::update::{Answer, Fetch, Which};
-use countersign_tuf::{Gun, RoleName};
+use countersign_tuf::{Gun, RoleName, Version};
 use http::{HeaderValue, Method, StatusCode};
 use std::collections::BTreeMap;
 
@@ -170,6 +170,26 @@ impl TrustService {
     /// # Errors
     /// The service has not confirmed that they are stored; after a time-out they may be all the same.
     pub async fn publish(&self, parts: &BTreeMap<RoleName, Bytes>) -> Result<(), ServiceError> {
+        let parts: Vec<(String, Bytes)> = parts.iter().map(|(role, part)| (role.to_string(), part.clone())).collect();
+        self.upload(&parts).await
+    }
+
+    /// Hands over a collection that lived elsewhere: what its former service had, with versions, and what was signed for
+    /// this one. All of it is stored, or nothing. Only Countersign's service takes such an upload; others refuse the names.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn hand_over(
+        &self,
+        former: &BTreeMap<(RoleName, Version), Bytes>,
+        parts: &BTreeMap<RoleName, Bytes>,
+    ) -> Result<(), ServiceError> {
+        let earlier = former.iter().map(|((role, version), part)| (format!("{version}.{role}"), part.clone()));
+        let new = parts.iter().map(|(role, part)| (role.to_string(), part.clone()));
+        self.upload(&earlier.chain(new).collect::<Vec<_>>()).await
+    }
+
+    async fn upload(&self, parts: &[(String, Bytes)]) -> Result<(), ServiceError> {
         let boundary = boundary(parts);
         let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"))
             .map_err(|error| ServiceError::Hostile(error.to_string()))?;
@@ -218,11 +238,11 @@ impl TrustService {
 }
 
 /// Makes a boundary that does not occur in the parts: random, and where there is no randomness a hash of them.
-fn boundary(parts: &BTreeMap<RoleName, Bytes>) -> String {
+fn boundary(parts: &[(String, Bytes)]) -> String {
     let mut bytes = [0; 30];
     if SystemRandom.fill(&mut bytes).is_ok() {
         return sha256(&bytes).hex();
     }
-    let hashes: String = parts.values().map(|part| sha256(part).hex()).collect();
+    let hashes: String = parts.iter().map(|(_, part)| sha256(part).hex()).collect();
     sha256(hashes.as_bytes()).hex()
 }

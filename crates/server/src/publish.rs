@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use countersign_storage::{Base, NewMetadata, PublishError, State};
 use countersign_telemetry::traced;
-use countersign_tuf::accept::{self, Files, Refusal, RenewBefore, Submission};
+use countersign_tuf::accept::{self, Files, Former, Move, Refusal, RenewBefore, Submission};
 use countersign_tuf::{Gun, RoleName};
 use fail::fail_point;
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ use crate::error::{Code, Failure};
 use crate::read;
 use crate::server_keys::Remembered;
 use crate::turns::Turn;
-use crate::upload::Memory;
+use crate::upload::{Memory, Upload};
 
 /// Bytes up to which a file that was published is kept in memory at once; larger ones wait for somebody who reads them.
 const SMALL: usize = 256 * 1024;
@@ -32,16 +32,16 @@ const SMALL: usize = 256 * 1024;
 const ATTEMPTS: u32 = 16;
 
 /// Publishes an upload; `memory` is given back when it is done with, also when the client is gone before.
-pub(crate) async fn publish(app: &Arc<App>, gun: Gun, parts: Files, memory: Memory) -> Result<(), Failure> {
+pub(crate) async fn publish(app: &Arc<App>, gun: Gun, upload: Upload, memory: Memory) -> Result<(), Failure> {
     let app = Arc::clone(app);
     let work = Arc::clone(&app);
     app.to_the_end(async move {
         let _memory = memory;
         let _turn = turn(&work, &gun).await?;
-        let roles = accept::needed(parts.keys());
+        let roles = accept::needed(upload.parts.keys());
         for _ in 0..ATTEMPTS {
             let basis = basis(&work, &gun, &roles).await?;
-            let files = prepare(&work, &gun, &basis, Task::Accept(parts.clone())).await?;
+            let files = prepare(&work, &gun, &basis, task(&upload, basis.state.base())?).await?;
             fail_point!("publication-prepared");
             if store(&work, &gun, basis, &files).await? == Stored::Yes {
                 return Ok(());
@@ -107,8 +107,19 @@ async fn turn(app: &App, gun: &Gun) -> Result<Turn, Failure> {
     app.turns.take(gun, app.limits.patience).await.ok_or_else(|| Failure::new(Code::Busy))
 }
 
+/// Decides what an upload is: a publication, or a collection that moves here, which needs an empty place.
+fn task(upload: &Upload, base: Base) -> Result<Task, Failure> {
+    let Upload { parts, former } = upload.clone();
+    match base {
+        _ if former.is_empty() => Ok(Task::Accept(parts)),
+        Base::Nothing => Ok(Task::Move(former, parts)),
+        _ => Err(refused(Refusal::Validation("the collection is here already; it cannot move here once more".into()))),
+    }
+}
+
 enum Task {
     Accept(Files),
+    Move(Former, Files),
     Renew(RenewBefore),
 }
 
@@ -176,6 +187,7 @@ async fn prepare(app: &Arc<App>, gun: &Gun, basis: &Basis, task: Task) -> Result
         let gun = &collection;
         let result = match task {
             Task::Accept(parts) => accept::accept(Submission { gun, now, stored: &stored, parts }, &signers),
+            Task::Move(former, parts) => accept::accept_move(Move { gun, now, former, parts }, &signers),
             Task::Renew(before) => accept::renew(gun, now, &stored, &signers, before),
         };
         (result, signers.finish())
@@ -279,8 +291,10 @@ async fn read_back(app: &App, gun: &Gun, files: &[NewMetadata]) -> Result<(), Fa
         // Another process has published since; what is current has been checked all the same.
         return Ok(());
     }
-    match files.iter().find(|file| current.digests.get(file.role()) != Some(&file.sha256())) {
-        Some(file) => Err(unlike(format!("the stored {} is not the accepted one", file.role()))),
+    // Of a role the last file counts: a collection that moves here brings earlier ones.
+    let last: BTreeMap<&RoleName, _> = files.iter().map(|file| (file.role(), file.sha256())).collect();
+    match last.into_iter().find(|(role, sha256)| current.digests.get(role) != Some(sha256)) {
+        Some((role, _)) => Err(unlike(format!("the stored {role} is not the accepted one"))),
         None => Ok(()),
     }
 }

@@ -1,12 +1,11 @@
 //! Uploads: from a request's body to parts by role.
 
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use countersign_tuf::accept::Files;
-use countersign_tuf::{Gun, RoleName};
+use countersign_tuf::accept::{Files, Former};
+use countersign_tuf::{Gun, RoleName, Version};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -41,7 +40,7 @@ where
     };
     let length = received.body.len() as u64;
     let result = match parts(&received.body, &boundary) {
-        Ok(parts) => publish::publish(app, gun, parts, received.memory).await.map(|()| answer::empty(StatusCode::OK)),
+        Ok(upload) => publish::publish(app, gun, upload, received.memory).await.map(|()| answer::empty(StatusCode::OK)),
         Err(failure) => Err(failure),
     };
     (length, result)
@@ -104,23 +103,41 @@ fn too_large() -> Failure {
     Failure::new(Code::MalformedUpload).status(StatusCode::PAYLOAD_TOO_LARGE).cause("the body is too large")
 }
 
+/// What an upload carries.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Upload {
+    /// The files that become current, by role.
+    pub(crate) parts: Files,
+    /// Of a collection that moves here, what its former service had: parts named `VERSION.ROLE`. Services without this
+    /// refuse such names.
+    pub(crate) former: Former,
+}
+
 /// Takes a body apart; the parts share its memory.
-fn parts(body: &Bytes, boundary: &str) -> Result<Files, Failure> {
-    let mut files = Files::new();
+fn parts(body: &Bytes, boundary: &str) -> Result<Upload, Failure> {
+    let mut upload = Upload::default();
     for part in multipart::parts(body, boundary).map_err(malformed)? {
         let name = part.file_name.strip_suffix(".json").unwrap_or(&part.file_name);
-        let role = RoleName::parse(name)
-            .map_err(|error| Failure::new(Code::InvalidRole).detail(json!(shortened(name))).cause(error))?;
-        match files.entry(role) {
-            Entry::Vacant(place) => place.insert(body.slice_ref(part.bytes)),
-            // The reference lets the last one win in silence; which one was meant cannot be known.
-            Entry::Occupied(place) => {
-                let cause = format!("two parts for {}", place.key());
-                return Err(Failure::new(Code::MalformedUpload).cause(cause));
-            }
+        let twice = if let Some((version, role)) = former(name) {
+            upload.former.insert((role, version), body.slice_ref(part.bytes)).is_some()
+        } else {
+            let role = RoleName::parse(name)
+                .map_err(|error| Failure::new(Code::InvalidRole).detail(json!(shortened(name))).cause(error))?;
+            upload.parts.insert(role, body.slice_ref(part.bytes)).is_some()
         };
+        // The reference lets the last one win in silence; which one was meant cannot be known.
+        if twice {
+            return Err(Failure::new(Code::MalformedUpload).cause(format!("two parts for {name}")));
+        }
     }
-    Ok(files)
+    Ok(upload)
+}
+
+/// Reads the name of a file of a former service.
+fn former(name: &str) -> Option<(Version, RoleName)> {
+    let (version, role) = name.split_once('.')?;
+    let version = version.bytes().all(|byte| byte.is_ascii_digit()).then(|| version.parse().ok()).flatten()?;
+    Some((Version::new(version)?, RoleName::parse(role).ok()?))
 }
 
 fn shortened(name: &str) -> String {

@@ -298,16 +298,22 @@ impl<'a> CollectionClient<'a> {
     }
 
     fn begin<'p>(&self, purpose: Purpose, pinning: &'p Pinning, seen: Option<&[u8]>) -> Result<Update<'p>, TrustError> {
-        let seen = match seen {
-            Some(bytes) => Seen::read(&Bytes::copy_from_slice(bytes)).map_err(|error| TrustError::Seen {
-                gun: self.gun().clone(),
-                error,
-                path: self.local.path().join("metadata/seen.json").display().to_string(),
-            })?,
-            None => Seen::default(),
-        };
+        let seen = seen.map(|bytes| self.seen_of(bytes)).transpose()?.unwrap_or_default();
         let (gun, now, lost_root) = (self.gun().clone(), self.now, self.lost_root);
         Ok(Update::begin(Request { gun, now, pinning, seen, purpose, lost_root }))
+    }
+
+    /// Reads what this machine has seen of the collection.
+    pub(crate) fn seen(&self) -> Result<Option<Seen>, TrustError> {
+        self.local.read_seen()?.map(|record| self.seen_of(&record)).transpose()
+    }
+
+    fn seen_of(&self, record: &[u8]) -> Result<Seen, TrustError> {
+        Seen::read(&Bytes::copy_from_slice(record)).map_err(|error| TrustError::Seen {
+            gun: self.gun().clone(),
+            error,
+            path: self.local.path().join("metadata/seen.json").display().to_string(),
+        })
     }
 
     /// Reads the cache. Only the root's faults matter: everything else can be fetched again.

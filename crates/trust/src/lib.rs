@@ -16,6 +16,7 @@ mod deletion;
 mod docker_signers;
 mod error;
 mod initial;
+mod moving;
 mod new_chain;
 mod publish;
 mod readers;
@@ -41,6 +42,7 @@ pub use delegations::{Delegation, DelegationRemoval, MAX_PUBLIC_KEY_FILE, PathEd
 pub use docker_signers::{Consequence, DockerSigner, SignerAdded, SignerName, SignerRemoval, SignerRemoved, signers};
 pub use error::TrustError;
 pub use initial::{Beginning, read_root_certificate};
+pub use moving::{MovePlan, Standing};
 pub use new_chain::{Stage, carried_over};
 pub use publish::{Changes, Published};
 pub use readers::{Reader, Readers, Stuck, certificates_end, released_names};

@@ -225,7 +225,7 @@ impl CollectionClient<'_> {
         Ok(TrustedKeys::of(&RoleName::Root, keys, 0))
     }
 
-    fn signed(&self, editor: Editor, legacy: &TrustedKeys) -> Result<Publication, TrustError> {
+    pub(crate) fn signed(&self, editor: Editor, legacy: &TrustedKeys) -> Result<Publication, TrustError> {
         let signers = StoredSigners { keys: &self.keys, passphrases: self.passphrases };
         Ok(editor.publication(&signers, legacy)?)
     }
@@ -352,7 +352,7 @@ fn serves(collection: &Collection, publication: &Publication, newer: Newer) -> b
 }
 
 /// Pins a collection to the root that was just made for it, and its former keys: no other may be taken for it.
-fn own_root(publication: &Publication) -> Option<Pinning> {
+pub(crate) fn own_root(publication: &Publication) -> Option<Pinning> {
     let file = publication.parts.get(&RoleName::Root)?;
     let root = Unverified::<Root>::read(&RoleName::Root, file.clone()).ok()?.into_untrusted();
     let mut pinning = Pinning::default();

@@ -3,7 +3,7 @@
 use countersign_crypto::KeyId;
 use countersign_crypto::certificate::CertificateError;
 use countersign_tuf::json::JsonError;
-use countersign_tuf::{ChangeError, Gun, RoleName};
+use countersign_tuf::{ChangeError, Gun, RoleName, Version};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -150,4 +150,24 @@ pub enum RequestError {
         /// The name.
         name: String,
     },
+    /// An archive holds less than this machine has seen.
+    #[error(
+        "the archive of {gun} has version {archived} of {role}, and this machine has seen version {seen}: save the collection again before it moves"
+    )]
+    ArchiveBehind {
+        /// The collection.
+        gun: Gun,
+        /// The role.
+        role: RoleName,
+        /// The version that this machine has seen.
+        seen: Version,
+        /// The version in the archive.
+        archived: Version,
+    },
+    /// An archive has not the root that this machine knows.
+    #[error("the archive of {0} has not the root that this machine knows: it is of another collection of that name")]
+    OtherHistory(Gun),
+    /// The service to which a collection should move has one of its name.
+    #[error("the service has a collection {0} that does not go on from the archived one")]
+    OtherThere(Gun),
 }

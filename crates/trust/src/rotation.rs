@@ -218,7 +218,7 @@ impl CollectionClient<'_> {
     }
 
     /// Makes sure that the new root can be signed, before any key is made for it.
-    fn check_root_keys(&self, there: Option<&Collection>) -> Result<(), TrustError> {
+    pub(crate) fn check_root_keys(&self, there: Option<&Collection>) -> Result<(), TrustError> {
         let Some(there) = there else { return Ok(()) };
         let needed = there.root().trusted(&RoleName::Root).map_or(1, |keys| keys.threshold.max(1));
         let (mut found, mut wanted) = (0, Vec::new());
@@ -258,7 +258,7 @@ impl CollectionClient<'_> {
 
     /// Gives the present root keys new certificates. Those whose private half is elsewhere keep theirs, and count as long
     /// as it does.
-    fn recertified(&self, there: &Collection) -> Result<Vec<PublicKey>, TrustError> {
+    pub(crate) fn recertified(&self, there: &Collection) -> Result<Vec<PublicKey>, TrustError> {
         let root = there.root();
         let ids = root.trusted(&RoleName::Root).map(|keys| keys.key_ids.as_slice()).unwrap_or_default();
         let (mut keys, mut here) = (Vec::new(), false);

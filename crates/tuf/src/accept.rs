@@ -4,8 +4,10 @@
 //! Without I/O: [`needed`] says which stored files are wanted, [`accept`] returns the files to store, all or none.
 
 mod listing;
+mod moved;
 
 pub use listing::{RenewBefore, renew};
+pub use moved::{Former, MOVE_AHEAD, Move, accept_move};
 
 use crate::metadata::{MetadataError, Payload, Root, Snapshot, Targets};
 use crate::name::{Gun, RoleName, Version};
@@ -16,6 +18,7 @@ use crate::verify::{TrustedKeys, Unverified, Verified};
 use bytes::Bytes;
 use countersign_crypto::digest::{Sha256Digest, sha256};
 use jiff::Timestamp;
+use listing::Pace;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most versions by which an upload may be ahead of what is stored: whoever stole a key cannot use up all numbers at once,
@@ -123,10 +126,14 @@ pub fn needed<'a>(uploaded: impl IntoIterator<Item = &'a RoleName>) -> BTreeSet<
 /// # Errors
 /// The upload is refused; nothing may be stored.
 pub fn accept(submission: Submission<'_>, signers: &dyn SignerSet) -> Result<Vec<NewMetadata>, Refusal> {
+    accept_at(submission, signers, Pace::Next)
+}
+
+fn accept_at(submission: Submission<'_>, signers: &dyn SignerSet, pace: Pace) -> Result<Vec<NewMetadata>, Refusal> {
     let Submission { gun, now, stored, mut parts } = submission;
     parts.remove(&RoleName::Timestamp);
     let root = accept_root(gun, now, stored.get(&RoleName::Root), parts.remove(&RoleName::Root))?;
-    let mut accepted = Accepted { now, stored, root: &root.trusted, targets: BTreeMap::new(), files: Vec::new() };
+    let mut accepted = Accepted { now, stored, pace, root: &root.trusted, targets: BTreeMap::new(), files: Vec::new() };
     accepted.files.extend(root.new.then(|| to_store(&root.trusted)));
     let snapshot = parts.remove(&RoleName::Snapshot);
     for (role, file) in parts {
@@ -139,8 +146,8 @@ pub fn accept(submission: Submission<'_>, signers: &dyn SignerSet) -> Result<Vec
         Some(file) => accepted.take_snapshot(file)?,
         None => accepted.make_snapshot(signers)?,
     };
-    let timestamp =
-        listing::make_timestamp(now, stored.get(&RoleName::Timestamp), &snapshot.bytes, &root.trusted, signers)?;
+    let before = (stored.get(&RoleName::Timestamp), pace);
+    let timestamp = listing::make_timestamp(now, before, &snapshot.bytes, &root.trusted, signers)?;
     let mut files = accepted.files;
     files.extend([snapshot, timestamp]);
     Ok(files)
@@ -211,6 +218,7 @@ fn to_store<T: Payload>(file: &Verified<T>) -> NewMetadata {
 struct Accepted<'a> {
     now: Timestamp,
     stored: &'a Files,
+    pace: Pace,
     root: &'a Verified<Root>,
     /// Targets roles loaded, uploaded or stored.
     targets: BTreeMap<RoleName, Verified<Targets>>,
@@ -333,7 +341,8 @@ impl Accepted<'_> {
         if !files.contains_key(&RoleName::Targets) {
             return Err(Refusal::Validation("targets must be loaded first".into()));
         }
-        listing::make_snapshot(self.now, self.stored.get(&RoleName::Snapshot), &files, self.root, signers)
+        let before = (self.stored.get(&RoleName::Snapshot), self.pace);
+        listing::make_snapshot(self.now, before, &files, self.root, signers)
     }
 
     /// The files that this upload makes current or has loaded; always root, and targets if there are any.

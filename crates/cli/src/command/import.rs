@@ -2,6 +2,7 @@
 
 mod folder;
 mod http;
+mod moving;
 mod outcome;
 mod verify;
 
@@ -14,6 +15,7 @@ use clap::Subcommand;
 pub(crate) enum Import {
     Http(http::Http),
     Verify(verify::Verify),
+    Move(moving::Move),
 }
 
 impl Import {
@@ -21,6 +23,7 @@ impl Import {
         match self {
             Self::Http(http) => http.run(options).await,
             Self::Verify(verify) => verify.run(options),
+            Self::Move(moving) => Box::pin(moving.run(options)).await,
         }
     }
 }

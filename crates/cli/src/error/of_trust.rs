@@ -83,7 +83,13 @@ fn of_edit(error: &EditError) -> CliError {
 
 fn of_request(error: &RequestError) -> CliError {
     match error {
-        RequestError::WitnessDeclined { .. } | RequestError::StagedRotation { .. } => CliError::new(Kind::Trust, error),
+        RequestError::WitnessDeclined { .. }
+        | RequestError::StagedRotation { .. }
+        | RequestError::ArchiveBehind { .. }
+        | RequestError::OtherHistory(_) => CliError::new(Kind::Trust, error),
+        RequestError::OtherThere(_) => CliError::new(Kind::Trust, error).hint(
+            "nothing was changed: ask who made it; only where the collection is deleted there can the archived one move in",
+        ),
         RequestError::NobodyLeft { .. } => CliError::new(Kind::Local, error)
             .hint("load a key that is left with countersign key load, or leave out what was to be signed again"),
         RequestError::NoTargetsRole(_)

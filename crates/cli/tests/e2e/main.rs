@@ -20,6 +20,7 @@ mod key_encryption;
 mod key_sets;
 mod keys;
 mod keyserver;
+mod moving;
 mod notary;
 mod notary_commands;
 mod notary_exchange;

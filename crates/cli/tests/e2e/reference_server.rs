@@ -3,13 +3,13 @@
 use crate::client::{Client, Ending, TRUST};
 use crate::notary_pair::ours;
 use countersign_testkit::port::{Answer, accepts};
-use countersign_testkit::{Image, MemoryRegistry, NotaryClient, Port, Process, TestCa};
+use countersign_testkit::{DockerClient, Image, MemoryRegistry, NotaryClient, Port, Process, TestCa};
 use std::process::Command;
 use std::time::Duration;
 
 /// `notary-server` with its keys and metadata in memory.
-struct Reference {
-    url: String,
+pub(crate) struct Reference {
+    pub(crate) url: String,
     ca: TestCa,
     _process: Process,
     _port: Port,
@@ -17,7 +17,7 @@ struct Reference {
 }
 
 impl Reference {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (ca, folder, port) = (TestCa::new(), tempfile::tempdir().unwrap(), Port::take());
         let (address, certificate) = (port.address(), ca.loopback_server());
         let file = |name: &str, text: String| {
@@ -41,11 +41,20 @@ impl Reference {
         Self { url: format!("https://{address}"), ca, _process: process, _port: port, _folder: folder }
     }
 
-    fn client(&self) -> Client {
-        Client::new().at(&self.url, &self.ca.pem())
+    pub(crate) fn client(&self) -> Client {
+        self.known_by(Client::new())
     }
 
-    fn notary(&self) -> NotaryClient {
+    /// The same person, who asks this server.
+    pub(crate) fn known_by(&self, client: Client) -> Client {
+        client.at(&self.url, &self.ca.pem())
+    }
+
+    pub(crate) fn docker28(&self) -> DockerClient {
+        DockerClient::v28().with_content_trust(&self.url, &self.ca.pem())
+    }
+
+    pub(crate) fn notary(&self) -> NotaryClient {
         NotaryClient::new(&self.url, &self.ca.pem())
     }
 }

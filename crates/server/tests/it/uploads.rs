@@ -6,6 +6,7 @@ use crate::owner::{Key, Owner, file_meta, public, signed};
 use crate::service::{Answered, TestService, multipart};
 
 const GUN: &str = "example.com/uploads";
+const ELSEWHERE: &str = "example.com/elsewhere";
 const FORM: &str = "multipart/form-data; boundary=BOUNDARY";
 
 async fn published() -> (TestService, Owner) {
@@ -480,4 +481,39 @@ async fn answers_give_nothing_away() {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_move_onto_a_collection_that_is_there_is_refused() {
+    let (service, owner) = published().await;
+    let before = timestamp(&service).await;
+    let targets = owner.targets(2, &["v2"]);
+    let answer = service.upload(GUN, &[("1.root", b"{}".to_vec()), ("targets", targets)]).await;
+    assert_eq!(refusal(&answer), "ErrValidation");
+    assert!(message(&answer).contains("here already"), "{}", answer.text());
+    assert_eq!(timestamp(&service).await, before, "nothing has changed");
+}
+
+#[tokio::test]
+async fn a_broken_move_leaves_nothing() {
+    let (service, owner) = published().await;
+    let file = async |name: &str| service.file(GUN, name).await.ok().body;
+    let (root, snapshot) = (file("root.json").await, file("snapshot.json").await);
+    let (targets, timestamp) = (file("targets.json").await, file("timestamp.json").await);
+    let former =
+        [("1.root", root.clone()), ("1.snapshot", snapshot), ("1.targets", targets), ("1.timestamp", timestamp)];
+    // Roots of another name; and nothing new that its owner has signed.
+    for parts in [former.iter().cloned().chain([("root", root)]).collect::<Vec<_>>(), former.to_vec()] {
+        refusal(&service.upload(ELSEWHERE, &parts).await);
+    }
+    let junk = service.upload(ELSEWHERE, &[("1.root", b"{}".to_vec()), ("root", b"{}".to_vec())]).await;
+    assert!(junk.error().starts_with("400 "), "{}", junk.text());
+    for name in ["x.root", "0.root", "+1.root", "1.", ".root", "1.nothing", "1.2.root", "99999999999999999999.root"] {
+        let answer = service.upload(ELSEWHERE, &[(name, b"{}".to_vec())]).await;
+        assert_eq!(answer.error(), "400 INVALID_ROLE", "{name}");
+    }
+    let twice = service.upload(ELSEWHERE, &[("1.root", b"{}".to_vec()), ("01.root", b"{}".to_vec())]).await;
+    assert_eq!(twice.error(), "400 MALFORMED_UPLOAD");
+    assert_eq!(service.file(ELSEWHERE, "timestamp.json").await.error(), "404 METADATA_NOT_FOUND");
+    drop(owner);
 }

@@ -1,6 +1,6 @@
 //! The files that the service signs itself: snapshot and timestamp, made with an upload or renewed before they expire.
 
-use super::{Files, NewMetadata, Refusal, stored_root};
+use super::{Files, MOVE_AHEAD, NewMetadata, Refusal, stored_root};
 use crate::expires::Expires;
 use crate::metadata::{FileMeta, Payload, Root, Snapshot, Timestamp};
 use crate::name::{Gun, RoleName, Version};
@@ -74,7 +74,7 @@ pub fn renew(
     let mut listed = snapshot_file.clone();
     if renew_snapshot {
         let files = Files::from([(RoleName::Root, root.file().clone())]);
-        match make_snapshot(now, Some(snapshot_file), &files, &root, signers) {
+        match make_snapshot(now, (Some(snapshot_file), Pace::Next), &files, &root, signers) {
             Ok(snapshot) => {
                 listed = snapshot.bytes.clone();
                 renewed.push(snapshot);
@@ -85,7 +85,7 @@ pub fn renew(
         }
     }
     if !renewed.is_empty() || renew_timestamp {
-        renewed.push(make_timestamp(now, Some(timestamp_file), &listed, &root, signers)?);
+        renewed.push(make_timestamp(now, (Some(timestamp_file), Pace::Next), &listed, &root, signers)?);
     }
     Ok(renewed)
 }
@@ -101,7 +101,7 @@ fn check_stored_snapshot(file: &Bytes, root: &Verified<Root>) -> Result<(), Refu
 /// Makes the snapshot that lists `files` beside what the stored one lists.
 pub(super) fn make_snapshot(
     now: Instant,
-    stored: Option<&Bytes>,
+    (stored, pace): (Option<&Bytes>, Pace),
     files: &Files,
     root: &Verified<Root>,
     signers: &dyn SignerSet,
@@ -109,7 +109,7 @@ pub(super) fn make_snapshot(
     let (version, mut meta) = match stored {
         Some(file) => {
             let old: Snapshot = read_stored(&RoleName::Snapshot, file)?;
-            (next(old.version)?, old.meta)
+            (pace.after(old.version)?, old.meta)
         }
         None => (Version::FIRST, BTreeMap::new()),
     };
@@ -126,13 +126,13 @@ pub(super) fn make_snapshot(
 /// Makes the timestamp that names a snapshot.
 pub(super) fn make_timestamp(
     now: Instant,
-    stored: Option<&Bytes>,
+    (stored, pace): (Option<&Bytes>, Pace),
     snapshot: &Bytes,
     root: &Verified<Root>,
     signers: &dyn SignerSet,
 ) -> Result<NewMetadata, Refusal> {
     let version = match stored {
-        Some(file) => next(read_stored::<Timestamp>(&RoleName::Timestamp, file)?.version)?,
+        Some(file) => pace.after(read_stored::<Timestamp>(&RoleName::Timestamp, file)?.version)?,
         None => Version::FIRST,
     };
     let timestamp = Timestamp { version, expires: expiry(now, TIMESTAMP_DAYS)?, snapshot: FileMeta::of(snapshot) };
@@ -160,8 +160,23 @@ fn read_stored<T: Payload>(role: &RoleName, file: &Bytes) -> Result<T, Refusal> 
     Ok(read.into_untrusted())
 }
 
-fn next(version: Version) -> Result<Version, Refusal> {
-    version.next().ok_or_else(|| Refusal::Stored("the last possible version is in use".into()))
+/// Which version follows a stored one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// The next.
+    Next,
+    /// One that is ahead of all that another service may have given out.
+    Ahead,
+}
+
+impl Pace {
+    fn after(self, version: Version) -> Result<Version, Refusal> {
+        let following = match self {
+            Self::Next => version.next(),
+            Self::Ahead => Version::new(version.get().saturating_add(MOVE_AHEAD)),
+        };
+        following.ok_or_else(|| Refusal::Stored("the last possible version is in use".into()))
+    }
 }
 
 fn expiry(now: Instant, days: i64) -> Result<Expires, Refusal> {

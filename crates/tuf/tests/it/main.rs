@@ -24,6 +24,7 @@ mod folder;
 mod fuzzing;
 mod golden;
 mod house;
+mod moved;
 mod server_validation;
 mod swizzler;
 mod workshop;
