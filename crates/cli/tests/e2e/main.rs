@@ -31,6 +31,7 @@ mod notary_settings;
 mod notary_usage;
 mod operations;
 mod outcomes;
+mod packaging;
 mod passphrase_command;
 mod passphrases;
 mod pin_files;
