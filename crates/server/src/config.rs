@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use countersign_crypto::Algorithm;
 pub use countersign_signer_rpc::{ClientConfig as KeyserverConfig, Identity as KeyserverIdentity};
-use countersign_storage::{Connections, DatabaseUrl, KeyStore, MetadataStore};
+use countersign_storage::{Connections, DatabaseUrl, KeyStore, MetadataStore, Retention};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::access::{Access, Gate};
@@ -46,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// When the service signs anew of its own accord.
     pub renewal: Renewal,
+    /// Which old versions stay; all of them unless something is said.
+    pub retention: Option<Retention>,
     /// Where the metrics are, and what is surveyed for them.
     pub metrics: MetricsConfig,
 }
@@ -68,6 +70,7 @@ impl Config {
             clock_check: ClockCheck::AgainstStored,
             limits: Limits::default(),
             renewal: Renewal::default(),
+            retention: None,
             metrics: MetricsConfig::default(),
         }
     }

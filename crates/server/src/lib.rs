@@ -30,6 +30,7 @@ mod publish;
 mod query;
 mod read;
 mod renewal;
+mod retention;
 mod route;
 mod server_keys;
 mod service;
@@ -46,10 +47,14 @@ pub use config::{
     CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits,
     MetricsConfig, Renewal, Storage, Tls,
 };
-pub use countersign_storage::{Backend, Connections, DatabaseUrl, DatabaseUrlError, Layout, Password};
+pub use countersign_storage::{
+    Account, Amount, Backend, Connections, DatabaseUrl, DatabaseUrlError, Figures, Layout, Mode, Password, Retention,
+    RetentionError,
+};
 pub use data_dir::DataDirError;
 pub use files::raise_file_limit;
 pub use multipart::{MAX_BOUNDARY, MAX_PART_HEADER, MAX_PARTS};
+pub use retention::{RetainError, RetentionReport};
 pub use route::{GunPrefixError, GunPrefixes};
 pub use service::{Drained, Running, Service, StartError};
 pub use tls::TlsError;

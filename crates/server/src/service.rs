@@ -18,6 +18,7 @@ use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
 use crate::listen::{Ending, listen};
 use crate::operators::OperatorPages;
 use crate::renewal;
+use crate::retention::{self, RetentionReport};
 use crate::server_keys::{KeyTrouble, Remote, Rows, ServerKeys};
 use crate::stores::Stores;
 use crate::survey;
@@ -138,6 +139,9 @@ impl Service {
             tokio::spawn(listen(Arc::clone(&app), listener, tls, ending.clone(), connections.clone())),
             tokio::spawn(renewal::run(Arc::clone(&app))),
         ];
+        if let Some(rules) = config.retention {
+            tasks.push(tokio::spawn(retention::run(Arc::clone(&app), rules)));
+        }
         tasks.push(tokio::spawn(refresh_from_time_to_time(Arc::clone(&app), certificates.clone())));
         tasks.push(tokio::spawn(survey::run(Arc::clone(&app), config.metrics.survey_pause)));
         app.depends_on(tasks.iter().map(JoinHandle::abort_handle).collect());
@@ -189,6 +193,11 @@ impl Running {
     /// Looks at all collections now, instead of at the next interval; returns how many were signed anew.
     pub async fn renew_now(&self) -> u64 {
         renewal::round(&self.app).await
+    }
+
+    /// Takes old versions away now, instead of at the next interval.
+    pub async fn retain_now(&self, retention: countersign_storage::Retention) -> RetentionReport {
+        retention::round(&self.app, retention).await
     }
 
     /// Reads certificates, keys and lists of users again, changed or not; what cannot be used is logged, and leaves the old

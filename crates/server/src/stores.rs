@@ -15,7 +15,7 @@ use crate::server_keys::Rows;
 use crate::service::{Service, StartError};
 
 /// The database's file in the data folder.
-const FILE: &str = "trust.db";
+pub(crate) const FILE: &str = "trust.db";
 /// What goes before the secret when its fingerprint is taken.
 const FINGERPRINT: &str = "countersign: the secret of the keys in this database: ";
 
@@ -32,10 +32,13 @@ pub(crate) enum Stores {
 
 impl Stores {
     pub(crate) async fn open(config: &Config, data: &DataDir) -> Result<Self, StoreError> {
+        Self::open_at(config, &data.file(FILE)).await
+    }
+
+    /// Opens the stores, the embedded one in this file: without holding its folder, beside a service that does.
+    pub(crate) async fn open_at(config: &Config, file: &Path) -> Result<Self, StoreError> {
         match &config.storage {
-            Storage::Sqlite => {
-                SqliteStore::open_patiently(&data.file(FILE), config.limits.database).await.map(Self::Sqlite)
-            }
+            Storage::Sqlite => SqliteStore::open_patiently(file, config.limits.database).await.map(Self::Sqlite),
             Storage::Database { url, connections } => {
                 NetworkedStore::open(url, *connections).await.map(Self::Networked)
             }

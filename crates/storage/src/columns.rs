@@ -27,6 +27,10 @@ pub(crate) fn read_version(number: i64) -> Result<Version, StoreError> {
     u64::try_from(number).ok().and_then(Version::new).ok_or_else(|| StoreError::damaged("version", &number))
 }
 
+pub(crate) fn read_size(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::damaged("size", &number))
+}
+
 pub(crate) fn read_digest(hex: &str) -> Result<Sha256Digest, StoreError> {
     Sha256Digest::from_hex(hex).map_err(|_| StoreError::damaged("sha256", hex))
 }

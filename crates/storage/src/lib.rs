@@ -19,6 +19,7 @@ mod networked;
 mod packing;
 mod pool_use;
 mod reference;
+mod retention;
 mod signing_keys;
 mod sqlite;
 
@@ -30,6 +31,7 @@ pub use metadata::{Base, Deletion, MetadataStore, NewMetadata, Pointer, State, S
 pub use networked::{Connections, DatabaseUrl, DatabaseUrlError, Layout, NetworkedStore, Password};
 pub use pool_use::PoolUse;
 pub use reference::{Absent, Backend, MAX_VERSION, ReferenceSigningKeys, ReferenceStore};
+pub use retention::{Account, Amount, Figures, Held, Mode, Pruning, Retention, RetentionError, RetentionStore, retain};
 pub use signing_keys::{
     Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore,
 };

@@ -10,7 +10,7 @@ use countersign_tuf::accept::{self, MAX_VERSION_STEP};
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
-use crate::{Change, ChangeQuery, Follower, PageSize, PublishError, StoreError};
+use crate::{Change, ChangeQuery, Follower, PageSize, PublishError, RetentionStore, StoreError};
 
 /// A stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,6 +218,11 @@ pub trait MetadataStore: Send + Sync {
         after: Option<&Gun>,
         limit: PageSize,
     ) -> Result<Vec<Gun>, StoreError>;
+
+    /// Returns the part that retention works on, where there is one.
+    fn retention(&self) -> Option<&dyn RetentionStore> {
+        None
+    }
 
     /// Returns a follower of the changes that all processes make; none where they cannot be followed without missing one.
     ///

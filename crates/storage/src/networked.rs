@@ -13,6 +13,7 @@ mod keys;
 mod layout;
 pub(crate) mod metadata;
 mod publication;
+mod retention;
 pub(crate) mod session;
 pub(crate) mod url;
 

@@ -10,6 +10,7 @@ mod full;
 mod keys;
 mod metadata;
 mod pieces;
+mod retention;
 mod signing_keys;
 
 use std::future::ready;

@@ -2,6 +2,7 @@
 
 mod config;
 mod document;
+mod retention;
 mod settled;
 mod storage;
 
@@ -43,6 +44,7 @@ enum ServeCommand {
     #[command(subcommand)]
     Config(Box<config::Look>),
     Migrate(Box<storage::Migrate>),
+    Retention(Box<retention::Retain>),
 }
 
 /// What can be said on the command line, and wins over the settings file.
@@ -94,6 +96,7 @@ impl Serve {
             return match command {
                 ServeCommand::Config(look) => look.run(),
                 ServeCommand::Migrate(migrate) => migrate.run().await,
+                ServeCommand::Retention(retain) => retain.run().await,
             };
         }
         let Settled { config, operation, .. } = Settled::of(&self.flags)?;

@@ -1,6 +1,6 @@
 //! Several services over one database on a server: what one has acknowledged, every one serves, at once.
 
-use crate::client::{Client, Ending, LOCAL};
+use crate::client::{Client, Ending, LOCAL, USER};
 use countersign_testkit::{DatabaseServer, Deployment, DockerClient, Product, TrustService};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
@@ -89,4 +89,34 @@ fn the_embedded_database_is_migrated_and_checked_too() {
     person.run(&["serve", "migrate", "--data-dir", "data"]).succeeded();
     let checked = person.run(&check).succeeded();
     assert!(checked.stdout.contains("pending: 0"), "{checked}");
+}
+
+#[test]
+fn old_versions_go_when_the_rules_say_so_and_the_collection_lives_on_beside_the_running_service() {
+    let server = DatabaseServer::start(Product::Postgres);
+    let database = server.database();
+    let service =
+        TrustService::builder(PROGRAM).deployed(Deployment::Embedded).arg("--database").arg(&database).start();
+    let (owner, gun) = (service.notary_client(), "retention.example.test/acme/app");
+    std::fs::write(owner.folder().join("content"), "one").unwrap();
+    owner.run(&["init", "--publish", gun]).succeeded();
+    for round in 0..4 {
+        owner.run(&["add", "--publish", gun, &format!("v{round}"), "content"]).succeeded();
+    }
+    let person = Client::new();
+    person.run(&["serve", "retention", "--database", &database]).refused(USER, "everything is kept");
+    let settings = format!("[storage]\ndatabase = \"{database}\"\nconnections = 2\n[retention]\nversions = 2\n");
+    std::fs::write(person.folder().join("serve.toml"), settings).unwrap();
+    let look = ["serve", "retention", "--config", "serve.toml"];
+    let dry = person.run(&look).succeeded();
+    assert!(dry.stdout.contains("would go") && dry.stderr.contains("--apply"), "{dry}");
+    let again = person.run(&look).succeeded();
+    assert_eq!(dry.stdout, again.stdout, "a dry run changes nothing");
+    let applied = person.run(&[&look[..], &["--apply", "--format", "json"]].concat()).succeeded();
+    assert!(applied.stdout.contains("\"applied\":true"), "{applied}");
+    let after = person.run(&look).succeeded();
+    assert!(after.stdout.contains("would go: 0 versions, 0 bytes"), "{after}");
+    owner.run(&["add", "--publish", gun, "after", "content"]).succeeded();
+    let listed = service.notary_client().run(&["list", gun]).succeeded();
+    assert!(["v0", "v3", "after"].iter().all(|name| listed.stdout.contains(name)), "{listed}");
 }

@@ -25,6 +25,7 @@ mod reference_signer;
 mod renewal;
 mod replicas;
 mod representations;
+mod retention;
 mod routes;
 mod service;
 mod tls;

@@ -17,8 +17,8 @@ use super::session::Session;
 use super::{NetworkedStore, change, keys, publication};
 use crate::columns::{micros, read_digest, read_gun, read_role, read_version};
 use crate::{
-    Base, Change, ChangeQuery, Deletion, Follower, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
-    StoreError, Stored,
+    Base, Change, ChangeQuery, Deletion, Follower, MetadataStore, NewMetadata, PageSize, Pointer, PublishError,
+    RetentionStore, State, StoreError, Stored,
 };
 
 /// How often a change is tried again that the server ended because two waited for each other.
@@ -117,6 +117,10 @@ impl MetadataStore for NetworkedStore {
         Some(Box::new(NetworkedFollower::new(self)))
     }
 
+    fn retention(&self) -> Option<&dyn RetentionStore> {
+        Some(self)
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         let mut session = self.pool.session().await?;
         for statement in [
@@ -176,7 +180,7 @@ impl NetworkedStore {
     }
 }
 
-async fn heads(session: &mut Session, gun: &Gun) -> Result<Heads, StoreError> {
+pub(super) async fn heads(session: &mut Session, gun: &Gun) -> Result<Heads, StoreError> {
     let statement = "SELECT role, version, sha256 FROM countersign_current WHERE gun = ?";
     let rows = session.rows("listed current files", statement, &[gun.as_str().into()]).await?;
     let head = |row: &super::session::Row| {

@@ -14,8 +14,8 @@ use super::{SqliteStore, change, keys, pieces};
 use crate::columns::{micros, number, read_digest, read_gun, read_role, read_time, read_version, verified};
 use crate::packing::{self, Packed, Reference, unpack};
 use crate::{
-    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, State,
-    StoreError, Stored,
+    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, RetentionStore,
+    State, StoreError, Stored,
 };
 
 /// Reads a file's row and all it takes, within the transaction of all; the bytes must be those that were stored.
@@ -171,6 +171,10 @@ impl MetadataStore for SqliteStore {
         rows.iter().map(|(gun,)| read_gun(gun)).collect()
     }
 
+    fn retention(&self) -> Option<&dyn RetentionStore> {
+        Some(self)
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         for statement in [
             "SELECT count(*) FROM (SELECT id FROM tuf_files LIMIT 1)",
@@ -285,7 +289,10 @@ async fn current_row(
     .map_err(StoreError::database("looked a current file up"))
 }
 
-async fn current_timestamp(connection: &mut SqliteConnection, gun: &Gun) -> Result<Option<Sha256Digest>, StoreError> {
+pub(super) async fn current_timestamp(
+    connection: &mut SqliteConnection,
+    gun: &Gun,
+) -> Result<Option<Sha256Digest>, StoreError> {
     let row: Option<(String,)> = sqlx::query_as(
         "SELECT f.sha256 FROM current_files c JOIN tuf_files f ON f.id = c.file_id WHERE c.gun = ? AND c.role = 'timestamp'",
     )

@@ -10,8 +10,8 @@ use std::process::Command;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::{KeyId, KeyType};
 use countersign_storage::{
-    Base, ChangeQuery, EncryptedKey, KeyStore, MetadataStore, NewMetadata, NewServiceKey, PendingLimits, ServiceRole,
-    SqliteStore,
+    Base, ChangeQuery, EncryptedKey, KeyStore, MetadataStore, NewMetadata, NewServiceKey, PendingLimits,
+    RetentionStore, ServiceRole, SqliteStore,
 };
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::{SignedDuration, Timestamp};
@@ -56,6 +56,10 @@ async fn child() {
         store.publish(&gun(), base, &whole(2), now).await.unwrap();
     } else if failpoint.starts_with("delete") {
         store.delete(&gun(), now).await.unwrap();
+    } else if failpoint.starts_with("prune") {
+        let files = RoleName::BASE.map(|role| (role, Version::FIRST));
+        let timestamp = store.state(&gun(), &BTreeSet::new()).await.unwrap().timestamp;
+        store.prune(&gun(), timestamp, &files).await.unwrap();
     } else {
         store.insert_pending(key(), LIMITS, now).await.unwrap();
         store.mark_used(&gun(), &key().id, now).await.unwrap();
@@ -65,10 +69,17 @@ async fn child() {
 
 /// Publishes version 1, lets a child die at the failpoint, and opens the database again.
 async fn survive(failpoint: &str) -> (SqliteStore, tempfile::TempDir) {
+    survive_after(failpoint, 1).await
+}
+
+/// Publishes so many versions, lets a child die at the failpoint, and opens the database again.
+async fn survive_after(failpoint: &str, last: u64) -> (SqliteStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trust.db");
     let store = SqliteStore::open(&path).await.unwrap();
-    store.publish(&gun(), Base::Nothing, &whole(1), Timestamp::UNIX_EPOCH).await.unwrap();
+    for version in 1..=last {
+        store.publish(&gun(), Base::Anything, &whole(version), Timestamp::UNIX_EPOCH).await.unwrap();
+    }
     store.close().await;
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::child", "--nocapture"])
@@ -119,6 +130,20 @@ async fn killed_while_deleting_all_or_nothing_is_gone() {
     let (store, _folder) = survive("delete-committed").await;
     assert_eq!(versions(&store).await, [0; 0]);
     assert_eq!(changes(&store).await, 2);
+}
+
+#[tokio::test]
+async fn killed_while_old_versions_go_all_of_them_are_there_or_none() {
+    for failpoint in ["prune-file-gone", "prune-before-commit"] {
+        let store = survive_after(failpoint, 2).await;
+        assert_eq!(store.0.history(&gun()).await.unwrap().len(), 8, "{failpoint}");
+    }
+    let (store, _folder) = survive_after("prune-committed", 2).await;
+    let history = store.history(&gun()).await.unwrap();
+    assert_eq!(history.len(), 5, "the old root stays");
+    for held in history {
+        assert!(store.by_version(&gun(), &held.role, held.version).await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]

@@ -8,5 +8,6 @@ mod many;
 mod networked;
 mod packed;
 mod reference;
+mod rotten;
 mod sqlite;
 mod sqlite_signing_keys;

@@ -1,12 +1,15 @@
 //! The service's settings file, read strictly: what is not understood is an error that names file, line and key.
 
+use super::storage::MOST_CONNECTIONS;
 use crate::command::operation::{Lines, pause};
 use crate::settings::{Reader, SettingsError};
-use countersign_server::{Access, CacheAges, GunPrefixes, KeyAlgorithm, Limits, MetricsConfig, OwnHost, TokenAccess};
+use countersign_server::{
+    Access, CacheAges, DatabaseUrl, GunPrefixes, KeyAlgorithm, Limits, MetricsConfig, OwnHost, Retention, TokenAccess,
+};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
@@ -22,6 +25,8 @@ struct Document {
     access: Option<Spanned<AccessTable>>,
     caching: Option<Caching>,
     limits: Option<LimitsTable>,
+    storage: Option<StorageTable>,
+    retention: Option<Spanned<RetentionTable>>,
     log: Option<LogTable>,
     metrics: Option<MetricsTable>,
     admin: Option<AdminTable>,
@@ -111,11 +116,34 @@ struct LimitsTable {
     memory: Option<Spanned<String>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct StorageTable {
+    database: Spanned<String>,
+    password_file: Option<Spanned<String>>,
+    connections: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RetentionTable {
+    versions: Option<NonZeroU32>,
+    days: Option<NonZeroU32>,
+}
+
 /// A value and the line that it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) line: usize,
+}
+
+/// The database on a server that a file names.
+#[derive(Debug)]
+pub(super) struct OnServer {
+    pub(super) url: DatabaseUrl,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) connections: Option<u32>,
 }
 
 /// What a file says.
@@ -130,6 +158,8 @@ pub(super) struct Said {
     pub(super) names: Option<At<Vec<String>>>,
     pub(super) access: Option<At<Access>>,
     pub(super) caching: Option<At<CacheAges>>,
+    pub(super) storage: Option<At<OnServer>>,
+    pub(super) retention: Option<At<Retention>>,
     pub(super) observed: Observing,
     pub(super) limits: Limits,
     /// The limits that the file names, with their lines.
@@ -172,6 +202,8 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<Said, SettingsError> {
         names,
         access: document.access.map(|table| access(reader, &table)).transpose()?,
         caching: document.caching.map(|table| caching(reader, &table)).transpose()?.flatten(),
+        storage: document.storage.map(|table| storage(reader, &table)).transpose()?,
+        retention: document.retention.map(|table| retention(reader, &table)).transpose()?,
         observed,
         limits,
         limited,
@@ -301,6 +333,27 @@ fn caching(reader: &Reader<'_>, table: &Caching) -> Result<Option<At<CacheAges>>
     Ok(Some(At { value: ages, line: reader.line(&first.span()) }))
 }
 
+fn storage(reader: &Reader<'_>, table: &StorageTable) -> Result<At<OnServer>, SettingsError> {
+    let url = DatabaseUrl::parse(table.database.get_ref());
+    let url = url.map_err(|error| reader.refuse(&table.database, "storage.database", error))?;
+    let password_file = table.password_file.as_ref().map(|text| path(reader, text, "password-file")).transpose()?;
+    if let Some(connections) = &table.connections
+        && !(1..=MOST_CONNECTIONS).contains(&i64::from(*connections.get_ref()))
+    {
+        return Err(reader.refuse(connections, "connections", format!("1 to {MOST_CONNECTIONS} are possible")));
+    }
+    let connections = table.connections.as_ref().map(|connections| *connections.get_ref());
+    let value = OnServer { url, password_file: password_file.map(|file| file.value), connections };
+    Ok(At { value, line: reader.line(&table.database.span()) })
+}
+
+fn retention(reader: &Reader<'_>, table: &Spanned<RetentionTable>) -> Result<At<Retention>, SettingsError> {
+    let RetentionTable { versions, days } = table.get_ref();
+    let nothing = || reader.refuse(table, "retention", "it says nothing: name versions, days or both");
+    let value = super::retention::rules(*versions, *days).ok_or_else(nothing)?;
+    Ok(At { value, line: reader.line(&table.span()) })
+}
+
 type Limited = (Limits, Vec<(&'static str, At<String>)>);
 
 fn limits(reader: &Reader<'_>, table: &LimitsTable) -> Result<Limited, SettingsError> {
@@ -382,7 +435,8 @@ mod tests {
             "listen = \"0.0.0.0:443\"\ndata-dir = \"data\"\ncollections = [\"docker.io/acme/\"]\nkey-algorithm = \"ed25519\"\n\
              [tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n[access.tokens]\nrealm = \"https://a.test/t\"\nservice = \"s\"\n\
              issuer = \"i\"\ncertificates = \"b.pem\"\nkeys = \"k.json\"\nown-host = true\n[caching]\ncurrent = 0\n\
-             [limits]\nupload-size = \"1MiB\"\nconnections = 7\ndrain-time = \"1m 30s\"\n",
+             [limits]\nupload-size = \"1MiB\"\nconnections = 7\ndrain-time = \"1m 30s\"\n[retention]\nversions = 3\ndays = 9\n\
+             [storage]\ndatabase = \"postgres://u@h/d\"\npassword-file = \"p\"\nconnections = 8\n",
         )
         .unwrap();
         assert_eq!(said.listen.unwrap().value.to_string(), "0.0.0.0:443");
@@ -393,6 +447,15 @@ mod tests {
         assert_eq!((tokens.certificates.unwrap(), tokens.own_host), ("/s/b.pem".into(), OwnHost::Yes));
         assert_eq!((said.limits.upload_bytes, said.limits.connections), (1 << 20, 7));
         assert_eq!(said.limits.drain, Duration::from_secs(90));
+        assert_eq!(
+            said.retention.unwrap(),
+            At {
+                value: Retention::VersionsAndAge(NonZeroU32::new(3).unwrap(), SignedDuration::from_hours(216)),
+                line: 21
+            }
+        );
+        let At { value: storage, line: 25 } = said.storage.unwrap() else { panic!("another line") };
+        assert_eq!((storage.password_file.unwrap(), storage.connections), ("/s/p".into(), Some(8)));
         assert_eq!(said.caching.unwrap().value, CacheAges::new(0, 2_592_000).unwrap());
         let named: Vec<_> = said.limited.iter().map(|(key, at)| (*key, at.line)).collect();
         assert_eq!(named, [("connections", 19), ("drain-time", 20), ("upload-size", 18)]);
@@ -424,6 +487,13 @@ mod tests {
             ("[limits]\nupload-size = \"99999999999999999999\"", 2, "upload-size", "128MiB"),
             ("[limits]\nheader-time = \"soon\"", 2, "header-time", "30s"),
             ("[limits]\nheader-time = \"-1s\"", 2, "header-time", "30s"),
+            ("[retention]", 1, "retention", "says nothing"),
+            ("[retention]\nversions = 0", 2, "versions", ""),
+            ("[retention]\nweeks = 1", 2, "weeks", "unknown field"),
+            ("[storage]\ndatabase = \"sqlite:x\"", 2, "storage.database", "postgres"),
+            ("[storage]\ndatabase = \"postgres://u:secret@h/d\"", 2, "storage.database", "password"),
+            ("[storage]\nconnections = 1", 1, "", "database"),
+            ("[storage]\ndatabase = \"postgres://u@h/d\"\nconnections = 0", 3, "connections", "1000"),
             ("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"", 2, "listen", "duplicate"),
         ] {
             let error = said(text).unwrap_err();

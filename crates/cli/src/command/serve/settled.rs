@@ -84,7 +84,9 @@ impl Settled {
             |path| path.display().to_string(),
         )?;
         let mut config = Config::new(listen, data_dir);
-        config.storage = flags.database.storage()?;
+        let (storage, shown, from) = flags.database.storage(said.storage)?;
+        config.storage = storage;
+        chooser.row("storage", shown, from);
         config.tls = tls(&mut chooser, flags, said.certificate, said.names)?;
         if let Some(At { value: (prefixes, list), line }) = said.collections {
             config.gun_prefixes = prefixes;
@@ -102,6 +104,12 @@ impl Settled {
         let ages =
             |ages: &countersign_server::CacheAges| format!("{} s, immutable {} s", ages.current(), ages.consistent());
         config.cache_ages = chooser.choose("caching", ("", None), said.caching, || Ok(config.cache_ages), ages)?;
+        let (retention, from) = match said.retention {
+            Some(At { value, line }) => (Some(value), Origin::Line(line)),
+            None => (None, Origin::Default),
+        };
+        chooser.row("retention", super::retention::describe(retention.as_ref()), from);
+        config.retention = retention;
         config.limits = said.limits;
         for (key, At { value, line }) in said.limited {
             chooser.row(&format!("limits.{key}"), value, Origin::Line(line));

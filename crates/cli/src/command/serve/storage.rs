@@ -1,6 +1,7 @@
 //! Where the service keeps what it is given, and bringing that to this release's layout.
 
-use super::settled::Settled;
+use super::document::{At, OnServer};
+use super::settled::{Origin, Settled};
 use super::{Flags, chain};
 use crate::error::{CliError, Kind};
 use crate::output::{data, message};
@@ -16,7 +17,7 @@ const DATABASE: &str =
 const PASSWORD_FILE: &str =
     "The file with the database's password [default: the variable COUNTERSIGN_DATABASE_PASSWORD]";
 /// Most connections that can be asked for.
-const MOST_CONNECTIONS: i64 = 1000;
+pub(super) const MOST_CONNECTIONS: i64 = 1000;
 
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DatabaseOptions {
@@ -32,26 +33,39 @@ pub(crate) struct DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    /// Returns where metadata and keys are stored.
-    pub(super) fn storage(&self) -> Result<Storage, CliError> {
-        match self.database.as_deref().filter(|text| !text.is_empty()) {
-            Some(database) => self.on_a_server(database),
-            None => Ok(Storage::Sqlite),
-        }
+    /// Returns where metadata and keys are stored, how that is shown, and who says so. The option or the variable wins over
+    /// all that the file says of the database.
+    pub(super) fn storage(&self, said: Option<At<OnServer>>) -> Result<(Storage, String, Origin), CliError> {
+        let given = self.database.as_deref().filter(|text| !text.is_empty());
+        let (named, from) = match (given, said) {
+            (Some(database), _) => {
+                let url = DatabaseUrl::parse(database).map_err(CliError::user)?;
+                let password_file = self.database_password_file.clone();
+                let named = OnServer { url, password_file, connections: self.database_connections };
+                (named, Origin::Option("--database"))
+            }
+            (None, Some(At { value, line })) => (value, Origin::Line(line)),
+            (None, None) => return Ok((Storage::Sqlite, "a file in data-dir".to_owned(), Origin::Default)),
+        };
+        let (storage, shown) = named.storage()?;
+        Ok((storage, shown, from))
     }
+}
 
-    fn on_a_server(&self, database: &str) -> Result<Storage, CliError> {
-        let mut url = DatabaseUrl::parse(database).map_err(CliError::user)?;
-        if let Some(password) = self.password()? {
-            url = url.with_password(&Password::new(&password).map_err(CliError::user)?);
-        }
+impl OnServer {
+    fn storage(self) -> Result<(Storage, String), CliError> {
+        let shown = self.url.to_string();
+        let url = match self.password()? {
+            Some(password) => self.url.with_password(&Password::new(&password).map_err(CliError::user)?),
+            None => self.url,
+        };
         let mut connections = Connections::default();
-        connections.most = self.database_connections.unwrap_or(connections.most);
-        Ok(Storage::Database { url: Box::new(url), connections })
+        connections.most = self.connections.unwrap_or(connections.most);
+        Ok((Storage::Database { url: Box::new(url), connections }, shown))
     }
 
     fn password(&self) -> Result<Option<Zeroizing<String>>, CliError> {
-        if let Some(file) = &self.database_password_file {
+        if let Some(file) = &self.password_file {
             let text = fs_err::read_to_string(file).map_err(|error| CliError::new(Kind::Local, error))?;
             return Ok(Some(Zeroizing::new(text)));
         }
