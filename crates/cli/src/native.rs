@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         runtime::start_log(runtime::level(arguments.global.verbose));
     }
     let threads = match arguments.command {
-        Command::Serve(_) | Command::Keyserver(_) | Command::Demo(_) => Threads::Many,
+        Command::Serve(_) | Command::Keyserver(_) | Command::Demo(_) | Command::Import(_) => Threads::Many,
         _ => Threads::One,
     };
     match runtime::block_on(threads, arguments.command.run(&arguments.global)) {

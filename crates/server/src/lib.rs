@@ -20,6 +20,7 @@ mod error;
 mod feed;
 mod files;
 mod health;
+pub mod import;
 mod keys;
 mod listen;
 mod metrics;
@@ -48,7 +49,7 @@ pub use config::{
     MetricsConfig, Renewal, Storage, Tls,
 };
 pub use countersign_storage::{
-    Account, Amount, Backend, Connections, DatabaseUrl, DatabaseUrlError, Figures, Layout, Mode, Password, Retention,
+    Account, Alias, Amount, Backend, Connections, DatabaseUrl, DatabaseUrlError, Figures, Layout, Mode, Password, Retention,
     RetentionError,
 };
 pub use data_dir::DataDirError;

@@ -74,7 +74,7 @@ pub(crate) struct ServerKeys {
 
 /// Stands in place of the private key of a row whose key is at the keyserver. The row says which collection and role the key
 /// is for: the reference's signer does not say.
-const AT_KEYSERVER: &str = "at the keyserver";
+pub(crate) const AT_KEYSERVER: &str = "at the keyserver";
 
 /// Where the private key is.
 enum Holder {

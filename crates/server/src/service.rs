@@ -280,7 +280,7 @@ fn remote(config: &Config) -> Result<Option<Remote>, StartError> {
 
 /// Returns a secret that opens the keys in the database. A new one is made only while there are no keys, and where keys are
 /// made here.
-async fn secret(config: &Config, data: &DataDir, keys: &Rows) -> Result<Option<Secret>, StartError> {
+pub(crate) async fn secret(config: &Config, data: &DataDir, keys: &Rows) -> Result<Option<Secret>, StartError> {
     let Rows::Store(store) = keys else {
         return if matches!(config.keys, Keys::Here) { Err(StartError::NeedsSigner) } else { Ok(None) };
     };

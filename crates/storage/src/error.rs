@@ -105,7 +105,8 @@ impl StoreError {
     }
 
     /// Tells whether a row with the same unique values is there already.
-    pub(crate) fn is_duplicate(&self) -> bool {
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
         let Self::Database { source: sqlx::Error::Database(error), .. } = self else { return false };
         error.is_unique_violation()
     }

@@ -32,6 +32,7 @@ use jiff::tz::TimeZone;
 
 pub use self::address::Backend;
 use self::schema::Tables;
+pub use self::survey::FoundKey;
 use crate::condition::Condition;
 use crate::networked;
 use crate::networked::session::{Dialect, Pool, Session, Value};

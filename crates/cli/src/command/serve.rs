@@ -89,6 +89,32 @@ pub(crate) struct Flags {
     trust_clock: bool,
 }
 
+/// A service, by where it keeps everything.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The new service's settings file [default: countersign/serve.toml in the XDG configuration directory, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the new service keeps everything [default: countersign/serve in the XDG data directory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseOptions,
+}
+
+impl Place {
+    /// Reads the settings that the service will have.
+    pub(crate) fn config(&self) -> Result<countersign_server::Config, CliError> {
+        let flags = Flags {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            database: self.database.clone(),
+            ..Flags::default()
+        };
+        Ok(Settled::of(&flags)?.config)
+    }
+}
+
 impl Serve {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         if let Some(command) = &self.command {

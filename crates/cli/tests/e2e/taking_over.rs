@@ -1,6 +1,7 @@
 //! In the place of the reference's server and signer, on their own databases, with their own configuration files; and back.
 
 mod house;
+mod importing;
 mod rows;
 
 use countersign_testkit::{DockerClient, NotaryClient, Product};

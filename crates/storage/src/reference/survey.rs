@@ -1,29 +1,37 @@
 //! What there is altogether: for whoever takes everything out of a database of the reference.
 
-use countersign_crypto::KeyId;
 use countersign_tuf::{Gun, RoleName, Version};
 
 use super::signing_keys::{keys_where, signing_key};
 use super::{ReferenceSigningKeys, ReferenceStore};
-use crate::columns::{read_gun, read_role, read_version};
+use crate::columns::{read_role, read_version};
 use crate::networked::session::Value;
 use crate::{PageSize, SigningKey, StoreError};
 
+/// A key's row.
+#[derive(Debug)]
+pub struct FoundKey {
+    /// What stands where its id should be.
+    pub id: String,
+    /// The key, or why the row cannot be one.
+    pub key: Result<SigningKey, StoreError>,
+}
+
 impl ReferenceStore {
-    /// Returns the names of all collections in the order of their bytes, those after `after`.
+    /// Returns the names of all collections in the order of their bytes, those after `after`; also what is no name.
     ///
     /// # Errors
     /// Fails when the database does.
-    pub async fn collections(&self, after: Option<&Gun>, limit: PageSize) -> Result<Vec<Gun>, StoreError> {
+    pub async fn collections(&self, after: Option<&str>, limit: PageSize) -> Result<Vec<String>, StoreError> {
         let mut session = self.0.pool.session().await?;
         let name = session.dialect().bytes_of("gun");
         let statement = format!(
             "SELECT gun FROM (SELECT DISTINCT {name} AS gun FROM tuf_files WHERE {name} > ? AND deleted_at IS NULL) AS names \
              ORDER BY gun LIMIT ?"
         );
-        let values = [after.map_or("", Gun::as_str).into(), i64::from(limit.get()).into()];
+        let values = [after.unwrap_or_default().into(), i64::from(limit.get()).into()];
         let rows = session.rows("listed collections", &statement, &values).await?;
-        rows.iter().map(|row| read_gun(&row.text(0)?)).collect()
+        rows.iter().map(|row| row.text(0)).collect()
     }
 
     /// Returns which versions of which roles a collection has, in the order in which they were stored.
@@ -44,16 +52,16 @@ impl ReferenceStore {
 }
 
 impl ReferenceSigningKeys {
-    /// Returns all keys that were not deleted, in the order of their ids, those after `after`.
+    /// Returns all keys that were not deleted, in the order of their ids, those after `after`; a row that cannot be read does not
+    /// keep the others from being returned.
     ///
     /// # Errors
     /// Fails when the database does.
-    pub async fn all(&self, after: Option<&KeyId>, limit: PageSize) -> Result<Vec<SigningKey>, StoreError> {
+    pub async fn all(&self, after: Option<&str>, limit: PageSize) -> Result<Vec<FoundKey>, StoreError> {
         let mut session = self.0.pool.session().await?;
         let statement = keys_where(session.dialect(), "deleted_at IS NULL AND key_id > ? ORDER BY key_id LIMIT ?");
-        let after = after.map(ToString::to_string).unwrap_or_default();
-        let values = [Value::Characters(&after), i64::from(limit.get()).into()];
+        let values = [Value::Characters(after.unwrap_or_default()), i64::from(limit.get()).into()];
         let rows = session.rows("listed keys", &statement, &values).await?;
-        rows.iter().map(signing_key).collect()
+        rows.iter().map(|row| Ok(FoundKey { id: row.text(0)?, key: signing_key(row) })).collect()
     }
 }

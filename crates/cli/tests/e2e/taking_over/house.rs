@@ -240,6 +240,41 @@ impl House {
         Finished::of(self.program(Who::Ours, name).arg(config).args(flags), b"")
     }
 
+    /// Starts a signer alone.
+    pub(super) fn start_signer(&self, who: Who) -> Process {
+        self.run(who, "notary-signer", &self.signer_port, &[])
+    }
+
+    /// What `countersign serve` is told to use that signer.
+    pub(super) fn signer_arguments(&self) -> Vec<String> {
+        let path = |name: &str| self.file(name).display().to_string();
+        let pairs = [
+            ("--keyserver", self.signer_port.address().to_string()),
+            ("--keyserver-ca", path("ca.crt")),
+            ("--keyserver-cert", path("client.crt")),
+            ("--keyserver-key", path("client.key")),
+        ];
+        pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    }
+
+    /// Prepares to take everything over from both databases.
+    pub(super) fn importing(&self, rest: &[&str]) -> Command {
+        let mut command = self.program(Who::Ours, "import");
+        command.args(["notary", "--server-db", &self.source(&self.server_url).1]);
+        command.args(["--signer-db", &self.source(&self.signer_url).1]).args(rest);
+        command
+    }
+
+    /// Changes something in the server's tables behind everybody's back.
+    pub(super) fn tamper_files(&self, statement: &str) {
+        let _ = self.database.ask(&self.server_url, statement);
+    }
+
+    /// The same in the signer's table.
+    pub(super) fn tamper_keys(&self, statement: &str) {
+        let _ = self.database.ask(&self.signer_url, statement);
+    }
+
     fn url(&self) -> String {
         format!("https://{}", self.server_port.address())
     }
