@@ -49,8 +49,8 @@ pub use config::{
     MetricsConfig, Renewal, Storage, Tls,
 };
 pub use countersign_storage::{
-    Account, Alias, Amount, Backend, Connections, DatabaseUrl, DatabaseUrlError, Figures, Layout, Mode, Password, Retention,
-    RetentionError,
+    Account, Alias, Amount, Backend, Connections, DatabaseUrl, DatabaseUrlError, Figures, Layout, Mode, Password,
+    Retention, RetentionError,
 };
 pub use data_dir::DataDirError;
 pub use files::raise_file_limit;

@@ -104,7 +104,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// Reads the settings that the service will have.
-    pub(crate) fn config(&self) -> Result<countersign_server::Config, CliError> {
+    pub(crate) fn config(&self) -> Result<Config, CliError> {
         let flags = Flags {
             config: self.config.clone(),
             data_dir: self.data_dir.clone(),
