@@ -12,6 +12,9 @@ use countersign_tuf::{Collection, Pinning, RoleName};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
+/// How often what does not verify is read.
+const READINGS: usize = 3;
+
 /// A client without pins, as docker's is.
 #[derive(Debug, Clone, Copy)]
 pub enum Reader<'a> {
@@ -52,11 +55,23 @@ impl Readers {
 
 impl CollectionClient<'_> {
     /// Verifies the collection as another client would, with the service's present state and nothing of this machine's.
-    /// Nothing is kept.
+    /// Nothing is kept. Files that do not fit together may be those of before and after somebody's publication: they are
+    /// read again before that is believed.
     ///
     /// # Errors
     /// That client would refuse it.
     pub async fn as_read_by(&self, reader: Reader<'_>) -> Result<Collection, TrustError> {
+        let mut read = self.read_once_by(reader).await;
+        for _ in 1..READINGS {
+            match read {
+                Err(TrustError::Update(_)) => read = self.read_once_by(reader).await,
+                read => return read,
+            }
+        }
+        read
+    }
+
+    async fn read_once_by(&self, reader: Reader<'_>) -> Result<Collection, TrustError> {
         let pinning = Pinning::default();
         match reader {
             Reader::Fresh => Box::pin(self.run(Purpose::Publish, &pinning, None, Cache::Ignored)).await,
