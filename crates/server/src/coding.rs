@@ -1,16 +1,19 @@
 //! Compressed forms of files, and which of them a client takes (RFC 9110, Accept-Encoding).
 
-use std::io::Write;
+use std::cell::RefCell;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
+use zstd::bulk::Compressor;
 
 /// What the levels cost is paid once for each file; beyond them little is gained, because most of a file are digests.
 const ZSTD_LEVEL: i32 = 3;
 const GZIP_LEVEL: u32 = 6;
+
+/// The method is deflate; no name, no time, an unknown system.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// A way to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,16 +40,45 @@ impl Coding {
     /// Returns the compressed form, if it is shorter.
     pub(crate) fn compress(self, plain: &[u8]) -> Option<Bytes> {
         let compressed = match self {
-            Self::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL),
-            Self::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
-                encoder.write_all(plain).and_then(|()| encoder.finish())
-            }
+            Self::Zstd => zstd(plain),
+            Self::Gzip => gzip(plain),
         };
-        let compressed = compressed.ok().filter(|compressed| compressed.len() < plain.len())?;
+        let compressed = compressed.filter(|compressed| compressed.len() < plain.len())?;
         // Without the room that was reserved for more.
         Some(Bytes::from(compressed.into_boxed_slice()))
     }
+}
+
+thread_local! {
+    // Made once for each thread: hundreds of kilobytes, asked for and given back for each file, would leave holes between
+    // the small forms that stay, and memory would grow.
+    static ZSTD: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DEFLATE: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(GZIP_LEVEL), false));
+}
+
+fn zstd(plain: &[u8]) -> Option<Vec<u8>> {
+    ZSTD.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = Compressor::new(ZSTD_LEVEL).ok();
+        }
+        kept.as_mut()?.compress(plain).ok()
+    })
+}
+
+/// Writes one member (RFC 1952), without name and time; none where it would not be shorter.
+fn gzip(plain: &[u8]) -> Option<Vec<u8>> {
+    let mut member = Vec::with_capacity(plain.len() + GZIP_HEADER.len());
+    member.extend_from_slice(&GZIP_HEADER);
+    DEFLATE.with_borrow_mut(|deflate| {
+        deflate.reset();
+        let ended = deflate.compress_vec(plain, &mut member, FlushCompress::Finish);
+        matches!(ended, Ok(Status::StreamEnd)).then_some(())
+    })?;
+    let mut check = Crc::new();
+    check.update(plain);
+    member.extend_from_slice(&check.sum().to_le_bytes());
+    member.extend_from_slice(&check.amount().to_le_bytes());
+    Some(member)
 }
 
 /// Which codings a client takes, the best first, before the plain form.

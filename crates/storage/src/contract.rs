@@ -69,6 +69,10 @@ macro_rules! store_contract {
     (@all $how:ident $open:tt) => {
         $crate::store_contract!(@metadata $how $open);
         $crate::store_contract!(@keys $how $open);
+        $crate::store_contract!(@$how $open, retention: [
+            old_versions_go_and_all_others_read_back, what_has_to_stay_stays_whatever_is_asked,
+            nothing_goes_after_another_publication, retention_beside_publishers_and_readers,
+        ]);
     };
     (@metadata $how:ident $open:tt) => {
         $crate::store_contract!(@$how $open, metadata: [
@@ -86,10 +90,6 @@ macro_rules! store_contract {
             a_publication_is_recorded_with_its_timestamp, a_publication_without_timestamp_is_not_recorded,
             a_refused_publication_is_not_recorded, only_a_real_deletion_is_recorded, pages_go_forwards_and_backwards,
             one_collections_changes_are_filtered, pages_are_bounded, ids_are_never_reused,
-        ]);
-        $crate::store_contract!(@$how $open, retention: [
-            old_versions_go_and_all_others_read_back, what_has_to_stay_stays_whatever_is_asked,
-            nothing_goes_after_another_publication, retention_beside_publishers_and_readers,
         ]);
         $crate::store_contract!(@$how $open, races: [
             of_twenty_conflicting_publishers_exactly_one_wins, of_ten_first_publications_exactly_one_wins,

@@ -12,6 +12,7 @@ use std::path::Path;
 /// Programs that the tests run for real, and the Debian packages that bring them.
 const TOOLS: &[(&str, &str)] = &[
     ("/usr/bin/cc", "gcc"),
+    ("/usr/bin/curl", "curl"),
     ("/usr/bin/docker", "docker.io"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
