@@ -116,7 +116,8 @@ impl NetworkedStore {
     /// Closes all connections after their current work.
     pub async fn close(&self) {
         self.group.close().await;
-        self.following.close().await;
+        // The follower keeps its connection for as long as it lives.
+        self.following.close_without_waiting();
         self.pool.close().await;
     }
 

@@ -115,6 +115,14 @@ impl Pool {
             Self::MySql(pool) => pool.close().await,
         }
     }
+
+    /// Gives out no more connections, and waits for none that somebody keeps.
+    pub(crate) fn close_without_waiting(&self) {
+        match self {
+            Self::Postgres(pool) => drop(pool.close()),
+            Self::MySql(pool) => drop(pool.close()),
+        }
+    }
 }
 
 impl Session {
