@@ -61,20 +61,23 @@ pub enum StoreError {
     },
 }
 
-/// `SQLite`'s primary results for a lock that another process or connection holds.
-const SQLITE_LOCKS: [i32; 2] = [5, 6];
-/// `PostgreSQL`'s states for what passes: waits for locks and statements ended, too many connections, starting and stopping.
-const POSTGRES_PASSING: [&str; 9] = ["40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "25006"];
+/// `SQLite`'s primary results for what passes: a lock that another process or connection holds, a disk that is full.
+const SQLITE_PASSING: [i32; 3] = [5, 6, 13];
+/// `PostgreSQL`'s states for what passes: waits for locks and statements ended, a disk or a memory that is full, too many
+/// connections, starting and stopping.
+const POSTGRES_PASSING: [&str; 11] =
+    ["40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "25006"];
 /// `PostgreSQL`'s states for transactions that were ended because they waited for each other.
 const POSTGRES_DEADLOCKS: [&str; 2] = ["40001", "40P01"];
-/// `MySQL`'s numbers for what passes: too many connections, stopping, waits for locks ended, being read only.
-const MYSQL_PASSING: [u16; 8] = [1040, 1053, 1205, 1213, 1290, 1792, 1836, 3024];
+/// `MySQL`'s numbers for what passes: a disk, a memory or a table's place that is full, too many connections, stopping, waits
+/// for locks ended, being read only.
+const MYSQL_PASSING: [u16; 13] = [1021, 1026, 1037, 1040, 1041, 1053, 1114, 1205, 1213, 1290, 1792, 1836, 3024];
 /// `MySQL`'s number for a transaction that was ended because two waited for each other.
 const MYSQL_DEADLOCK: u16 = 1213;
 
 impl StoreError {
-    /// Tells whether the same may succeed in a moment: somebody else holds a lock, all connections are in use, or the
-    /// server is away.
+    /// Tells whether the same may succeed later: somebody else holds a lock, all connections are in use, the server is away,
+    /// or its disk is full until somebody makes room.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         let source = match self {
@@ -185,5 +188,5 @@ fn is_passing(error: &dyn DatabaseError) -> bool {
     }
     // Extended results of `SQLite` carry the primary one in their last eight bits.
     let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    code.is_some_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
+    code.is_some_and(|code| SQLITE_PASSING.contains(&(code & 0xff)))
 }

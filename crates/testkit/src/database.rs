@@ -1,5 +1,7 @@
 //! Database servers with data folders of their own.
 
+mod disk;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use self::disk::SmallDisk;
 use crate::port::{Answer, accepts};
 use crate::{Port, Process, Tool};
 
@@ -31,9 +34,11 @@ pub enum Product {
 #[derive(Debug)]
 pub struct DatabaseServer {
     product: Product,
+    // In the order in which they end.
     process: Option<Process>,
     port: Port,
     made: AtomicU32,
+    disk: Option<SmallDisk>,
     folder: TempDir,
 }
 
@@ -44,14 +49,28 @@ impl DatabaseServer {
     /// Makes the server's files and starts it.
     #[must_use]
     pub fn start(product: Product) -> Self {
+        Self::start_on(product, folder_of_the_server(), None)
+    }
+
+    /// The same with all that the server stores on a disk of so many megabytes, which [`DatabaseServer::fill_disk`] fills.
+    /// It takes root, who may mount.
+    #[must_use]
+    pub fn start_on_a_small_disk(product: Product, megabytes: u32) -> Self {
         let folder = folder_of_the_server();
+        std::fs::create_dir(data(&folder)).expect("a folder for a disk");
+        let disk = SmallDisk::over(&data(&folder), megabytes, NOBODY, &folder.path().join("disk"));
+        Self::start_on(product, folder, Some(disk))
+    }
+
+    fn start_on(product: Product, folder: TempDir, disk: Option<SmallDisk>) -> Self {
+        let program = |program: &Path| command(program, folder.path(), disk.as_ref());
         let made = match product {
-            Product::Postgres => command(&postgres_program("initdb"), folder.path())
+            Product::Postgres => program(&postgres_program("initdb"))
                 .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username", Self::USER])
                 .arg("--pgdata")
                 .arg(data(&folder))
                 .output(),
-            Product::MariaDb => command(&Tool::MARIADB_INSTALL.path(), folder.path())
+            Product::MariaDb => program(&Tool::MARIADB_INSTALL.path())
                 .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
                 .arg(format!("--datadir={}", data(&folder).display()))
                 // Servers that are made at the same time remove each other's temporary tables in a folder that they share.
@@ -60,7 +79,7 @@ impl DatabaseServer {
         };
         let made = made.expect("the program that makes the server's files");
         assert!(made.status.success(), "{product:?}: {}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { product, process: None, port: Port::take(), made: AtomicU32::new(0), folder };
+        let mut server = Self { product, process: None, port: Port::take(), made: AtomicU32::new(0), disk, folder };
         server.resume();
         server
     }
@@ -96,7 +115,7 @@ impl DatabaseServer {
     pub fn standby(&self) -> Self {
         assert_eq!(self.product, Product::Postgres, "only these are made to follow each other");
         let (folder, port) = (folder_of_the_server(), Port::take());
-        let copied = command(&postgres_program("pg_basebackup"), folder.path())
+        let copied = command(&postgres_program("pg_basebackup"), folder.path(), None)
             .args([
                 "--host=127.0.0.1",
                 "--checkpoint=fast",
@@ -111,7 +130,8 @@ impl DatabaseServer {
             .output()
             .expect("the program that copies a server");
         assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
-        let mut standby = Self { product: self.product, process: None, port, made: AtomicU32::new(0), folder };
+        let mut standby =
+            Self { product: self.product, process: None, port, made: AtomicU32::new(0), disk: None, folder };
         standby.resume();
         self.statement("ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.statement("SELECT pg_reload_conf()");
@@ -132,6 +152,20 @@ impl DatabaseServer {
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
+        }
+    }
+
+    /// Leaves the server no room on its small disk; it may end of that.
+    pub fn fill_disk(&self) {
+        self.disk.as_ref().expect("a small disk").fill();
+    }
+
+    /// Gives back what [`DatabaseServer::fill_disk`] took, and starts the server if it has ended.
+    pub fn clear_disk(&mut self) {
+        self.disk.as_ref().expect("a small disk").clear();
+        if self.process.as_mut().is_none_or(|process| !process.runs()) {
+            self.process = None;
+            self.resume();
         }
     }
 
@@ -184,13 +218,13 @@ impl DatabaseServer {
         let (folder, port) = (self.folder.path(), self.port.number());
         match self.product {
             Product::Postgres => {
-                let mut command = command(&postgres_program("postgres"), folder);
+                let mut command = command(&postgres_program("postgres"), folder, self.disk.as_ref());
                 command.arg("-D").arg(data(&self.folder)).arg("-p").arg(port.to_string());
                 command.arg("-k").arg(folder).args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]);
                 command
             }
             Product::MariaDb => {
-                let mut command = command(&Tool::MARIADBD.path(), folder);
+                let mut command = command(&Tool::MARIADBD.path(), folder, self.disk.as_ref());
                 command.arg("--no-defaults").arg(format!("--datadir={}", data(&self.folder).display()));
                 command.arg(format!("--socket={}", self.socket().display())).arg(format!("--port={port}"));
                 command.arg(format!("--pid-file={}", folder.join("pid").display()));
@@ -258,10 +292,11 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A command of the server's user.
-fn command(program: &Path, folder: &Path) -> Command {
+/// A command of the server's user, on the server's disk.
+fn command(program: &Path, folder: &Path, disk: Option<&SmallDisk>) -> Command {
     let mut command = if is_root() {
-        let mut command = Command::new(Tool::SETPRIV.path());
+        let setpriv = Tool::SETPRIV.path();
+        let mut command = disk.map_or_else(|| Command::new(&setpriv), |disk| disk.enter(&setpriv));
         // The kernel forgets whose death the process follows when it changes its user.
         command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
         command.args(["--pdeathsig", "TERM", "--"]).arg(program);

@@ -86,6 +86,12 @@ impl Process {
         true
     }
 
+    /// Tells whether the program has not ended.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !self.has_ended()
+    }
+
     /// The process id, which is also the id of its group.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -40,6 +40,10 @@ impl Tool {
     pub(crate) const SOFTHSM2_UTIL: Self = Self::new("softhsm2-util", &["/usr/bin"], "Debian package softhsm2");
     /// Ends a tool when the thread that started it is gone.
     pub(crate) const SETPRIV: Self = Self::new("setpriv", &["/usr/bin", "/bin"], "Debian package util-linux");
+    /// Gives a program a view of the disks of its own.
+    pub(crate) const UNSHARE: Self = Self::new("unshare", &["/usr/bin", "/bin"], "Debian package util-linux");
+    /// Starts a program with such a view.
+    pub(crate) const NSENTER: Self = Self::new("nsenter", &["/usr/bin", "/bin"], "Debian package util-linux");
 
     const fn new(name: &'static str, places: &'static [&'static str], source: &'static str) -> Self {
         Self { name, places, source }

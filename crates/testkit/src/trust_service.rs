@@ -43,6 +43,8 @@ pub struct TrustServiceBuilder {
     authority: PathBuf,
     deployment: Deployment,
     files: Vec<(String, Vec<u8>)>,
+    /// The size of the database server's disk in megabytes, if it has one of its own.
+    disk: Option<u32>,
     /// What the clock of every process but the first says differently.
     skew: Option<String>,
 }
@@ -121,6 +123,7 @@ impl TrustService {
             authority: Self::AUTHORITY.into(),
             deployment: Deployment::wanted(),
             files: Vec::new(),
+            disk: None,
             skew: None,
         }
     }
@@ -313,6 +316,13 @@ impl TrustServiceBuilder {
         self
     }
 
+    /// Gives the database server a disk of its own, of so many megabytes.
+    #[must_use]
+    pub fn small_disk(mut self, megabytes: u32) -> Self {
+        self.disk = Some(megabytes);
+        self
+    }
+
     /// Has the clock of every process but the first go wrong by so much (`+20m`).
     #[must_use]
     pub fn skewed(mut self, by: &str) -> Self {
@@ -323,7 +333,10 @@ impl TrustServiceBuilder {
     /// Starts the service and waits until it takes connections.
     #[must_use]
     pub fn start(mut self) -> TrustService {
-        let database = self.deployment.database().map(DatabaseServer::start);
+        let database = self.deployment.database().map(|product| match self.disk {
+            None => DatabaseServer::start(product),
+            Some(megabytes) => DatabaseServer::start_on_a_small_disk(product, megabytes),
+        });
         if let Some(server) = &database {
             self.arguments.extend(["--database".to_owned(), server.database()]);
         }

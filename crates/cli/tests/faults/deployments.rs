@@ -28,3 +28,13 @@ fn with_two_replicas_whose_clocks_differ_over_postgresql_and_a_keyserver() {
 fn with_a_database_that_dies_and_a_copy_that_takes_its_place() {
     Storm::over_a_pair_of_databases().blow();
 }
+
+#[test]
+fn with_postgresql_on_a_disk_that_is_full_now_and_then() {
+    Storm::over_a_small_disk(Deployment::Postgres).blow();
+}
+
+#[test]
+fn with_mariadb_on_a_disk_that_is_full_now_and_then() {
+    Storm::over_a_small_disk(Deployment::MariaDb).blow();
+}

@@ -29,6 +29,9 @@ const STRANGERS: u64 = 2;
 const SKEW: &str = "+20m";
 /// How long the service may take to be itself again.
 const RECOVERY: Duration = Duration::from_mins(1);
+/// What a database server of a storm that fills its disk has room for, in megabytes, and how long such a storm lasts at
+/// most: what is stored in it must not fill the disk.
+const SMALL_DISK: (u32, Duration) = (384, Duration::from_mins(1));
 /// The table that every publication and every reader needs.
 const TABLE: &str = "countersign_current";
 
@@ -61,6 +64,7 @@ enum Fault {
     HoldTable,
     PowerCut,
     Failover,
+    FillDisk,
 }
 
 impl Fault {
@@ -75,6 +79,7 @@ impl Fault {
             Self::HoldTable => "locks held on a table",
             Self::PowerCut => "power cuts of everything",
             Self::Failover => "failovers of the database",
+            Self::FillDisk => "full disks of the database",
         }
     }
 
@@ -112,6 +117,15 @@ impl Storm {
         let service = TrustService::builder(PROGRAM).deployed(Deployment::Embedded).arg("--database").arg(&url).start();
         let faults = vec![Fault::KillService, Fault::PauseService, Fault::Failover, Fault::KillService];
         Self::with("a pair of databases", service, faults, Some(Pair { primary, standby, way }))
+    }
+
+    /// A storm in which the database's disk is full now and then.
+    pub(crate) fn over_a_small_disk(deployment: Deployment) -> Self {
+        let (megabytes, longest) = SMALL_DISK;
+        let service = TrustService::builder(PROGRAM).deployed(deployment).small_disk(megabytes).start();
+        let faults = vec![Fault::FillDisk, Fault::FillDisk, Fault::KillService, Fault::FillDisk];
+        let storm = Self::with(deployment.name(), service, faults, None);
+        Self { time: storm.time.min(longest), ..storm }
     }
 
     fn with(name: &'static str, service: TrustService, faults: Vec<Fault>, pair: Option<Pair>) -> Self {
@@ -226,6 +240,11 @@ impl Storm {
                 }
                 self.service.database().resume();
                 self.service.restart();
+            }
+            Fault::FillDisk => {
+                self.service.database().fill_disk();
+                self.wait(500, 3000);
+                self.service.database().clear_disk();
             }
             Fault::Failover => {
                 let pair = self.pair.as_mut().expect("a copy");
