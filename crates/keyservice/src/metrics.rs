@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use countersign_crypto::KeyId;
 use countersign_signer_rpc::{Caller, KeyDescription, KeyRequest, Made, Refusal, SignRequest, Signed, SigningService};
 use countersign_telemetry::{
-    Answer, Asked, CONTENT_TYPE, Counter, Exposition, Histogram, Kind, Pages, text, write_process,
+    Answer, Asked, CONTENT_TYPE, Counter, Exposition, Histogram, Kind, Pages, text, write_certificates, write_process,
 };
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 
 const CALLS: [&str; 4] = ["create", "describe", "delete", "sign"];
 const OUTCOMES: [&str; 6] = ["ok", "refused", "no-key", "exhausted", "away", "failed"];
@@ -21,6 +22,8 @@ pub(crate) struct Counted {
     service: Arc<dyn SigningService>,
     calls: [OfCall; CALLS.len()],
     draining: AtomicBool,
+    /// When the certificate ends that clients are shown.
+    certificate_until: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +33,12 @@ struct OfCall {
 }
 
 impl Counted {
-    pub(crate) fn new(service: Arc<dyn SigningService>) -> Self {
-        Self { service, calls: Default::default(), draining: AtomicBool::new(false) }
+    pub(crate) fn new(
+        service: Arc<dyn SigningService>,
+        certificate_until: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        let certificate_until = Box::new(certificate_until);
+        Self { service, calls: Default::default(), draining: AtomicBool::new(false), certificate_until }
     }
 
     /// Says that the service is about to end.
@@ -67,6 +74,7 @@ impl Counted {
         let mut text = Exposition::default();
         text.family("countersign_build_info", Kind::Gauge, "The release that is running.");
         text.sample("countersign_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        write_certificates([("keyserver", (self.certificate_until)())], Timestamp::now(), &mut text);
         let name = "countersign_signing_calls_total";
         text.family(name, Kind::Counter, "Calls by what became of them.");
         for (call, counts) in CALLS.iter().zip(&self.calls) {

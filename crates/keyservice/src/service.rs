@@ -115,14 +115,15 @@ impl KeyService {
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
-        let keys = Arc::new(Counted::new(Arc::new(Keys::new(Parts {
+        let keys = Keys::new(Parts {
             store: store.shared(),
             passphrases: config.passphrases,
             alias: config.alias,
             clock: config.clock,
             limits: config.limits,
             audit,
-        }))));
+        });
+        let keys = Arc::new(Counted::new(Arc::new(keys), server.certificate_until()));
         let operators = operators(&keys, config.metrics).await?;
         let ending = CancellationToken::new();
         let serving =

@@ -20,6 +20,7 @@ use crate::server_keys::{Remote, Rows, ServerKeys};
 use crate::signing_clock::SigningClock;
 use crate::stores::Pools;
 use crate::survey::Survey;
+use crate::tls::Certificates;
 use crate::turns::Turns;
 
 /// Validations at the same time for each processor, when most of their time is spent waiting for the keyserver.
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub(crate) renewal: Renewal,
     pub(crate) metrics: Metrics,
     pub(crate) survey: Survey,
+    /// What is shown to clients; nothing where connections are not protected.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// How the connections to the database are used.
     pub(crate) pools: Pools,
     /// Whether the metrics have an address of their own, and so are not on this one.
@@ -66,6 +69,7 @@ pub(crate) struct App {
 /// What an [`App`] is made of, beside its settings.
 pub(crate) struct Parts {
     pub(crate) gate: Gate,
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Rows,
     pub(crate) secret: Option<crate::data_dir::Secret>,
@@ -96,6 +100,7 @@ impl App {
             renewal: config.renewal.clone(),
             metrics: Metrics::default(),
             survey: Survey::new(config.metrics.expiring),
+            certificates: parts.certificates,
             pools: parts.pools,
             metrics_apart: config.metrics.listen.is_some(),
             draining: AtomicBool::new(false),

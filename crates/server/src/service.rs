@@ -90,7 +90,6 @@ pub struct Running {
     ending: Ending,
     connections: TaskTracker,
     app: Arc<App>,
-    certificates: Option<Arc<Certificates>>,
     tasks: Vec<JoinHandle<()>>,
     stores: Stores,
     operators: Option<Listener>,
@@ -127,12 +126,12 @@ impl Service {
         }
         let remote = remote(&config)?;
         let pools = stores.pools();
-        let parts = Parts { gate, metadata, keys, secret, remote, sharing, follower, pools };
+        let parts = Parts { gate, certificates, metadata, keys, secret, remote, sharing, follower, pools };
         let app = Arc::new(App::new(parts, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
-        let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
+        let tls = app.certificates.as_ref().map(Certificates::server_config).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (ending, connections) = (Ending::default(), TaskTracker::new());
         let mut tasks = vec![
@@ -142,7 +141,7 @@ impl Service {
         if let Some(rules) = config.retention {
             tasks.push(tokio::spawn(retention::run(Arc::clone(&app), rules)));
         }
-        tasks.push(tokio::spawn(refresh_from_time_to_time(Arc::clone(&app), certificates.clone())));
+        tasks.push(tokio::spawn(refresh_from_time_to_time(Arc::clone(&app))));
         tasks.push(tokio::spawn(survey::run(Arc::clone(&app), config.metrics.survey_pause)));
         app.depends_on(tasks.iter().map(JoinHandle::abort_handle).collect());
         let operators = operators(&app, config.metrics.listen).await?;
@@ -150,19 +149,7 @@ impl Service {
             tracing::warn!(%address, "connections are not protected: plain HTTP was configured");
         }
         tracing::info!(%address, scheme, "the trust service is listening");
-        Ok(Running {
-            address,
-            authority,
-            scheme,
-            ending,
-            connections,
-            app,
-            certificates,
-            tasks,
-            stores,
-            operators,
-            _data: data,
-        })
+        Ok(Running { address, authority, scheme, ending, connections, app, tasks, stores, operators, _data: data })
     }
 }
 
@@ -203,7 +190,7 @@ impl Running {
     /// Reads certificates, keys and lists of users again, changed or not; what cannot be used is logged, and leaves the old
     /// one in use.
     pub fn reload(&self) {
-        refresh(&self.app, self.certificates.as_deref(), When::Always);
+        refresh(&self.app, When::Always);
     }
 
     /// Returns the address of the metrics and of health for operators, where it is one of their own.
@@ -322,16 +309,16 @@ fn certificates(config: &Config, data: &DataDir) -> Result<Certified, TlsError> 
     }
 }
 
-async fn refresh_from_time_to_time(app: Arc<App>, certificates: Option<Arc<Certificates>>) {
+async fn refresh_from_time_to_time(app: Arc<App>) {
     loop {
         tokio::time::sleep(REFRESH_INTERVAL).await;
-        let (app, certificates) = (Arc::clone(&app), certificates.clone());
+        let app = Arc::clone(&app);
         // Files may be on disks that hang.
-        let _ = tokio::task::spawn_blocking(move || refresh(&app, certificates.as_deref(), When::Changed)).await;
+        let _ = tokio::task::spawn_blocking(move || refresh(&app, When::Changed)).await;
     }
 }
 
-fn refresh(app: &App, certificates: Option<&Certificates>, when: When) {
+fn refresh(app: &App, when: When) {
     let logged = |result: Result<bool, &dyn std::error::Error>, what: &str| match result {
         Ok(true) => tracing::info!("{what} has been read again"),
         Ok(false) => {}
@@ -339,7 +326,7 @@ fn refresh(app: &App, certificates: Option<&Certificates>, when: When) {
             tracing::error!(%error, source = ?error.source(), "{what} cannot be read again: the old one stays in use");
         }
     };
-    if let Some(certificates) = certificates {
+    if let Some(certificates) = &app.certificates {
         logged(
             certificates.refresh(when).as_ref().map_or_else(|error| Err(error as _), |done| Ok(*done)),
             "the certificate",

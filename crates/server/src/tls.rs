@@ -104,6 +104,7 @@ pub(crate) struct Certificates {
 struct Loaded {
     key: Arc<CertifiedKey>,
     at: Instant,
+    until: Timestamp,
 }
 
 type Looks = [Option<SystemTime>; 2];
@@ -132,6 +133,11 @@ impl Certificates {
             self.current.store(Arc::new(load(&self.source)?));
         }
         Ok(due)
+    }
+
+    /// Returns when the certificate in use ends.
+    pub(crate) fn until(&self) -> Timestamp {
+        self.current.load().until
     }
 
     /// Returns the settings of the TLS server: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
@@ -196,7 +202,9 @@ fn load(source: &Source) -> Result<Loaded, TlsError> {
         Source::Authority { authority, names, addresses } => authority.issue(names, addresses, &provider())?,
         Source::Files { certificate, key } => from_files(certificate, key)?,
     };
-    Ok(Loaded { key: Arc::new(key), at: Instant::now() })
+    let until = key.end_entity_cert().ok().and_then(|leaf| Certificate::from_der(leaf).ok());
+    let until = until.map_or(Timestamp::UNIX_EPOCH, |leaf| leaf.not_after());
+    Ok(Loaded { key: Arc::new(key), at: Instant::now(), until })
 }
 
 fn looks(source: &Source) -> Looks {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use countersign_crypto::{KeyId, KeyType, Message, Method, PublicKey};
 use countersign_tuf::Gun;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -16,7 +17,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::limits::{CONNECT, MAX_HEADERS, MAX_MESSAGE, PING};
 use crate::server::{CHECKED_HEADER, GUN_HEADER, HEALTH_NAMES, REQUEST_ID, TRACEPARENT};
-use crate::tls::{self, Identity, TlsError};
+use crate::tls::{self, Fresh, Identity, TlsError};
 use crate::wire::health::health_check_response::ServingStatus;
 use crate::wire::health::{HealthCheckRequest, health_client::HealthClient};
 use crate::wire::signer as wire;
@@ -95,6 +96,7 @@ pub struct SignerClient {
     health: HealthClient<Channel>,
     service: Arc<str>,
     timeout: Duration,
+    tls: Arc<Fresh<rustls::ClientConfig>>,
 }
 
 impl SignerClient {
@@ -109,9 +111,9 @@ impl SignerClient {
         let service: Arc<str> = format!("{}:{}", config.host, config.port).into();
         let uri = format!("https://{service}").parse::<Uri>();
         let uri = uri.map_err(|error| rustls::Error::General(format!("{service:?}: {error}")))?;
-        let address = Arc::clone(&service);
+        let (address, certificates) = (Arc::clone(&service), Arc::clone(&tls));
         let connector = tower::service_fn(move |_: Uri| {
-            let (tls, name, address) = (TlsConnector::from(tls.get()), name.clone(), Arc::clone(&address));
+            let (tls, name, address) = (TlsConnector::from(certificates.get()), name.clone(), Arc::clone(&address));
             async move {
                 let stream = TcpStream::connect(&*address).await?;
                 stream.set_nodelay(true)?;
@@ -130,6 +132,7 @@ impl SignerClient {
             health: HealthClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
             service,
             timeout: config.timeout,
+            tls,
         })
     }
 
@@ -137,6 +140,12 @@ impl SignerClient {
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service
+    }
+
+    /// Returns when the certificate ends that is shown to the service.
+    #[must_use]
+    pub fn certificate_until(&self) -> Timestamp {
+        self.tls.until()
     }
 
     /// Returns a key of a collection and role that has never signed; its id is that of the bytes returned.

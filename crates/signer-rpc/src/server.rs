@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign_crypto::{KeyId, KeyType};
 use countersign_tuf::{Gun, RoleName};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,13 @@ impl SignerServer {
     pub fn new(config: ServerConfig) -> Result<Self, TlsError> {
         let tls = tls::server(config.identity, config.clients.clone())?;
         Ok(Self { tls: Arc::new(tls), clients: Arc::new(config.clients), drain: config.drain })
+    }
+
+    /// Returns what tells when the certificate ends that is shown to clients.
+    #[must_use]
+    pub fn certificate_until(&self) -> impl Fn() -> Timestamp + Send + Sync + use<> {
+        let tls = Arc::clone(&self.tls);
+        move || tls.until()
     }
 
     /// Answers calls until told to end; then takes no more, and answers those that have begun within the drain time.

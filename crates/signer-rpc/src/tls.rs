@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
@@ -105,43 +106,53 @@ pub(crate) fn client(identity: Identity, authority: PathBuf) -> Result<Fresh<Cli
     Fresh::new(files, move || client_config(&identity, &authority))
 }
 
-fn server_config(identity: &Identity, clients: &Clients) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_config(identity: &Identity, clients: &Clients) -> Result<Made<ServerConfig>, TlsError> {
     let roots = Arc::new(authorities(&clients.authority)?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let verifier = verifier
         .build()
         .map_err(|source| TlsError::Authority { path: clients.authority.clone(), source: source.into() })?;
+    let chain = chain(&identity.certificate)?;
+    let until = end_of(&chain);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain(&identity.certificate)?, key(&identity.key)?)
+        .with_single_cert(chain, key(&identity.key)?)
         .map_err(|source| pair(identity, source))?;
     config.alpn_protocols = vec![HTTP2.to_vec()];
-    Ok(Arc::new(config))
+    Ok(Made { config: Arc::new(config), until })
 }
 
-fn client_config(identity: &Identity, authority: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+fn client_config(identity: &Identity, authority: &Path) -> Result<Made<ClientConfig>, TlsError> {
     let roots = Arc::new(authorities(authority)?);
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider());
     let verifier =
         verifier.build().map_err(|source| TlsError::Authority { path: authority.to_owned(), source: source.into() })?;
+    let chain = chain(&identity.certificate)?;
+    let until = end_of(&chain);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_webpki_verifier(verifier)
-        .with_client_auth_cert(chain(&identity.certificate)?, key(&identity.key)?)
+        .with_client_auth_cert(chain, key(&identity.key)?)
         .map_err(|source| pair(identity, source))?;
     config.alpn_protocols = vec![HTTP2.to_vec()];
-    Ok(Arc::new(config))
+    Ok(Made { config: Arc::new(config), until })
 }
 
 /// Settings made from files, and made again when these change; the old ones stay in use when that fails.
 pub(crate) struct Fresh<T> {
     files: Vec<PathBuf>,
     make: Box<Make<T>>,
-    current: Mutex<(Changed, Arc<T>)>,
+    current: Mutex<(Changed, Made<T>)>,
 }
 
-type Make<T> = dyn Fn() -> Result<Arc<T>, TlsError> + Send + Sync;
+/// Settings, and when the certificate in them ends.
+pub(crate) struct Made<T> {
+    config: Arc<T>,
+    until: Timestamp,
+}
+
+type Make<T> = dyn Fn() -> Result<Made<T>, TlsError> + Send + Sync;
 /// When each file was last changed, and its length.
 type Changed = Vec<Option<(SystemTime, u64)>>;
 
@@ -149,7 +160,7 @@ impl<T> Fresh<T> {
     /// Makes the settings.
     pub(crate) fn new(
         files: Vec<PathBuf>,
-        make: impl Fn() -> Result<Arc<T>, TlsError> + Send + Sync + 'static,
+        make: impl Fn() -> Result<Made<T>, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, TlsError> {
         let changed = changed(&files);
         let current = Mutex::new((changed, make()?));
@@ -169,7 +180,12 @@ impl<T> Fresh<T> {
                 }
             }
         }
-        Arc::clone(&current.1)
+        Arc::clone(&current.1.config)
+    }
+
+    /// Returns when the certificate ends that was last read.
+    pub(crate) fn until(&self) -> Timestamp {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).1.until
     }
 }
 
@@ -179,6 +195,13 @@ fn changed(files: &[PathBuf]) -> Changed {
         Some((found.modified().ok()?, found.len()))
     };
     files.iter().map(look).collect()
+}
+
+/// Returns when the first certificate of a chain ends; what cannot be read as one is never accepted, and ends at once.
+fn end_of(chain: &[CertificateDer<'_>]) -> Timestamp {
+    let leaf = chain.first().and_then(|leaf| Certificate::from_der(leaf).ok());
+    let seconds = leaf.map(|leaf| leaf.tbs_certificate().validity().not_after.to_unix_duration().as_secs());
+    seconds.and_then(|end| Timestamp::from_second(end.try_into().ok()?).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Reads whom a verified certificate is for: its common name and DNS names.

@@ -5,6 +5,7 @@
 //! [`Request`]: its id is in every line that is logged on its behalf, its spans are in one trace.
 
 mod admin;
+mod certificates;
 mod counting;
 mod exposition;
 mod listener;
@@ -15,6 +16,7 @@ mod systemd;
 mod trace;
 
 pub use admin::AdminSocket;
+pub use certificates::write_certificates;
 pub use counting::{Counter, Histogram, Summary};
 pub use exposition::{CONTENT_TYPE, Exposition, Kind};
 pub use listener::{Answer, Asked, Listener, Pages, text};

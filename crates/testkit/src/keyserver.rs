@@ -21,6 +21,7 @@ pub struct Keyserver {
     program: PathBuf,
     port: Port,
     folder: TempDir,
+    authority: TestCa,
 }
 
 impl Keyserver {
@@ -41,9 +42,16 @@ impl Keyserver {
             "data-dir = \"keys\"\ntls-cert = \"keyserver.crt\"\ntls-key = \"keyserver.key\"\n\
              client-ca = \"ca.pem\"\nclients = [\"trust-service\"]\n",
         );
-        let mut started = Self { process: None, program: program.into(), port: Port::take(), folder };
+        let mut started = Self { process: None, program: program.into(), port: Port::take(), folder, authority };
         started.restart("first");
         started
+    }
+
+    /// Puts a certificate that ends so much later in the place of the one that it shows.
+    pub fn certify_for(&self, time: Duration) {
+        let pair = self.authority.loopback_server_for(time);
+        fs::write(self.file("keyserver.key"), pair.key_pem).expect("a key");
+        fs::write(self.file("keyserver.crt"), pair.certificate_pem).expect("a certificate");
     }
 
     /// A file of its folder; below `keys` is what it keeps, beside it `ca.pem`, `service.crt` and `service.key`.

@@ -1,6 +1,7 @@
 //! A certificate authority for tests.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -8,6 +9,8 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
 
 /// A certificate authority that signs certificates for loopback servers and for clients.
 pub struct TestCa {
@@ -35,7 +38,7 @@ impl TestCa {
     /// Signs a server certificate for 127.0.0.1, `::1` and localhost.
     #[must_use]
     pub fn loopback_server(&self) -> TestCertificate {
-        self.server(&["127.0.0.1", "::1", "localhost"])
+        self.server(&LOOPBACK)
     }
 
     /// Signs a server certificate for these host names and addresses.
@@ -50,6 +53,14 @@ impl TestCa {
         let mut params = params(&["127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, "expired");
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.sign(&params)
+    }
+
+    /// Signs a server certificate for loopback that ends so much later.
+    #[must_use]
+    pub fn loopback_server_for(&self, time: Duration) -> TestCertificate {
+        let mut params = params(&LOOPBACK, ExtendedKeyUsagePurpose::ServerAuth, "short-lived");
+        params.not_after = (SystemTime::now() + time).into();
         self.sign(&params)
     }
 

@@ -91,6 +91,28 @@ fn the_passphrase_is_rotated_while_both_services_run_and_the_old_one_is_thrown_a
 }
 
 #[test]
+fn a_certificate_of_the_keyserver_that_ends_stops_publishing_until_there_is_another_and_nobody_restarts_it() {
+    let mut service = apart();
+    let owner = service.notary_client();
+    owner.run(&["init", GUN]).succeeded();
+    add(&owner, "tag-1");
+    publish(&owner);
+    let short = Duration::from_secs(2);
+    service.keyserver().certify_for(short);
+    std::thread::sleep(short + Duration::from_secs(1));
+    // The connection that there was is not cut for it; a new one is not made.
+    service.restart();
+    add(&owner, "tag-2");
+    let refused = owner.run(&["publish", GUN]);
+    assert_ne!(refused.code, 0, "{refused}");
+    assert!(service.log().contains("status=503") && service.log().contains("certificate expired"), "{}", service.log());
+    assert_eq!(tags(&service.notary_client()), 1, "readers read on");
+    service.keyserver().certify_for(Duration::from_hours(1));
+    publish(&owner);
+    assert_eq!(tags(&service.notary_client()), 2);
+}
+
+#[test]
 fn docker_28_and_docker_20_sign_and_verify_with_the_keys_at_a_keyserver() {
     let stage = Stage::apart();
     let from_28 = ("from28", stage.docker28(), stage.docker20());

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign_storage::PoolUse;
-use countersign_telemetry::{Exposition, Kind, Summary, write_process};
+use countersign_telemetry::{Exposition, Kind, Summary, write_certificates, write_process};
+use jiff::Timestamp;
 
 use super::{Metrics, Operation, Outcome, Requests};
 use crate::app::App;
@@ -29,6 +30,7 @@ pub(crate) fn write(app: &App, reader: Reader) -> String {
     text.sample("countersign_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     app.metrics.write(&mut text);
     connections(app, &mut text);
+    certificates(app, &mut text);
     pools(app, &mut text);
     looks(app, &mut text);
     if let Some(remote) = app.keys.remote() {
@@ -60,6 +62,13 @@ fn connections(app: &App, text: &mut Exposition) {
     ] {
         text.single(name, Kind::Counter, help, load(value));
     }
+}
+
+/// Of the machine's clock, which clients and the keyserver look at, whatever clock metadata follows.
+fn certificates(app: &App, text: &mut Exposition) {
+    let service = app.certificates.as_ref().map(|certificates| ("service", certificates.until()));
+    let keyserver = app.keys.remote().map(|remote| ("keyserver-client", remote.certificate_until()));
+    write_certificates(service.into_iter().chain(keyserver), Timestamp::now(), text);
 }
 
 fn looks(app: &App, text: &mut Exposition) {

@@ -8,6 +8,7 @@ use countersign_signer_rpc::{CallError, Ownership, SignerClient, TlsError};
 use countersign_storage::ServiceRole;
 use countersign_telemetry::traced;
 use countersign_tuf::Gun;
+use jiff::Timestamp;
 
 use super::calls::{Call, Calls};
 use crate::config::KeyserverConfig;
@@ -40,6 +41,11 @@ impl Remote {
             health: tokio::sync::Mutex::default(),
             calls: Calls::default(),
         })
+    }
+
+    /// When the certificate ends that is shown to the keyserver.
+    pub(crate) fn certificate_until(&self) -> Timestamp {
+        self.client.certificate_until()
     }
 
     pub(crate) async fn create(
