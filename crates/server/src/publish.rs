@@ -223,8 +223,8 @@ async fn store(app: &App, gun: &Gun, basis: Basis, files: &[NewMetadata]) -> Res
             return Ok(Stored::Yes);
         };
         let parts = after(app, gun, &current, files, (now, basis.remembered.deletions))?;
-        // A store that is followed has read back what it stored.
-        if app.caches.sharing() != Sharing::Followed {
+        // A store that is followed has read back what it stored, and of one that others change unheard nothing is kept.
+        if app.caches.sharing() == Sharing::Alone {
             let pointers = app.metadata.pointers(gun).await?;
             if pointers.into_iter().map(|pointer| (pointer.role, pointer.sha256)).collect::<BTreeMap<_, _>>()
                 != parts.digests
@@ -281,7 +281,7 @@ fn after(
 /// to each of them. Large files are compared by the digests that the store has of them.
 async fn read_back(app: &App, gun: &Gun, files: &[NewMetadata]) -> Result<(), Failure> {
     let unlike = |what: String| Failure::new(Code::Updating).cause(what);
-    let others = app.caches.sharing() == Sharing::Shared;
+    let others = app.caches.sharing() != Sharing::Alone;
     let Some(current) = read::state(app, gun).await? else {
         // Another process may have deleted it since.
         return if others { Ok(()) } else { Err(unlike("nothing is stored after a publication".to_owned())) };

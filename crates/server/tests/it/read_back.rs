@@ -8,22 +8,41 @@ use async_trait::async_trait;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_server::Storage;
 use countersign_storage::{
-    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, SqliteStore,
-    State, StoreError, Stored,
+    Base, Change, ChangeQuery, Deletion, Follower, MetadataStore, NewMetadata, News, PageSize, Pointer, PublishError,
+    SqliteStore, State, StoreError, Stored,
 };
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use crate::owner::Owner;
 use crate::service::TestService;
 
 const GUN: &str = "example.com/read-back";
 
-/// A database that says it has stored a second publication, but has not stored these roles of it.
-struct Lossy(SqliteStore, &'static [RoleName]);
+/// A database that is not what it should be.
+struct Odd(SqliteStore, Oddity);
+
+enum Oddity {
+    /// It says it has stored a second publication, but has not stored these roles of it.
+    Loses(&'static [RoleName]),
+    /// It is followed, and after a publication was stored another process comes in between: the one notice says when, the
+    /// other is waited for.
+    IsShared(Arc<Notify>, Arc<Notify>),
+}
+
+/// Hears that anything may have happened.
+struct Anything;
 
 #[async_trait]
-impl MetadataStore for Lossy {
+impl Follower for Anything {
+    async fn news(&mut self) -> Result<News, StoreError> {
+        Ok(News::Anything)
+    }
+}
+
+#[async_trait]
+impl MetadataStore for Odd {
     async fn current(&self, gun: &Gun, role: &RoleName) -> Result<Option<Stored>, StoreError> {
         self.0.current(gun, role).await
     }
@@ -40,9 +59,22 @@ impl MetadataStore for Lossy {
         self.0.by_version(gun, role, version).await
     }
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
-        let kept = |file: &&NewMetadata| base == Base::Nothing || !self.1.contains(file.role());
-        let files: Vec<NewMetadata> = files.iter().filter(kept).cloned().collect();
-        self.0.publish(gun, base, &files, now).await
+        match &self.1 {
+            Oddity::Loses(roles) => {
+                let kept = |file: &&NewMetadata| base == Base::Nothing || !roles.contains(file.role());
+                let files: Vec<NewMetadata> = files.iter().filter(kept).cloned().collect();
+                self.0.publish(gun, base, &files, now).await
+            }
+            Oddity::IsShared(stored, go_on) => {
+                self.0.publish(gun, base, files, now).await?;
+                stored.notify_one();
+                go_on.notified().await;
+                Ok(())
+            }
+        }
+    }
+    fn follow(&self) -> Option<Box<dyn Follower>> {
+        matches!(self.1, Oddity::IsShared(..)).then(|| Box::new(Anything) as _)
     }
     async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
         self.0.delete(gun, now).await
@@ -75,7 +107,7 @@ async fn what_the_database_did_not_keep_is_not_acknowledged() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("shared.db")).await.unwrap();
         let service = TestService::in_folder(folder, |config| {
-            let metadata = Arc::new(Lossy(store.clone(), lost));
+            let metadata = Arc::new(Odd(store.clone(), Oddity::Loses(lost)));
             config.storage = Storage::Shared { metadata, keys: Arc::new(store.clone()) };
         })
         .await;
@@ -84,6 +116,34 @@ async fn what_the_database_did_not_keep_is_not_acknowledged() {
         let answer = service.upload(GUN, &[("targets", owner.targets(2, &["v2"]))]).await;
         assert_eq!(answer.status, 500, "{lost:?}: {}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn a_publication_is_acknowledged_although_another_process_has_published_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shared.db")).await.unwrap();
+    let (stored, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let shared = |metadata: Arc<dyn MetadataStore>| Storage::Shared { metadata, keys: Arc::new(store.clone()) };
+    let odd = Oddity::IsShared(Arc::clone(&stored), Arc::clone(&go_on));
+    let first =
+        TestService::in_folder(folder, |config| config.storage = shared(Arc::new(Odd(store.clone(), odd)))).await;
+    let secret = std::fs::read(first.folder.path().join("data/secret")).unwrap();
+    let second = TestService::with_secret(&secret, |config| config.storage = shared(Arc::new(store.clone()))).await;
+    let owner = Owner::of(&first, GUN).await;
+    let overtake = async {
+        stored.notified().await;
+        second.upload(GUN, &[("targets", owner.targets(2, &["v2"]))]).await.ok();
+        go_on.notify_one();
+    };
+    tokio::join!(owner.publish_first(&first), overtake);
+    let overtake = async {
+        stored.notified().await;
+        second.upload(GUN, &[("targets", owner.targets(4, &["v4"]))]).await.ok();
+        go_on.notify_one();
+    };
+    let upload = async { first.upload(GUN, &[("targets", owner.targets(3, &["v3"]))]).await.ok() };
+    tokio::join!(upload, overtake);
+    assert_eq!(first.file(GUN, "targets.json").await.ok().json()["signed"]["version"], 4);
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Several services over one database: what one has acknowledged, all serve, although each keeps it in memory.
 
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,13 +24,8 @@ async fn two(server: &Arc<DatabaseServer>) -> (String, TestService, TestService)
     };
     let first = TestService::with(|config| config.storage = storage()).await;
     let secret = std::fs::read(first.folder.path().join("data/secret")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::DirBuilder::new().mode(0o700).create(folder.path().join("data")).unwrap();
-    let mut file = std::fs::OpenOptions::new();
-    let mut file = file.create(true).write(true).mode(0o600).open(folder.path().join("data/secret")).unwrap();
-    std::io::Write::write_all(&mut file, &secret).unwrap();
     let time = first.time.clone();
-    let second = TestService::in_folder(folder, |config| {
+    let second = TestService::with_secret(&secret, |config| {
         config.storage = storage();
         config.clock = Clock::new(move || time.now() - SignedDuration::from_hours(12));
     })

@@ -1,6 +1,8 @@
 //! A service in this process, with a folder, a clock and a client of its own.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -107,6 +109,16 @@ impl TestService {
         let running = Service::start(config).await.unwrap();
         let base = format!("http://{}", running.address());
         Self { running, folder, client: client(), base, time }
+    }
+
+    /// A service that encrypts its keys under the secret of another one.
+    pub(crate) async fn with_secret(secret: &[u8], change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(folder.path().join("data")).unwrap();
+        let mut file = std::fs::OpenOptions::new();
+        let mut file = file.create(true).write(true).mode(0o600).open(folder.path().join("data/secret")).unwrap();
+        file.write_all(secret).unwrap();
+        Self::in_folder(folder, change).await
     }
 
     /// Ends the service and starts it again on the same folder.
