@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Body;
 use serde_json::json;
 
-use crate::access::Needed;
+use crate::access::{Needed, Peer};
 use crate::answer::{self, Answer, Wished};
 use crate::app::App;
 use crate::error::{Code, Failure};
@@ -29,7 +29,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const LOGGED: usize = 300;
 
 /// Answers one request. Never fails and never panics.
-pub(crate) async fn answer<B>(app: Arc<App>, peer: std::net::SocketAddr, request: Request<B>) -> Answer
+pub(crate) async fn answer<B>(app: Arc<App>, peer: Peer, request: Request<B>) -> Answer
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -46,18 +46,18 @@ where
     answer
 }
 
-async fn answered<B>(app: Arc<App>, peer: std::net::SocketAddr, request: Request<B>) -> Answer
+async fn answered<B>(app: Arc<App>, peer: Peer, request: Request<B>) -> Answer
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let begun = Instant::now();
-    let line = Line::of(&request, peer);
+    let line = Line::of(&request, peer.address);
     let close = request.headers().contains_key(TRANSFER_ENCODING) && request.version() <= Version::HTTP_11;
     let head = request.method() == Method::HEAD;
     let route = find(&app, &request);
     let operation = route.as_ref().ok().and_then(Route::operation);
-    let handled = AssertUnwindSafe(handle(&app, route, request)).catch_unwind().await;
+    let handled = AssertUnwindSafe(handle(&app, &peer, route, request)).catch_unwind().await;
     let (request_bytes, result) = handled.unwrap_or_else(|_| {
         app.metrics.panics.fetch_add(1, Ordering::Relaxed);
         (0, Err(Failure::new(Code::Unknown).cause("the handler panicked")))
@@ -87,7 +87,12 @@ fn find<B>(app: &App, request: &Request<B>) -> Result<Route, NoRoute> {
     Route::find(request.method(), request.uri(), &app.prefixes)
 }
 
-async fn handle<B>(app: &Arc<App>, route: Result<Route, NoRoute>, request: Request<B>) -> (u64, Result<Answer, Failure>)
+async fn handle<B>(
+    app: &Arc<App>,
+    peer: &Peer,
+    route: Result<Route, NoRoute>,
+    request: Request<B>,
+) -> (u64, Result<Answer, Failure>)
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -95,7 +100,7 @@ where
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return (0, Ok(answer::empty(StatusCode::BAD_REQUEST)));
     }
-    if let Err(failure) = app.gate.admit(&Needed::of(&route), &request, app.clock.now()) {
+    if let Err(failure) = app.gate.admit(&Needed::of(&route), peer, &request, app.clock.now()) {
         return (0, Err(failure));
     }
     let wished = &Wished::of(request.headers());

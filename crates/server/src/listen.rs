@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Peer;
 use crate::app::App;
 use crate::metrics::Gauge;
 use crate::{dispatch, files};
@@ -151,8 +152,9 @@ impl Connection {
         let progress = Arc::new(Progress::default());
         let service = {
             let (app, progress) = (Arc::clone(&app), Arc::clone(&progress));
+            let peer = Peer { address: peer, certificate: None };
             service_fn(move |request: Request<Incoming>| {
-                let (app, running) = (Arc::clone(&app), progress.begin());
+                let (app, running, peer) = (Arc::clone(&app), progress.begin(), peer.clone());
                 async move {
                     let answer = dispatch::answer(app, peer, request).await;
                     Ok::<_, Infallible>(answer.map(|bytes| running.write(bytes)))
