@@ -26,6 +26,11 @@ use crate::turns::Turns;
 /// Validations at the same time for each processor, when most of their time is spent waiting for the keyserver.
 const WAITING_FOR_KEYSERVER: usize = 8;
 
+/// Files that are read from the database at the same time.
+const LOADS: usize = 8;
+/// As many permits as one file may ask for, and a semaphore can have.
+const MAX_ROOM: usize = (u32::MAX >> 3) as usize;
+
 /// The service without its connections.
 pub(crate) struct App {
     /// Decides who may do what.
@@ -60,6 +65,10 @@ pub(crate) struct App {
     pub(crate) uploads: Arc<Semaphore>,
     /// Permits for uploads above 1 MiB.
     pub(crate) large_uploads: Arc<Semaphore>,
+    /// Permits for reading files from the database on behalf of readers.
+    pub(crate) loads: Arc<Semaphore>,
+    /// Permits for kibibytes of files on their way to readers.
+    pub(crate) room: Arc<Semaphore>,
     /// Permits for validation.
     pub(crate) validation: Arc<Semaphore>,
     /// The permit for making keys: those who ask for keys of invented collections must not keep publishers waiting.
@@ -108,6 +117,11 @@ impl App {
             work: TaskTracker::new(),
             large_uploads: Arc::new(Semaphore::new(limits.large_uploads)),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
+            loads: Arc::new(Semaphore::new(LOADS)),
+            // As much as large uploads may take; what is kept in memory is among it.
+            room: Arc::new(Semaphore::new(
+                limits.large_uploads.saturating_mul(limits.upload_bytes / 1024).min(MAX_ROOM),
+            )),
             validation: Arc::new(Semaphore::new(validations)),
             key_making: Arc::new(Semaphore::new(1)),
             limits,

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -108,8 +108,12 @@ struct Kept {
     current: Cache<Gun, Arc<Current>>,
     files: Cache<FileKey, Arc<Content>>,
     versions: Cache<VersionKey, Sha256Digest>,
+    /// Files on their way to readers, for as long as that takes: a second reader gets the same copy.
+    sending: Mutex<Sending>,
     /// By the digest of the uncompressed file.
     compressed: Cache<(Sha256Digest, Coding), Compressed>,
+    /// Weight above which a file is not kept.
+    largest: u32,
     /// Bytes above which a file is not compressed.
     compressible: usize,
 }
@@ -295,6 +299,10 @@ impl Caches {
 }
 
 impl Kept {
+    fn sending(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Three eighths for states, as much for files, the rest for compressed files and the digests of versions.
     fn new(bytes: u64) -> Self {
         let eighth = bytes / 8;
@@ -311,8 +319,10 @@ impl Kept {
                 .weigher(|_: &FileKey, file: &Arc<Content>| weight(file))
                 .max_capacity(3 * eighth)
                 .build(),
+            sending: Mutex::default(),
             versions: Cache::builder().weigher(|_, _| VERSION_OVERHEAD).max_capacity(eighth / 4).build(),
             compressed: Cache::builder().weigher(compressed_weight).max_capacity(2 * eighth - eighth / 4).build(),
+            largest: u32::try_from(3 * eighth).unwrap_or(u32::MAX),
             compressible: usize::try_from(eighth).unwrap_or(usize::MAX),
         }
     }
@@ -362,13 +372,44 @@ pub(crate) struct FileSlot<'a> {
 
 impl FileSlot<'_> {
     pub(crate) fn get(&self) -> Option<Arc<Content>> {
-        self.kept?.files.get(&self.key)
+        let kept = self.kept?;
+        kept.files.get(&self.key).or_else(|| kept.sending().get(&self.key))
     }
 
+    /// Keeps a file; returns the copy that there is, if there is one already.
     pub(crate) fn keep(self, file: Arc<Content>) -> Arc<Content> {
-        if let Some(kept) = self.kept {
+        let Some(kept) = self.kept else { return file };
+        let file = if file.has_room() { kept.sending().share(&self.key, file) } else { file };
+        // One that is too large would stay until the next round of cleaning.
+        if weight(&file) <= kept.largest {
             kept.files.insert(self.key, Arc::clone(&file));
         }
+        file
+    }
+}
+
+/// Files that somebody has, whether or not they are kept.
+#[derive(Debug, Default)]
+struct Sending {
+    files: HashMap<FileKey, Weak<Content>>,
+    /// How many files there may be before those that nobody has any more are looked for.
+    sparse: usize,
+}
+
+impl Sending {
+    fn get(&self, key: &FileKey) -> Option<Arc<Content>> {
+        self.files.get(key)?.upgrade()
+    }
+
+    fn share(&mut self, key: &FileKey, file: Arc<Content>) -> Arc<Content> {
+        if let Some(there) = self.get(key) {
+            return there;
+        }
+        if self.files.len() >= self.sparse {
+            self.files.retain(|_, file| file.strong_count() > 0);
+            self.sparse = 2 * self.files.len() + 64;
+        }
+        self.files.insert(key.clone(), Arc::downgrade(&file));
         file
     }
 }

@@ -4,31 +4,39 @@
 //! is kept no longer. All who come while one question is on its way share the next one: it is put after they came, so
 //! its answer has everything in it that was acknowledged, by whichever process, before they came. No clock is needed for
 //! that, no process has to know of the others, and no publisher waits for one that was paused or cut off; a process
-//! whose connection is cut asks over a new one, and where it gets no answer it serves nothing from memory.
+//! whose connection is cut asks over a new one, and where it gets no answer it serves nothing from memory, but asks the
+//! database for each file.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_storage::{Follower, StoreError};
+use countersign_storage::Follower;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use crate::cache::Caches;
-use crate::error::{Code, Failure};
 
 /// How long the database may take to say what is new.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the database whether what is kept in memory still holds; not where nobody else changes anything.
 #[derive(Debug)]
-pub(crate) struct Confirmations(Option<mpsc::UnboundedSender<oneshot::Sender<Answer>>>);
+pub(crate) struct Confirmations(Option<Following>);
 
-type Answer = Result<(), Unconfirmed>;
+#[derive(Debug)]
+struct Following {
+    ask: mpsc::UnboundedSender<oneshot::Sender<Memory>>,
+    task: AbortHandle,
+}
 
-/// Why nothing could be confirmed, for all who asked.
-#[derive(Debug, Clone)]
-struct Unconfirmed {
-    code: Code,
-    cause: Arc<str>,
+/// Whether what is kept in memory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// It does, whatever was acknowledged before it was asked.
+    Holds,
+    /// Nobody knows.
+    IsUnconfirmed,
 }
 
 impl Confirmations {
@@ -36,54 +44,49 @@ impl Confirmations {
     pub(crate) fn new(follower: Option<Box<dyn Follower>>, caches: &Arc<Caches>) -> Self {
         let Some(follower) = follower else { return Self(None) };
         let (ask, asked) = mpsc::unbounded_channel();
-        tokio::spawn(run(follower, Arc::clone(caches), asked));
-        Self(Some(ask))
+        let task = tokio::spawn(run(follower, Arc::clone(caches), asked)).abort_handle();
+        Self(Some(Following { ask, task }))
     }
 
-    /// Returns when everything that was acknowledged before this call has been heard of.
-    pub(crate) async fn confirm(&self) -> Result<(), Failure> {
-        let Some(ask) = &self.0 else { return Ok(()) };
+    /// The task that follows the changes, which has to run as long as the service does.
+    pub(crate) fn task(&self) -> Option<AbortHandle> {
+        self.0.as_ref().map(|following| following.task.clone())
+    }
+
+    /// Returns when everything that was acknowledged before this call has been heard of, or nobody can tell.
+    pub(crate) async fn confirm(&self) -> Memory {
+        let Some(following) = &self.0 else { return Memory::Holds };
         let (asker, answer) = oneshot::channel();
-        let gone = || Failure::new(Code::Unknown).cause("nobody follows the changes");
-        ask.send(asker).map_err(|_| gone())?;
-        match answer.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Unconfirmed { code, cause })) => Err(Failure::new(code).cause(&*cause)),
-            Err(_) => Err(gone()),
-        }
+        let asked = following.ask.send(asker).is_ok();
+        if asked && let Ok(memory) = answer.await { memory } else { Memory::IsUnconfirmed }
     }
 }
 
 async fn run(
     mut follower: Box<dyn Follower>,
     caches: Arc<Caches>,
-    mut asked: mpsc::UnboundedReceiver<oneshot::Sender<Answer>>,
+    mut asked: mpsc::UnboundedReceiver<oneshot::Sender<Memory>>,
 ) {
     let mut askers = Vec::new();
     // Those who are in the list came before the question is put; those who come from then on wait for the next one.
     while asked.recv_many(&mut askers, usize::MAX).await > 0 {
-        let answer = match tokio::time::timeout(PATIENCE, follower.news()).await {
+        let memory = match tokio::time::timeout(PATIENCE, follower.news()).await {
             Ok(Ok(news)) => {
                 caches.heard(&news);
-                Ok(())
+                Memory::Holds
             }
-            Ok(Err(error)) => Err(Unconfirmed::of(&error)),
-            Err(_) => Err(Unconfirmed { code: Code::Busy, cause: "the database does not say what is new".into() }),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, source = ?error.source(), "the database does not say what is new");
+                Memory::IsUnconfirmed
+            }
+            Err(_) => {
+                tracing::warn!(seconds = PATIENCE.as_secs(), "the database has not said in time what is new");
+                Memory::IsUnconfirmed
+            }
         };
         for asker in askers.drain(..) {
             // Whoever is gone wants no answer.
-            let _ = asker.send(answer.clone());
+            let _ = asker.send(memory);
         }
-    }
-}
-
-impl Unconfirmed {
-    fn of(error: &StoreError) -> Self {
-        let code = if error.is_busy() { Code::Busy } else { Code::Unknown };
-        let mut cause = error.to_string();
-        if let Some(source) = std::error::Error::source(error) {
-            cause = format!("{cause}: {source}");
-        }
-        Self { code, cause: cause.into() }
     }
 }

@@ -136,7 +136,7 @@ struct Basis {
 /// Loads what a publication is built upon: from memory, where that holds; whether it still does when the publication is
 /// stored is for the database to say.
 async fn basis(app: &App, gun: &Gun, roles: &BTreeSet<RoleName>) -> Result<Basis, Failure> {
-    if let Some(current) = read::kept(app, gun).await? {
+    if let Some(current) = read::kept(app, gun).await {
         let seen = current.seen();
         let deletions = app.caches.deletions(gun);
         if let Some(state) = from_memory(app, gun, roles, &current).await? {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_crypto::digest::Sha256Digest;
-use countersign_storage::Stored;
+use countersign_storage::{StoreError, Stored};
 use countersign_telemetry::traced;
 use countersign_tuf::accept::RenewBefore;
 use countersign_tuf::{Expires, Gun, RoleName, Version};
@@ -18,12 +18,15 @@ use crate::app::App;
 use crate::cache::{Compressed, Current, Parts};
 use crate::chain;
 use crate::coding::Coding;
+use crate::confirm::Memory;
 use crate::content::Content;
 use crate::error::{Code, Failure};
 use crate::publish;
 
 /// How often a current state is read again when it is deleted under the reader's hands.
 const ATTEMPTS: u32 = 3;
+/// Bytes up to which a file is not counted among those that are on their way to readers.
+const SMALL: usize = 64 * 1024;
 /// Bytes that are compressed at once, where the request is answered.
 const QUICKLY_COMPRESSED: usize = 32 * 1024;
 /// Pause after a failed attempt to sign anew on behalf of a reader.
@@ -56,10 +59,13 @@ pub(crate) async fn by_checksum(
     sha256: Sha256Digest,
     wished: &Wished,
 ) -> Result<Answer, Failure> {
-    if app.caches.file(&gun, &role, sha256).get().is_some() {
-        app.confirmations.confirm().await?;
-    }
-    let found = file(app, &gun, &role, sha256).await?.ok_or_else(nothing_stored)?;
+    let kept = app.caches.file(&gun, &role, sha256).get().is_some();
+    let found = if kept && app.confirmations.confirm().await == Memory::IsUnconfirmed {
+        load(app, app.metadata.by_checksum(&gun, &role, &sha256)).await?.map(Arc::new)
+    } else {
+        file(app, &gun, &role, sha256).await?
+    };
+    let found = found.ok_or_else(nothing_stored)?;
     metadata(app, &found, &app.policies.consistent, wished).await
 }
 
@@ -71,19 +77,17 @@ pub(crate) async fn by_version(
     version: Version,
     wished: &Wished,
 ) -> Result<Answer, Failure> {
-    if app.caches.version(&gun, &role, version).get().is_some() {
-        app.confirmations.confirm().await?;
-    }
+    let kept = app.caches.version(&gun, &role, version).get().is_some();
+    let holds = !kept || app.confirmations.confirm().await == Memory::Holds;
     let slot = app.caches.version(&gun, &role, version);
-    let found = if let Some(sha256) = slot.get() {
+    let found = if let Some(sha256) = slot.get().filter(|_| holds) {
         file(app, &gun, &role, sha256).await?
     } else {
         let deletions = app.caches.deletions(&gun);
-        let found = traced("database.by_version", app.metadata.by_version(&gun, &role, version)).await?;
-        found.map(|stored| {
-            let sha256 = stored.sha256;
-            slot.keep(sha256);
-            app.caches.file_before(&gun, &role, sha256, deletions).keep(Arc::new(Content::new(stored)))
+        let found = load(app, traced("database.by_version", app.metadata.by_version(&gun, &role, version))).await?;
+        found.map(|content| {
+            slot.keep(content.sha256);
+            app.caches.file_before(&gun, &role, content.sha256, deletions).keep(Arc::new(content))
         })
     };
     metadata(app, &found.ok_or_else(nothing_stored)?, &app.policies.consistent, wished).await
@@ -91,7 +95,7 @@ pub(crate) async fn by_version(
 
 /// Answers with a file in the best form that the client takes.
 async fn metadata(app: &Arc<App>, file: &Arc<Content>, policy: &Policy, wished: &Wished) -> Result<Answer, Failure> {
-    let mut body = Body { bytes: file.bytes.clone(), coding: None };
+    let mut body = Body { bytes: file.body(), coding: None };
     if app.caches.is_compressible(file.bytes.len()) {
         for coding in wished.codings.iter() {
             if let Compressed(Some(bytes)) = compressed(app, file, coding).await? {
@@ -143,7 +147,7 @@ fn as_unknown(failure: Failure) -> Failure {
 
 /// Returns the current state of a collection; all of one publication, and a whole chain.
 pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
-    if let Some(current) = app.metrics.looks.current.look(kept(app, gun).await?) {
+    if let Some(current) = app.metrics.looks.current.look(kept(app, gun).await) {
         return Ok(Some(current));
     }
     for _ in 0..ATTEMPTS {
@@ -164,12 +168,10 @@ pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, 
 }
 
 /// Returns the current state of a collection if it is kept in memory and still holds.
-pub(crate) async fn kept(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
-    if app.caches.current(gun).is_none() {
-        return Ok(None);
-    }
-    app.confirmations.confirm().await?;
-    Ok(app.caches.current(gun))
+pub(crate) async fn kept(app: &App, gun: &Gun) -> Option<Arc<Current>> {
+    app.caches.current(gun)?;
+    let holds = app.confirmations.confirm().await == Memory::Holds;
+    app.caches.current(gun).filter(|_| holds)
 }
 
 /// Makes a state of files that must belong together.
@@ -195,8 +197,24 @@ pub(crate) async fn file(
     if let Some(found) = app.metrics.looks.files.look(slot.get()) {
         return Ok(Some(found));
     }
-    let found = traced("database.by_checksum", app.metadata.by_checksum(gun, role, &sha256)).await?;
-    Ok(found.map(|file| slot.keep(Arc::new(Content::new(file)))))
+    let found = load(app, traced("database.by_checksum", app.metadata.by_checksum(gun, role, &sha256))).await?;
+    Ok(found.map(|file| slot.keep(Arc::new(file))))
+}
+
+/// Reads a file for somebody: a few at a time, and only while there is room for what readers have not taken yet.
+async fn load(
+    app: &App,
+    reading: impl Future<Output = Result<Option<Stored>, StoreError>>,
+) -> Result<Option<Content>, Failure> {
+    let _turn = app.permit(&app.loads).await?;
+    let Some(file) = reading.await? else { return Ok(None) };
+    if file.bytes.len() <= SMALL {
+        return Ok(Some(Content::new(file)));
+    }
+    let kibibytes = u32::try_from(file.bytes.len().div_ceil(1024)).unwrap_or(u32::MAX);
+    let room = Arc::clone(&app.room).try_acquire_many_owned(kibibytes);
+    let room = room.map_err(|_| Failure::new(Code::Busy).cause("readers have not taken what is on its way to them"))?;
+    Ok(Some(Content::in_room(file, room)))
 }
 
 #[derive(Deserialize)]

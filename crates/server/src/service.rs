@@ -143,7 +143,8 @@ impl Service {
         }
         tasks.push(tokio::spawn(refresh_from_time_to_time(Arc::clone(&app))));
         tasks.push(tokio::spawn(survey::run(Arc::clone(&app), config.metrics.survey_pause)));
-        app.depends_on(tasks.iter().map(JoinHandle::abort_handle).collect());
+        let follower = app.confirmations.task();
+        app.depends_on(tasks.iter().map(JoinHandle::abort_handle).chain(follower).collect());
         let operators = operators(&app, config.metrics.listen).await?;
         if scheme == "http" && !address.ip().is_loopback() {
             tracing::warn!(%address, "connections are not protected: plain HTTP was configured");

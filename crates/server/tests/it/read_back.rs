@@ -29,14 +29,18 @@ enum Oddity {
     /// It is followed, and after a publication was stored another process comes in between: the one notice says when, the
     /// other is waited for.
     IsShared(Arc<Notify>, Arc<Notify>),
+    /// Nobody can follow it, but for the first look.
+    IsUnheard,
 }
 
-/// Hears that anything may have happened.
-struct Anything;
+/// Hears that anything may have happened, as often as this, and then nothing any more.
+struct Anything(usize);
 
 #[async_trait]
 impl Follower for Anything {
     async fn news(&mut self) -> Result<News, StoreError> {
+        self.0 =
+            self.0.checked_sub(1).ok_or_else(|| StoreError::File(std::io::Error::other("the connection is gone")))?;
         Ok(News::Anything)
     }
 }
@@ -65,6 +69,7 @@ impl MetadataStore for Odd {
                 let files: Vec<NewMetadata> = files.iter().filter(kept).cloned().collect();
                 self.0.publish(gun, base, &files, now).await
             }
+            Oddity::IsUnheard => self.0.publish(gun, base, files, now).await,
             Oddity::IsShared(stored, go_on) => {
                 self.0.publish(gun, base, files, now).await?;
                 stored.notify_one();
@@ -74,7 +79,11 @@ impl MetadataStore for Odd {
         }
     }
     fn follow(&self) -> Option<Box<dyn Follower>> {
-        matches!(self.1, Oddity::IsShared(..)).then(|| Box::new(Anything) as _)
+        match self.1 {
+            Oddity::Loses(_) => None,
+            Oddity::IsShared(..) => Some(Box::new(Anything(usize::MAX))),
+            Oddity::IsUnheard => Some(Box::new(Anything(0))),
+        }
     }
     async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
         self.0.delete(gun, now).await
@@ -144,6 +153,32 @@ async fn a_publication_is_acknowledged_although_another_process_has_published_si
     let upload = async { first.upload(GUN, &[("targets", owner.targets(3, &["v3"]))]).await.ok() };
     tokio::join!(upload, overtake);
     assert_eq!(first.file(GUN, "targets.json").await.ok().json()["signed"]["version"], 4);
+}
+
+#[tokio::test]
+async fn whoever_does_not_hear_of_changes_asks_the_database_for_each_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shared.db")).await.unwrap();
+    let shared = |metadata: Arc<dyn MetadataStore>| Storage::Shared { metadata, keys: Arc::new(store.clone()) };
+    let unheard = Arc::new(Odd(store.clone(), Oddity::IsUnheard));
+    let deaf = TestService::in_folder(folder, |config| config.storage = shared(unheard)).await;
+    let secret = std::fs::read(deaf.folder.path().join("data/secret")).unwrap();
+    let other = TestService::with_secret(&secret, |config| config.storage = shared(Arc::new(store.clone()))).await;
+    let owner = Owner::of(&deaf, GUN).await;
+    owner.publish_first(&deaf).await;
+    let names = ["timestamp.json", "targets.json", "1.targets.json", "1.root.json"];
+    for version in 2..5 {
+        for name in names {
+            deaf.file(GUN, name).await.ok();
+        }
+        other.upload(GUN, &[("targets", owner.targets(version, &["v"]))]).await.ok();
+        assert_eq!(deaf.file(GUN, "targets.json").await.ok().json()["signed"]["version"], version);
+    }
+    let path = format!("/v2/{GUN}/_trust/tuf/");
+    assert_eq!(other.request("DELETE", &path).await.status, 200);
+    for name in names {
+        assert_eq!(deaf.file(GUN, name).await.status, 404, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,10 @@ impl NetworkedStore {
         }
         drop(session);
         let mut session = self.begin_read().await?;
-        file(&mut session, gun, role, &which).await
+        let Some(found) = fetch(&mut session, gun, role, &which).await? else { return Ok(None) };
+        // Others may have the connection while this takes its time.
+        drop(session);
+        found.whole().await.map(Some)
     }
 
     /// Packs files for their rows; each against the version of its role that is stored by itself.
@@ -72,6 +75,35 @@ pub(super) async fn file(
     role: &RoleName,
     which: &Which<'_>,
 ) -> Result<Option<Stored>, StoreError> {
+    match fetch(session, gun, role, which).await? {
+        Some(found) => found.whole().await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A file as it is stored, with the version that it is stored as a difference from.
+struct Fetched {
+    row: Row,
+    data: Vec<u8>,
+    base: Option<(i64, Vec<u8>)>,
+}
+
+impl Fetched {
+    async fn whole(self) -> Result<Stored, StoreError> {
+        let base = match self.base {
+            Some((packing, data)) => Some(unpack(packing, data, None).await?.into()),
+            None => None,
+        };
+        whole(&self.row, unpack(self.row.integer(6)?, self.data, base).await?).await
+    }
+}
+
+async fn fetch(
+    session: &mut Session,
+    gun: &Gun,
+    role: &RoleName,
+    which: &Which<'_>,
+) -> Result<Option<Fetched>, StoreError> {
     let Some(row) = find(session, gun, role, which).await? else { return Ok(None) };
     let data = pieces(session, gun, role, &row).await?;
     let base = match row.integer(7)? {
@@ -84,10 +116,10 @@ pub(super) async fn file(
             if base.integer(7)? != 0 {
                 return Err(damaged());
             }
-            Some(unpack(base.integer(6)?, data, None).await?.into())
+            Some((base.integer(6)?, data))
         }
     };
-    whole(&row, unpack(row.integer(6)?, data, base).await?).await.map(Some)
+    Ok(Some(Fetched { row, data, base }))
 }
 
 /// Returns all that a row and its further pieces hold.

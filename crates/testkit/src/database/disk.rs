@@ -10,7 +10,7 @@ use crate::{Process, Tool};
 
 const MOUNT_LIMIT: Duration = Duration::from_secs(10);
 /// What is written at once to fill a disk.
-const CHUNK: [u8; 1 << 16] = [0; 1 << 16];
+static CHUNK: [u8; 1 << 16] = [0; 1 << 16];
 
 /// A small disk over one folder, seen only by programs that are started on it; gone when dropped.
 #[derive(Debug)]
