@@ -64,7 +64,6 @@ impl SignerServer {
     }
 
     /// Returns what tells when the certificate ends that is shown to clients.
-    #[must_use]
     pub fn certificate_until(&self) -> impl Fn() -> Timestamp + Send + Sync + use<> {
         let tls = Arc::clone(&self.tls);
         move || tls.until()
