@@ -22,6 +22,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const BY_CODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+/// Room for the headers of any answer, so that none is moved when one more comes.
+const HEADERS: usize = 10;
 /// Seconds after which a busy service may be asked again.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -50,6 +52,7 @@ pub(crate) fn labelled(content_type: &'static str, body: impl Into<Bytes>) -> An
 fn with_body(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
+    *answer.headers_mut() = HeaderMap::with_capacity(HEADERS);
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     answer

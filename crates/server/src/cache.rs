@@ -254,7 +254,14 @@ impl Caches {
 
     /// Returns a slot for a file of a collection that had been deleted so often when it was read.
     pub(crate) fn file_before(&self, gun: &Gun, role: &RoleName, sha256: Sha256Digest, deletions: u64) -> FileSlot<'_> {
-        FileSlot { kept: self.kept.as_ref(), key: FileKey { gun: gun.clone(), role: role.clone(), sha256, deletions } }
+        let key = FileKey { gun: gun.clone(), role: role.clone(), sha256, deletions };
+        FileSlot { kept: self.kept.as_ref(), deleted: &self.deleted, key }
+    }
+
+    /// Returns a slot for a file, as [`Caches::file`] does, whose names are the caller's no more.
+    pub(crate) fn file_named(&self, gun: Gun, role: RoleName, sha256: Sha256Digest) -> FileSlot<'_> {
+        let deletions = self.deleted.get(&gun);
+        FileSlot { kept: self.kept.as_ref(), deleted: &self.deleted, key: FileKey { gun, role, sha256, deletions } }
     }
 
     /// Returns a slot for the digest of a version; to be asked for before reading the version.
@@ -367,10 +374,21 @@ impl Drop for Publishing<'_> {
 /// The place of one file, for as long as its collection is not deleted.
 pub(crate) struct FileSlot<'a> {
     kept: Option<&'a Kept>,
+    deleted: &'a Generations,
     key: FileKey,
 }
 
 impl FileSlot<'_> {
+    /// Tells whether the collection has not been deleted since, as far as is known by now.
+    pub(crate) fn holds(&self) -> bool {
+        self.deleted.get(&self.key.gun) == self.key.deletions
+    }
+
+    /// Returns whose file it is, and of which role.
+    pub(crate) fn names(&self) -> (&Gun, &RoleName) {
+        (&self.key.gun, &self.key.role)
+    }
+
     pub(crate) fn get(&self) -> Option<Arc<Content>> {
         let kept = self.kept?;
         kept.files.get(&self.key).or_else(|| kept.sending().get(&self.key))

@@ -20,6 +20,9 @@ use crate::cache::Caches;
 /// How long the database may take to say what is new.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often at most it is looked whether more requests have arrived before the question is put.
+const GATHERINGS: usize = 4;
+
 /// Asks the database whether what is kept in memory still holds; not where nobody else changes anything.
 #[derive(Debug)]
 pub(crate) struct Confirmations(Option<Following>);
@@ -53,6 +56,11 @@ impl Confirmations {
         self.0.as_ref().map(|following| following.task.clone())
     }
 
+    /// Tells whether others may have changed what is kept in memory.
+    pub(crate) fn are_needed(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns when everything that was acknowledged before this call has been heard of, or nobody can tell.
     pub(crate) async fn confirm(&self) -> Memory {
         let Some(following) = &self.0 else { return Memory::Holds };
@@ -70,6 +78,7 @@ async fn run(
     let mut askers = Vec::new();
     // Those who are in the list came before the question is put; those who come from then on wait for the next one.
     while asked.recv_many(&mut askers, usize::MAX).await > 0 {
+        gather(&mut asked, &mut askers).await;
         let memory = match tokio::time::timeout(PATIENCE, follower.news()).await {
             Ok(Ok(news)) => {
                 caches.heard(&news);
@@ -87,6 +96,21 @@ async fn run(
         for asker in askers.drain(..) {
             // Whoever is gone wants no answer.
             let _ = asker.send(memory);
+        }
+    }
+}
+
+/// Lets requests that have arrived already, but were not looked at yet, share the question: it costs as much as a dozen
+/// answers. Nobody waits for requests that are still to come.
+async fn gather(asked: &mut mpsc::UnboundedReceiver<oneshot::Sender<Memory>>, askers: &mut Vec<oneshot::Sender<Memory>>) {
+    for _ in 0..GATHERINGS {
+        let before = askers.len();
+        tokio::task::yield_now().await;
+        while let Ok(asker) = asked.try_recv() {
+            askers.push(asker);
+        }
+        if askers.len() == before {
+            return;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From a request to its answer: routing, panics, the log line and the metrics.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use countersign_telemetry::within;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::Body;
 use serde_json::json;
 
@@ -105,18 +106,19 @@ where
     }
     let wished = &Wished::of(request.headers());
     let result = match route {
-        Ok(Route::Upload(gun)) => return upload::post(app, gun, request).await,
-        Ok(Route::Ping) => Ok(answer::text("{}")),
         Ok(Route::ByChecksum(gun, role, digest)) => read::by_checksum(app, gun, role, digest, wished).await,
         Ok(Route::ByVersion(gun, role, version)) => read::by_version(app, gun, role, version, wished).await,
         Ok(Route::Current(gun, role)) => read::current(app, gun, role, wished).await,
-        Ok(Route::Key(gun, role)) => keys::get(app, gun, role).await,
-        Ok(Route::RotateKey(gun, role)) => keys::rotate(app, gun, role).await,
-        Ok(Route::Delete(gun)) => publish::delete(app, gun).await.map(|()| answer::empty(StatusCode::OK)),
-        Ok(Route::Changes(gun)) => feed::changes(app, gun, request.uri().query()).await,
-        Ok(Route::Health) => Ok(health::health(app).await),
+        // The rest on the heap: what every read carries along is not to be as large as what an upload takes.
+        Ok(Route::Upload(gun)) => return Box::pin(upload::post(app, gun, request)).await,
+        Ok(Route::Ping) => Ok(answer::text("{}")),
+        Ok(Route::Key(gun, role)) => Box::pin(keys::get(app, gun, role)).await,
+        Ok(Route::RotateKey(gun, role)) => Box::pin(keys::rotate(app, gun, role)).await,
+        Ok(Route::Delete(gun)) => Box::pin(publish::delete(app, gun)).await.map(|()| answer::empty(StatusCode::OK)),
+        Ok(Route::Changes(gun)) => Box::pin(feed::changes(app, gun, request.uri().query())).await,
+        Ok(Route::Health) => Ok(Box::pin(health::health(app)).await),
         Ok(Route::Live) => Ok(health::live(app)),
-        Ok(Route::Ready) => Ok(health::ready(app, request.uri().query()).await),
+        Ok(Route::Ready) => Ok(Box::pin(health::ready(app, request.uri().query())).await),
         Ok(Route::Metrics) if !app.metrics_apart => Ok(operators::scrape(app, Reader::Anybody)),
         Err(NoRoute::Redirect(location)) => Ok(answer::redirect(&location)),
         Err(NoRoute::MethodNotAllowed) => Ok(answer::empty(StatusCode::METHOD_NOT_ALLOWED)),
@@ -135,23 +137,31 @@ fn invalid_gun(app: &App) -> Failure {
     }
 }
 
-/// What the log says about a request.
+/// What the log says about a request; put into words only where they are wanted.
 struct Line {
-    method: String,
-    path: String,
-    agent: String,
+    method: Method,
+    uri: Uri,
+    agent: Option<HeaderValue>,
     peer: std::net::SocketAddr,
 }
 
 impl Line {
     fn of<B>(request: &Request<B>, peer: std::net::SocketAddr) -> Self {
-        let agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
-        Self {
-            method: escaped(request.method().as_str()),
-            path: escaped(request.uri().path()),
-            agent: escaped(&String::from_utf8_lossy(agent)),
-            peer,
-        }
+        let agent = request.headers().get(USER_AGENT).cloned();
+        Self { method: request.method().clone(), uri: request.uri().clone(), agent, peer }
+    }
+
+    fn method(&self) -> Cow<'_, str> {
+        escaped(self.method.as_str())
+    }
+
+    fn path(&self) -> Cow<'_, str> {
+        escaped(self.uri.path())
+    }
+
+    fn agent(&self) -> String {
+        let agent = self.agent.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        escaped(&String::from_utf8_lossy(agent)).into_owned()
     }
 
     /// Tells the trace, if one is recorded, what the request was.
@@ -159,8 +169,8 @@ impl Line {
         let request = countersign_telemetry::current();
         let Some(span) = request.as_ref().and_then(countersign_telemetry::Request::span) else { return };
         span.rename(operation.map_or("other", Operation::name));
-        span.set("http.request.method", self.method.clone());
-        span.set("url.path", self.path.clone());
+        span.set("http.request.method", self.method().into_owned());
+        span.set("url.path", self.path().into_owned());
         span.set("client.address", self.peer.ip().to_string());
         span.set("http.response.status_code", i64::from(status));
         if status >= 500 {
@@ -170,24 +180,36 @@ impl Line {
     }
 
     fn write(&self, status: u16, duration: std::time::Duration, bytes: u64, cause: Option<String>) {
-        let Self { method, path, agent, peer } = self;
+        let peer = self.peer;
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let cause = cause.map(|cause| escaped(&cause)).unwrap_or_default();
-        if status >= 500 {
-            tracing::error!(method, path, status, microseconds, bytes, %peer, agent, cause, "request");
-        } else {
-            tracing::info!(method, path, status, microseconds, bytes, %peer, agent, cause, "request");
+        let cause = cause.as_deref().map(escaped).unwrap_or_default();
+        // What is not logged is not put together either.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = &*self.method(),
+                    path = &*self.path(),
+                    status,
+                    microseconds,
+                    bytes,
+                    %peer,
+                    agent = &*self.agent(),
+                    cause = &*cause,
+                    "request"
+                )
+            };
         }
+        if status >= 500 { line!(error) } else { line!(info) }
     }
 }
 
 /// Makes a text fit for one log line, whatever is in it.
-fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
     if text.len() <= LOGGED && text.bytes().all(is_plain) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
-    text.chars().take(LOGGED).flat_map(char::escape_debug).collect()
+    Cow::Owned(text.chars().take(LOGGED).flat_map(char::escape_debug).collect())
 }
 
 #[cfg(test)]

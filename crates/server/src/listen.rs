@@ -1,6 +1,7 @@
 //! Connections: accepted within a limit, given a time for everything, drained at the end.
 
 mod clients;
+mod first;
 mod supervision;
 
 use std::convert::Infallible;
@@ -28,6 +29,7 @@ use crate::metrics::Gauge;
 use crate::{dispatch, files};
 
 use self::clients::{Clients, Seat};
+use self::first::first;
 use self::supervision::{Progress, Times, supervise};
 
 /// Pause after the system refused a connection, for instance because too many files are open.
@@ -121,10 +123,7 @@ impl Connection {
         let app = Arc::clone(&self.app);
         let _open = Gauge::raise(&app.metrics.connections);
         let now = self.ending.now.clone();
-        tokio::select! {
-            () = now.cancelled() => {}
-            () = self.protect(stream, tls) => {}
-        }
+        first(self.protect(stream, tls), now.cancelled()).await;
     }
 
     async fn protect(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
@@ -166,9 +165,9 @@ impl Connection {
         let result = match protocol {
             Protocol::Http1 => {
                 let mut builder = http1::Builder::new();
+                // No timer for each header: a connection on which no request has come for so long is ended below.
                 builder
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(limits.header)
+                    .header_read_timeout(None)
                     .max_headers(limits.header_lines)
                     .max_buf_size(limits.header_bytes);
                 supervise(builder.serve_connection(io, service), &progress, &ending, times, &places).await

@@ -8,7 +8,7 @@ mod text;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_telemetry::{Counter, Histogram, Summary};
+use countersign_telemetry::{Counter, Histogram, Summary, Window};
 
 use crate::error::Code;
 
@@ -220,9 +220,10 @@ impl Requests {
         if let Some(counter) = statuses.get(usize::from(finished.status)) {
             counter.count();
         }
-        self.microseconds.record(u64::try_from(finished.duration.as_micros()).unwrap_or(u64::MAX));
-        self.request_bytes.record(finished.request_bytes);
-        self.response_bytes.record(finished.response_bytes);
+        let window = Window::now();
+        self.microseconds.record(window, u64::try_from(finished.duration.as_micros()).unwrap_or(u64::MAX));
+        self.request_bytes.record(window, finished.request_bytes);
+        self.response_bytes.record(window, finished.response_bytes);
         self.seconds.record(finished.duration);
     }
 }

@@ -2,6 +2,16 @@
 
 use std::fmt::Write;
 
+/// Tells whether a raw path says what it means: nothing is escaped in it, and cleaning would leave it as it is.
+pub(crate) fn is_plain(raw: &str) -> bool {
+    let Some(below) = raw.strip_prefix('/') else { return false };
+    if raw.contains('%') {
+        return false;
+    }
+    let segments = below.strip_suffix('/').unwrap_or(below);
+    raw == "/" || segments.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
 /// Decodes a raw request path; none when an escape is broken or the result is not UTF-8.
 pub(crate) fn decode(raw: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(raw.len());
@@ -79,6 +89,19 @@ mod tests {
             assert_eq!(clean(path), cleaned, "{path}");
             assert_eq!(clean(cleaned), cleaned, "cleaning is stable");
         }
+    }
+
+    #[test]
+    fn plain_are_the_paths_that_decoding_and_cleaning_leave_as_they_are() {
+        let pieces = ["/", "a", ".", "..", "%2e", "%", "//", "a/", "/a.b", "/.a", "é"];
+        for (first, second, third) in pieces.iter().flat_map(|a| {
+            pieces.iter().flat_map(move |b| pieces.iter().map(move |c| (a, b, c)))
+        }) {
+            let raw = format!("{first}{second}{third}");
+            let left = decode(&raw).is_some_and(|decoded| decoded == raw && clean(&raw) == raw);
+            assert_eq!(is_plain(&raw), left, "{raw}");
+        }
+        assert!(is_plain("/") && !is_plain("") && is_plain("/v2/") && !is_plain("/v2//"));
     }
 
     #[test]

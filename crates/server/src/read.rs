@@ -37,7 +37,7 @@ pub(crate) async fn current(app: &Arc<App>, gun: Gun, role: RoleName, wished: &W
     let mut current = state(app, &gun).await?.ok_or_else(nothing_stored)?;
     let made_here = matches!(role, RoleName::Timestamp | RoleName::Snapshot);
     if made_here && current.expires < app.clock.now() {
-        renew(app, &gun, &current).await?;
+        Box::pin(renew(app, &gun, &current)).await?;
         current = state(app, &gun).await?.ok_or_else(nothing_stored)?;
     }
     let found = match role {
@@ -59,11 +59,16 @@ pub(crate) async fn by_checksum(
     sha256: Sha256Digest,
     wished: &Wished,
 ) -> Result<Answer, Failure> {
-    let kept = app.caches.file(&gun, &role, sha256).get().is_some();
-    let found = if kept && app.confirmations.confirm().await == Memory::IsUnconfirmed {
-        load(app, app.metadata.by_checksum(&gun, &role, &sha256)).await?.map(Arc::new)
-    } else {
-        file(app, &gun, &role, sha256).await?
+    let slot = app.caches.file_named(gun, role, sha256);
+    let kept = slot.get();
+    let memory = if kept.is_some() { app.confirmations.confirm().await } else { Memory::Holds };
+    let (gun, role) = slot.names();
+    let found = match kept {
+        Some(_) if memory == Memory::IsUnconfirmed => {
+            Box::pin(load(app, app.metadata.by_checksum(gun, role, &sha256))).await?.map(Arc::new)
+        }
+        Some(found) if slot.holds() => app.metrics.looks.files.look(Some(found)),
+        _ => file(app, gun, role, sha256).await?,
     };
     let found = found.ok_or_else(nothing_stored)?;
     metadata(app, &found, &app.policies.consistent, wished).await
@@ -84,7 +89,8 @@ pub(crate) async fn by_version(
         file(app, &gun, &role, sha256).await?
     } else {
         let deletions = app.caches.deletions(&gun);
-        let found = load(app, traced("database.by_version", app.metadata.by_version(&gun, &role, version))).await?;
+        let reading = traced("database.by_version", app.metadata.by_version(&gun, &role, version));
+        let found = Box::pin(load(app, reading)).await?;
         found.map(|content| {
             slot.keep(content.sha256);
             app.caches.file_before(&gun, &role, content.sha256, deletions).keep(Arc::new(content))
@@ -115,7 +121,7 @@ async fn compressed(app: &Arc<App>, file: &Arc<Content>, coding: Coding) -> Resu
         return Ok(app.caches.compress(file, coding));
     }
     let (caches, file) = (Arc::clone(&app.caches), Arc::clone(file));
-    app.compute(&app.validation, move || caches.compress(&file, coding)).await
+    Box::pin(app.compute(&app.validation, move || caches.compress(&file, coding))).await
 }
 
 /// What is not stored: a detail tells it from a path that does not exist.
@@ -150,6 +156,11 @@ pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, 
     if let Some(current) = app.metrics.looks.current.look(kept(app, gun).await) {
         return Ok(Some(current));
     }
+    // On the heap: what is in memory is answered without carrying this along.
+    Box::pin(state_from_database(app, gun)).await
+}
+
+async fn state_from_database(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, Failure> {
     for _ in 0..ATTEMPTS {
         let seen = app.caches.seen(gun);
         let pointers = traced("database.pointers", app.metadata.pointers(gun)).await?;
@@ -169,8 +180,12 @@ pub(crate) async fn state(app: &App, gun: &Gun) -> Result<Option<Arc<Current>>, 
 
 /// Returns the current state of a collection if it is kept in memory and still holds.
 pub(crate) async fn kept(app: &App, gun: &Gun) -> Option<Arc<Current>> {
-    app.caches.current(gun)?;
+    let current = app.caches.current(gun)?;
+    if !app.confirmations.are_needed() {
+        return Some(current);
+    }
     let holds = app.confirmations.confirm().await == Memory::Holds;
+    // It may be another one by now.
     app.caches.current(gun).filter(|_| holds)
 }
 
@@ -197,7 +212,8 @@ pub(crate) async fn file(
     if let Some(found) = app.metrics.looks.files.look(slot.get()) {
         return Ok(Some(found));
     }
-    let found = load(app, traced("database.by_checksum", app.metadata.by_checksum(gun, role, &sha256))).await?;
+    let reading = traced("database.by_checksum", app.metadata.by_checksum(gun, role, &sha256));
+    let found = Box::pin(load(app, reading)).await?;
     Ok(found.map(|file| slot.keep(Arc::new(file))))
 }
 

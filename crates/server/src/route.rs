@@ -97,17 +97,25 @@ impl Route {
         if !uri.path().starts_with('/') {
             return Err(NoRoute::MethodNotAllowed);
         }
+        if path::is_plain(uri.path()) {
+            return Self::at(method, uri.path(), prefixes);
+        }
         let decoded = path::decode(uri.path()).ok_or(NoRoute::NotFound)?;
         let cleaned = path::clean(&decoded);
         if cleaned != decoded {
             let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
             return Err(NoRoute::Redirect(path::encode(&cleaned) + &query));
         }
+        Self::at(method, &cleaned, prefixes)
+    }
+
+    /// Finds the route of a decoded and clean path.
+    fn at(method: &Method, path: &str, prefixes: &GunPrefixes) -> Result<Self, NoRoute> {
         match *method {
-            Method::GET => get(&cleaned, prefixes),
-            Method::POST => post(&cleaned, prefixes),
-            Method::DELETE => delete(&cleaned, prefixes),
-            Method::HEAD => head(&cleaned, prefixes),
+            Method::GET => get(path, prefixes),
+            Method::POST => post(path, prefixes),
+            Method::DELETE => delete(path, prefixes),
+            Method::HEAD => head(path, prefixes),
             Method::PUT => Err(NoRoute::NotFound),
             _ => Err(NoRoute::MethodNotAllowed),
         }

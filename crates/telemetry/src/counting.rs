@@ -100,12 +100,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts a value.
-    pub fn record(&self, value: u64) {
-        self.record_at(window_now(), value);
-    }
-
-    fn record_at(&self, window: u64, value: u64) {
+    /// Counts a value, in this window.
+    pub fn record(&self, Window(window): Window, value: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(value, Ordering::Relaxed);
         self.turn_to(window);
@@ -114,7 +110,7 @@ impl Summary {
 
     /// Writes the samples of a family with this name.
     pub fn write(&self, text: &mut Exposition, name: &str, labels: &[(&str, &str)]) {
-        self.turn_to(window_now());
+        self.turn_to(Window::now().0);
         for (quantile, permille) in QUANTILES {
             let labels = [labels, &[("quantile", quantile)]].concat();
             match self.quantile(permille) {
@@ -199,9 +195,17 @@ fn value_at(place: usize) -> u64 {
     }
 }
 
-fn window_now() -> u64 {
-    static BEGUN: OnceLock<Instant> = OnceLock::new();
-    BEGUN.get_or_init(Instant::now).elapsed().as_secs() / WINDOW.as_secs()
+/// Some minutes, in which values are counted together; asked for once for all values of one event.
+#[derive(Debug, Clone, Copy)]
+pub struct Window(u64);
+
+impl Window {
+    /// Returns the present one.
+    #[must_use]
+    pub fn now() -> Self {
+        static BEGUN: OnceLock<Instant> = OnceLock::new();
+        Self(BEGUN.get_or_init(Instant::now).elapsed().as_secs() / WINDOW.as_secs())
+    }
 }
 
 #[cfg(test)]
@@ -232,15 +236,15 @@ mod tests {
         let summary = Summary::default();
         assert_eq!(quantiles(&summary), [None; 3]);
         for value in 1..=100 {
-            summary.record_at(0, value);
+            summary.record(Window(0), value);
         }
         let found: Vec<_> = quantiles(&summary).into_iter().flatten().collect();
         for (found, exact) in found.iter().zip([50, 90, 99]) {
             assert!(found.abs_diff(exact) <= exact / 8, "{found} {exact}");
         }
-        summary.record_at(1, 7);
+        summary.record(Window(1), 7);
         assert!(summary.quantile(500).unwrap() >= 44, "the window before still counts");
-        summary.record_at(2, 7);
+        summary.record(Window(2), 7);
         assert_eq!(summary.quantile(990), Some(7), "and then no more");
         summary.turn_to(9);
         assert_eq!(summary.quantile(990), None);

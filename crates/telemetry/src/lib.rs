@@ -17,7 +17,7 @@ mod trace;
 
 pub use admin::AdminSocket;
 pub use certificates::write_certificates;
-pub use counting::{Counter, Histogram, Summary};
+pub use counting::{Counter, Histogram, Summary, Window};
 pub use exposition::{CONTENT_TYPE, Exposition, Kind};
 pub use listener::{Answer, Asked, Listener, Pages, text};
 pub use log::{LevelError, Log, LogFormat};

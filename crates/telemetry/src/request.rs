@@ -110,7 +110,15 @@ fn made() -> Box<str> {
     static PROCESS: OnceLock<u64> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let process = PROCESS.get_or_init(trace::random);
-    format!("{process:016x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed)).into()
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut id = String::with_capacity(33);
+    let digits = |number: u64, count: u32| {
+        (0..count).rev().filter_map(move |place| char::from_digit(u32::try_from(number >> (4 * place) & 15).ok()?, 16))
+    };
+    id.extend(digits(*process, 16));
+    id.push('-');
+    id.extend(digits(number, (u64::BITS - number.leading_zeros()).div_ceil(4).max(1)));
+    id.into_boxed_str()
 }
 
 #[cfg(test)]

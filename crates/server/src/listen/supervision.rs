@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use super::Ending;
+use super::first::{First, first};
 
 /// Bytes of an answer handed to the connection at once; between them it is seen whether the client still reads.
 const PIECE: usize = 64 * 1024;
@@ -142,27 +143,33 @@ pub(super) async fn supervise(
     places: &Semaphore,
 ) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
+    let patience = match first(connection.as_mut(), watch(progress, ending, times, places)).await {
+        First::Main(result) => return result,
+        First::Aside(patience) => patience,
+    };
+    connection.as_mut().drain();
+    tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+}
+
+/// Waits until a connection has to end; returns how long it may take for that.
+async fn watch(progress: &Progress, ending: &Ending, times: Times, places: &Semaphore) -> Duration {
+    let mut soon = std::pin::pin!(ending.soon.cancelled());
     let mut old = std::pin::pin!(tokio::time::sleep(times.life));
     let look = LOOK.min(times.idle);
     let (mut before, mut silent) = (None, Duration::ZERO);
-    let patience = loop {
+    loop {
         tokio::select! {
-            result = connection.as_mut() => return result,
-            () = ending.soon.cancelled() => break times.drain,
-            () = old.as_mut() => break times.drain,
+            () = soon.as_mut() => return times.drain,
+            () = old.as_mut() => return times.drain,
             () = tokio::time::sleep(look) => {
                 let seen = progress.seen();
                 silent = if seen.is_some() && seen == before { silent + look } else { Duration::ZERO };
                 before = seen;
-                if silent >= times.idle {
-                    break times.drain;
-                }
-                if !silent.is_zero() && places.available_permits() == 0 {
-                    break look;
+                // Whoever has said nothing for so long has nothing to finish.
+                if silent >= times.idle || (!silent.is_zero() && places.available_permits() == 0) {
+                    return look;
                 }
             }
         }
-    };
-    connection.as_mut().drain();
-    tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+    }
 }

@@ -2,9 +2,11 @@
 
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::{Gun, RoleName, Version};
+use fail::fail_point;
 use jiff::Timestamp;
 
 use super::NetworkedStore;
+use super::publication::portions;
 use super::session::{Row, Session, Value};
 use crate::columns::{micros, number, read_digest, read_role, read_time, read_version, verified};
 use crate::packing::{self, Packed, Reference, unpack};
@@ -12,6 +14,8 @@ use crate::{NewMetadata, StoreError, Stored};
 
 /// Bytes of a piece; only the last one is shorter.
 const PIECE: usize = 1024 * 1024;
+/// Bytes of a row up to which it shares a statement with others.
+const TOGETHER: usize = 64 * 1024;
 
 /// Which file is wanted.
 pub(super) enum Which<'a> {
@@ -166,40 +170,76 @@ async fn whole(row: &Row, bytes: Vec<u8>) -> Result<Stored, StoreError> {
     Ok(Stored { role, version, sha256, bytes: verified(bytes, sha256).await?, stored_at })
 }
 
-/// Stores a file as it was packed; by itself after all if what it refers to is no longer there.
-pub(super) async fn store(
-    session: &mut Session,
-    gun: &Gun,
-    file: &NewMetadata,
-    packed: &Packed,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let plain = Packed::plain(file.bytes());
-    let packed = if is_as_it_was(session, gun, file.role(), packed).await? { packed } else { &plain };
-    let (first, rest) = packed.data.split_at(packed.data.len().min(PIECE));
-    let (version, digest) = (number(file.version()), file.sha256().hex());
-    let pieces = i64::try_from(rest.chunks(PIECE).len()).unwrap_or(i64::MAX);
-    let values = [
-        gun.as_str().into(),
-        file.role().as_str().into(),
-        version.into(),
-        (&digest).into(),
-        micros(now).into(),
-        pieces.into(),
-        first.into(),
-        packed.length.into(),
-        packed.base.map_or(0, |(version, _)| number(version)).into(),
-    ];
-    let statement = "INSERT INTO countersign_files (gun, role, version, sha256, stored_at, pieces, data, length, base) \
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    session.execute("stored a file", statement, &values).await?;
-    for (piece, data) in (1_i64..).zip(rest.chunks(PIECE)) {
-        let statement = "INSERT INTO countersign_pieces (gun, role, version, number, data) VALUES (?, ?, ?, ?, ?)";
-        let values =
-            [gun.as_str().into(), file.role().as_str().into(), version.into(), piece.into(), Value::Bytes(data)];
-        session.execute("stored a piece of a file", statement, &values).await?;
+/// A file that is to be stored, and whose it is.
+pub(super) struct Filed<'a> {
+    pub(super) gun: &'a Gun,
+    pub(super) file: &'a NewMetadata,
+    pub(super) packed: &'a Packed,
+    pub(super) now: Timestamp,
+}
+
+/// A file as its row has it.
+struct NewRow<'a> {
+    filed: Filed<'a>,
+    digest: String,
+    packed: Packed,
+}
+
+impl NewRow<'_> {
+    /// The part that is in the file's own row, and what goes into further pieces.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.packed.data.split_at(self.packed.data.len().min(PIECE))
+    }
+}
+
+/// Stores files as they were packed; by itself after all if what one refers to is no longer there. Small ones share their
+/// statements.
+pub(super) async fn store(session: &mut Session, files: impl Iterator<Item = Filed<'_>>) -> Result<(), StoreError> {
+    let (mut small, mut large) = (Vec::new(), Vec::new());
+    for filed in files {
+        let as_it_was = is_as_it_was(session, filed.gun, filed.file.role(), filed.packed).await?;
+        let packed = if as_it_was { filed.packed.clone() } else { Packed::plain(filed.file.bytes()) };
+        let rows = if packed.data.len() <= TOGETHER { &mut small } else { &mut large };
+        rows.push(NewRow { digest: filed.file.sha256().hex(), filed, packed });
+    }
+    for rows in portions(&small).chain(large.chunks(1)) {
+        insert(session, rows).await?;
+        fail_point!("publish-file-written");
+    }
+    for row in &large {
+        let (_, rest) = row.parts();
+        for (piece, data) in (1_i64..).zip(rest.chunks(PIECE)) {
+            let statement = "INSERT INTO countersign_pieces (gun, role, version, number, data) VALUES (?, ?, ?, ?, ?)";
+            let Filed { gun, file, .. } = row.filed;
+            let (version, role) = (number(file.version()), file.role().as_str());
+            let values = [gun.as_str().into(), role.into(), version.into(), piece.into(), Value::Bytes(data)];
+            session.execute("stored a piece of a file", statement, &values).await?;
+        }
     }
     Ok(())
+}
+
+async fn insert(session: &mut Session, rows: &[NewRow<'_>]) -> Result<(), StoreError> {
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(9 * rows.len());
+    for row in rows {
+        let (Filed { gun, file, now, .. }, (first, rest)) = (&row.filed, row.parts());
+        values.extend([
+            Value::from(gun.as_str()),
+            file.role().as_str().into(),
+            number(file.version()).into(),
+            (&row.digest).into(),
+            micros(*now).into(),
+            i64::try_from(rest.chunks(PIECE).len()).unwrap_or(i64::MAX).into(),
+            first.into(),
+            row.packed.length.into(),
+            row.packed.base.map_or(0, |(version, _)| number(version)).into(),
+        ]);
+    }
+    let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
+    let statement = format!(
+        "INSERT INTO countersign_files (gun, role, version, sha256, stored_at, pieces, data, length, base) VALUES {places}"
+    );
+    session.execute("stored files", &statement, &values).await.map(drop)
 }
 
 /// Tells whether what a packed file refers to is what it was packed against: the collection may have been deleted since.

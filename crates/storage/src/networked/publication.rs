@@ -8,7 +8,8 @@ use fail::fail_point;
 use super::group::Publication;
 use super::metadata::{Heads, check};
 use super::session::{Dialect, Pool, Session, Value};
-use super::{NetworkedStore, change, files};
+use super::files::{self, Filed};
+use super::{NetworkedStore, change};
 use crate::columns::{micros, number, read_digest, read_gun, read_role, read_version};
 use crate::{NewMetadata, PublishError, StoreError};
 
@@ -54,12 +55,12 @@ impl NetworkedStore {
         if accepted.is_empty() {
             return Ok(results);
         }
-        for publication in &accepted {
-            for (file, packed) in publication.files.iter().zip(&publication.packed) {
-                files::store(&mut session, &publication.gun, file, packed, publication.now).await?;
-                fail_point!("publish-file-written");
-            }
-        }
+        let files = accepted.iter().flat_map(|publication| {
+            let Publication { gun, now, .. } = *publication;
+            let files = publication.files.iter().zip(&publication.packed);
+            files.map(|(file, packed)| Filed { gun, file, packed, now: *now })
+        });
+        files::store(&mut session, files).await?;
         point(&mut session, &accepted).await?;
         read_back(&mut session, &accepted).await?;
         // Last, because whoever has taken a number keeps all others waiting until the commit.
