@@ -102,7 +102,10 @@ async fn run(
 
 /// Lets requests that have arrived already, but were not looked at yet, share the question: it costs as much as a dozen
 /// answers. Nobody waits for requests that are still to come.
-async fn gather(asked: &mut mpsc::UnboundedReceiver<oneshot::Sender<Memory>>, askers: &mut Vec<oneshot::Sender<Memory>>) {
+async fn gather(
+    asked: &mut mpsc::UnboundedReceiver<oneshot::Sender<Memory>>,
+    askers: &mut Vec<oneshot::Sender<Memory>>,
+) {
     for _ in 0..GATHERINGS {
         let before = askers.len();
         tokio::task::yield_now().await;

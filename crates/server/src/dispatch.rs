@@ -80,7 +80,7 @@ where
     let form = if head { Form::Head } else { Form::Whole };
     app.metrics.record(operation, &Finished { form, status, code, duration, request_bytes, response_bytes });
     line.trace(operation, status);
-    line.write(status, duration, response_bytes, cause);
+    line.write(status, duration, response_bytes, cause.as_deref());
     answer
 }
 
@@ -179,10 +179,10 @@ impl Line {
         span.end();
     }
 
-    fn write(&self, status: u16, duration: std::time::Duration, bytes: u64, cause: Option<String>) {
+    fn write(&self, status: u16, duration: std::time::Duration, bytes: u64, cause: Option<&str>) {
         let peer = self.peer;
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let cause = cause.as_deref().map(escaped).unwrap_or_default();
+        let cause = cause.map(escaped).unwrap_or_default();
         // What is not logged is not put together either.
         macro_rules! line {
             ($level:ident) => {

@@ -123,7 +123,7 @@ impl Connection {
         let app = Arc::clone(&self.app);
         let _open = Gauge::raise(&app.metrics.connections);
         let now = self.ending.now.clone();
-        first(self.protect(stream, tls), now.cancelled()).await;
+        first(Box::pin(self.protect(stream, tls)), now.cancelled()).await;
     }
 
     async fn protect(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
@@ -166,10 +166,7 @@ impl Connection {
             Protocol::Http1 => {
                 let mut builder = http1::Builder::new();
                 // No timer for each header: a connection on which no request has come for so long is ended below.
-                builder
-                    .header_read_timeout(None)
-                    .max_headers(limits.header_lines)
-                    .max_buf_size(limits.header_bytes);
+                builder.header_read_timeout(None).max_headers(limits.header_lines).max_buf_size(limits.header_bytes);
                 supervise(builder.serve_connection(io, service), &progress, &ending, times, &places).await
             }
             Protocol::Http2 => {

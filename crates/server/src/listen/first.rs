@@ -59,7 +59,6 @@ pub(super) async fn first<A: Future, B: Future>(main: A, aside: B) -> First<A::O
 mod tests {
     use std::cell::Cell;
     use std::future::{pending, ready};
-    use std::time::Duration;
 
     use super::*;
 
@@ -70,16 +69,21 @@ mod tests {
         assert_eq!(first(ready(1), pending::<()>()).await, First::Main(1));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_is_aside_is_looked_at_only_when_there_is_something_new() {
         let looks = Cell::new(0);
+        let (send, receive) = tokio::sync::oneshot::channel();
         let main = async {
             for _ in 0..1000 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
+            }
+            send.send(()).unwrap();
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
             }
         };
         let mut nap = pin!(async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            receive.await.unwrap();
             pending::<()>().await;
         });
         let aside = poll_fn(|context| {

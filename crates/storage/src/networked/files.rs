@@ -194,7 +194,7 @@ impl NewRow<'_> {
 
 /// Stores files as they were packed; by itself after all if what one refers to is no longer there. Small ones share their
 /// statements.
-pub(super) async fn store(session: &mut Session, files: impl Iterator<Item = Filed<'_>>) -> Result<(), StoreError> {
+pub(super) async fn store(session: &mut Session, files: Vec<Filed<'_>>) -> Result<(), StoreError> {
     let (mut small, mut large) = (Vec::new(), Vec::new());
     for filed in files {
         let as_it_was = is_as_it_was(session, filed.gun, filed.file.role(), filed.packed).await?;

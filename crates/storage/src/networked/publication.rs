@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use countersign_tuf::{Gun, RoleName};
 use fail::fail_point;
 
+use super::files::{self, Filed};
 use super::group::Publication;
 use super::metadata::{Heads, check};
 use super::session::{Dialect, Pool, Session, Value};
-use super::files::{self, Filed};
 use super::{NetworkedStore, change};
 use crate::columns::{micros, number, read_digest, read_gun, read_role, read_version};
 use crate::{NewMetadata, PublishError, StoreError};
@@ -60,6 +60,7 @@ impl NetworkedStore {
             let files = publication.files.iter().zip(&publication.packed);
             files.map(|(file, packed)| Filed { gun, file, packed, now: *now })
         });
+        let files: Vec<Filed<'_>> = files.collect();
         files::store(&mut session, files).await?;
         point(&mut session, &accepted).await?;
         read_back(&mut session, &accepted).await?;
