@@ -65,8 +65,8 @@ impl Confirmations {
     pub(crate) async fn confirm(&self) -> Memory {
         let Some(following) = &self.0 else { return Memory::Holds };
         let (asker, answer) = oneshot::channel();
-        let asked = following.ask.send(asker).is_ok();
-        if asked && let Ok(memory) = answer.await { memory } else { Memory::IsUnconfirmed }
+        let sent = following.ask.send(asker).is_ok();
+        if sent && let Ok(memory) = answer.await { memory } else { Memory::IsUnconfirmed }
     }
 }
 
