@@ -11,6 +11,7 @@ use countersign_storage::{Alias, Connections, DatabaseUrl};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::passphrases::Passphrases;
+use crate::tokens::KeyTokens;
 
 /// Everything the service can be told.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Config {
     pub passphrases: Passphrases,
     /// An address for metrics and health, by plain HTTP; none unless one is named.
     pub metrics: Option<SocketAddr>,
+    /// The tokens that aliases name.
+    pub tokens: KeyTokens,
     /// Where the time comes from.
     pub clock: Clock,
     /// Numbers and times that are never exceeded.

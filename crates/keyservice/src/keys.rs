@@ -12,6 +12,7 @@ use countersign_storage::{
     SigningKeyStore, StoreError,
 };
 use countersign_tuf::{Gun, RoleName};
+use countersign_vault::TokenError;
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
 use serde::Deserialize;
@@ -21,6 +22,7 @@ use crate::audit::{About, Audit, AuditError, Event};
 use crate::binding::bind;
 use crate::config::{Clock, Limits};
 use crate::passphrases::{PassphraseError, Passphrases};
+use crate::tokens::{Held, KeyTokens, OnToken};
 
 /// Decrypted keys kept in memory.
 const KEYS_IN_MEMORY: u64 = 10_000;
@@ -66,6 +68,12 @@ pub enum KeyTrouble {
     /// A key could not be encrypted.
     #[error("a key could not be encrypted")]
     NotSealed(#[source] KeyFileError),
+    /// The token did not do it.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A key is on a token that the settings do not name.
+    #[error("keys under the alias {0} are on a token that the settings do not name: --token NAME=pkcs11:…")]
+    NoToken(Alias),
     /// Too many wait, or the work was broken off.
     #[error("the service is busy")]
     Busy,
@@ -75,6 +83,7 @@ pub enum KeyTrouble {
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn SigningKeyStore>,
     pub(crate) passphrases: Passphrases,
+    pub(crate) tokens: KeyTokens,
     pub(crate) alias: Alias,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
@@ -90,9 +99,9 @@ pub(crate) struct Keys {
     opening: Arc<Semaphore>,
 }
 
-/// A decrypted key; wiped when dropped.
+/// A key that can sign.
 struct OpenedKey {
-    key: PrivateKey,
+    key: Held,
     gun: Gun,
     role: ServiceRole,
     last_used: Mutex<Option<Timestamp>>,
@@ -116,6 +125,9 @@ impl Keys {
             self.open(found.clone()).await?;
             return Ok(found);
         }
+        if self.parts.alias.token().is_some() {
+            return self.make_on_token(request, role).await;
+        }
         let permit = self.permit(&self.making).await?;
         let (passphrases, alias) = (self.parts.passphrases.clone(), self.parts.alias.clone());
         let (gun, kind) = (request.gun.clone(), of_key_type(algorithm).ok_or(KeyTrouble::Busy)?);
@@ -126,6 +138,31 @@ impl Keys {
         let made = made.await.map_err(|_| KeyTrouble::Busy)??;
         let limits = PendingLimits { count: self.parts.limits.pending_keys, keep: self.parts.limits.pending_key_age };
         Ok(self.parts.store.insert(made, limits, self.parts.clock.now()).await?)
+    }
+
+    /// Makes a key on a token and stores what is known of it; nothing is left on the token of a key that was not stored.
+    async fn make_on_token(&self, request: &KeyRequest, role: ServiceRole) -> Result<SigningKey, KeyTrouble> {
+        let permit = self.permit(&self.making).await?;
+        let (tokens, alias) = (self.parts.tokens.clone(), self.parts.alias.clone());
+        let (gun, kind) = (request.gun.clone(), of_key_type(&request.algorithm).ok_or(KeyTrouble::Busy)?);
+        let made = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            tokens.make(&alias, gun, role, kind)
+        });
+        let made = made.await.map_err(|_| KeyTrouble::Busy)??;
+        // None gives way here: what would be left of it on the token would fill it for nothing.
+        let limits = PendingLimits { count: self.parts.limits.pending_keys, keep: SignedDuration::MAX };
+        let id = made.key.id;
+        let stored = self.parts.store.insert(made, limits, self.parts.clock.now()).await;
+        if stored.as_ref().is_ok_and(|stored| stored.stored.key.id == id) {
+            return Ok(stored?);
+        }
+        let (tokens, alias) = (self.parts.tokens.clone(), self.parts.alias.clone());
+        let removed = tokio::task::spawn_blocking(move || tokens.delete(&alias, &id)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::error!(%error, key = %id, "a key that no collection has is left on the token");
+        }
+        Ok(stored?)
     }
 
     /// Returns the opened key; none when there is no such key.
@@ -141,14 +178,24 @@ impl Keys {
 
     async fn open(&self, found: SigningKey) -> Result<Arc<OpenedKey>, KeyTrouble> {
         let permit = self.permit(&self.opening).await?;
-        let passphrases = self.parts.passphrases.clone();
+        let (passphrases, tokens) = (self.parts.passphrases.clone(), self.parts.tokens.clone());
         let opening = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let key = open(&found, &passphrases)?;
+            let key = hold(&found, &passphrases, &tokens)?;
             let (row, last_used) = (found.stored.key, Mutex::new(found.last_used));
             Ok(Arc::new(OpenedKey { key, gun: row.gun, role: row.role, last_used }))
         });
         opening.await.map_err(|_| KeyTrouble::Busy)?
+    }
+
+    async fn sign_on_token(&self, key: &OnToken, message: Vec<u8>) -> Result<Vec<u8>, KeyTrouble> {
+        let permit = self.permit(&key.permits()).await?;
+        let key = key.clone();
+        let signing = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            key.sign(&message)
+        });
+        Ok(signing.await.map_err(|_| KeyTrouble::Busy)??)
     }
 
     /// Records that a key is about to sign, so that it counts as pending no more.
@@ -163,10 +210,41 @@ impl Keys {
         Ok(())
     }
 
+    /// Deletes a key from the token that it is on, if it is on one: first there, so that none is left that no row knows.
+    async fn leave_token(&self, id: &KeyId) -> Result<(), KeyTrouble> {
+        let Some(found) = self.parts.store.signing_key(id).await? else { return Ok(()) };
+        if found.stored.alias.token().is_none() {
+            return Ok(());
+        }
+        let tokens = self.parts.tokens.clone();
+        let leaving = tokio::task::spawn_blocking(move || match tokens.open(&found) {
+            Ok(key) => Ok(key.delete()?),
+            Err(KeyTrouble::Token(TokenError::NoKey { .. })) => Ok(()),
+            Err(trouble) => Err(trouble),
+        });
+        leaving.await.map_err(|_| KeyTrouble::Busy)?
+    }
+
     async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, KeyTrouble> {
         match tokio::time::timeout(self.parts.limits.patience, Arc::clone(permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(KeyTrouble::Busy),
+        }
+    }
+
+    /// Tells whether the passphrase, or the token, for new keys is at hand.
+    async fn may_make(&self) -> bool {
+        if self.parts.alias.token().is_none() {
+            return self.parts.passphrases.get(&self.parts.alias).is_ok();
+        }
+        let (tokens, alias) = (self.parts.tokens.clone(), self.parts.alias.clone());
+        match tokio::task::spawn_blocking(move || tokens.health(&alias)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the token is not healthy");
+                false
+            }
+            Err(_) => false,
         }
     }
 
@@ -229,6 +307,7 @@ impl SigningService for Keys {
     async fn delete(&self, caller: &Caller, key: &KeyId) -> Result<(), Refusal> {
         let now = self.parts.clock.now();
         let failed = |trouble: KeyTrouble| in_trouble("delete", &trouble, Refusal::NotSigned);
+        self.leave_token(key).await.map_err(failed)?;
         self.record(caller, Event::Delete, About { key: Some(*key), ..About::default() }).map_err(failed)?;
         let deleted = self.parts.store.delete(key, now).await;
         self.opened.invalidate(key);
@@ -261,10 +340,13 @@ impl SigningService for Keys {
             reason: None,
         };
         self.record(caller, Event::Sign, about).map_err(failed)?;
-        let signature = opened.key.sign(&request.content).map_err(|error| {
-            tracing::error!(%error, key = %id, "nothing was signed");
-            Refusal::NotSigned
-        })?;
+        let signature = match &opened.key {
+            Held::Here(key) => key.sign(&request.content).map_err(|error| {
+                tracing::error!(%error, key = %id, "nothing was signed");
+                Refusal::NotSigned
+            })?,
+            Held::OnToken(key) => self.sign_on_token(key, request.content).await.map_err(failed)?,
+        };
         let algorithm = opened.key.public_key().key_type().clone();
         Ok(Signed { algorithm, method: opened.key.method(), signature })
     }
@@ -282,8 +364,16 @@ impl SigningService for Keys {
                 false
             }
         };
-        database && self.parts.passphrases.get(&self.parts.alias).is_ok()
+        database && self.may_make().await
     }
+}
+
+/// Opens a stored key wherever it is.
+pub(crate) fn hold(found: &SigningKey, passphrases: &Passphrases, tokens: &KeyTokens) -> Result<Held, KeyTrouble> {
+    if found.stored.alias.token().is_some() {
+        return tokens.open(found).map(Held::OnToken);
+    }
+    open(found, passphrases).map(|key| Held::Here(Box::new(key)))
 }
 
 /// Opens a stored key, and checks that its row is what this service wrote.
@@ -355,10 +445,17 @@ fn in_trouble(doing: &'static str, trouble: &KeyTrouble, otherwise: Refusal) -> 
     let causes = causes.fold(String::new(), |text, cause| format!("{text}: {cause}"));
     tracing::error!(doing, "{trouble}{causes}");
     match trouble {
-        KeyTrouble::Store(_) | KeyTrouble::Pending(_) | KeyTrouble::Audit(_) | KeyTrouble::Busy => Refusal::Away,
+        KeyTrouble::Token(TokenError::NoKey { .. }) => otherwise,
+        KeyTrouble::Token(TokenError::Full { .. }) => Refusal::Exhausted("the token is full"),
+        KeyTrouble::Token(_)
+        | KeyTrouble::Store(_)
+        | KeyTrouble::Pending(_)
+        | KeyTrouble::Audit(_)
+        | KeyTrouble::Busy => Refusal::Away,
         KeyTrouble::Passphrase(_)
         | KeyTrouble::Sealed { .. }
         | KeyTrouble::Changed { .. }
+        | KeyTrouble::NoToken(_)
         | KeyTrouble::NotMade(_)
         | KeyTrouble::NotSealed(_) => otherwise,
     }

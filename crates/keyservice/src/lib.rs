@@ -2,7 +2,8 @@
 //!
 //! [`KeyService::start`] takes a [`Config`] and returns a [`Running`] service, which answers over `countersign-signer-rpc`.
 //! A key is made for one collection and role, and signs nothing but files of that role. At rest it is encrypted under a
-//! passphrase that has a name, its alias; [`rotate`] encrypts all keys under another one. What was asked and answered is in
+//! passphrase that has a name, its alias; [`rotate`] encrypts all keys under another one. Or it is made on a PKCS#11 token and
+//! never leaves it ([`KeyTokens`]). What was asked and answered is in
 //! the `audit` log; neither it nor any other log has a secret in it.
 
 mod audit;
@@ -15,6 +16,7 @@ mod metrics;
 mod passphrases;
 mod rotation;
 mod service;
+mod tokens;
 
 pub use countersign_signer_rpc::{Clients, Identity};
 pub use countersign_storage::Alias as KeyAlias;
@@ -27,3 +29,4 @@ pub use memory::hide_memory;
 pub use passphrases::{PassphraseError, Passphrases, Variables};
 pub use rotation::{Rotation, RotationError, rotate};
 pub use service::{Drained, KeyService, Running, StartError};
+pub use tokens::{KeyTokens, PinPlaces};

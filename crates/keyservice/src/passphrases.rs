@@ -67,6 +67,10 @@ impl Variables {
     pub fn new(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
+
+    pub(crate) fn read(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
 }
 
 impl fmt::Debug for Variables {
@@ -139,7 +143,7 @@ impl Passphrases {
         // The reference leaves a hyphen in the name, which a container's settings can give, though no shell.
         let as_it_is = format!("{reference}{}", alias.as_str().to_ascii_uppercase().replace('.', "_"));
         let names = VARIABLES.iter().map(|prefix| variable(prefix, alias)).chain([as_it_is]);
-        let values = names.filter_map(|name| (self.variables.0)(&name));
+        let values = names.filter_map(|name| self.variables.read(&name));
         values.filter(|value| !value.is_empty()).map(Zeroizing::new).next()
     }
 }

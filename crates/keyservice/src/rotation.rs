@@ -25,6 +25,11 @@ pub enum RotationError {
     /// There is no database in the data folder.
     #[error("there is no database of keys in {0}")]
     NoDatabase(std::path::PathBuf),
+    /// Keys are made on tokens, not put there.
+    #[error(
+        "{0} is a token: a key that was outside stays outside; start the service with this alias, and have the keys rotated"
+    )]
+    ToToken(Alias),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,6 +44,8 @@ pub enum RotationError {
 pub struct Rotation {
     /// Keys that are under the new alias now.
     pub sealed: u64,
+    /// Keys on tokens, which stay there.
+    pub on_tokens: u64,
     /// Keys that are still under another one, and why.
     pub left: Vec<(KeyId, KeyTrouble)>,
 }
@@ -54,6 +61,9 @@ pub async fn rotate(
     to: &Alias,
 ) -> Result<Rotation, RotationError> {
     let path = data_dir.join(crate::service::DATABASE);
+    if to.token().is_some() {
+        return Err(RotationError::ToToken(to.clone()));
+    }
     if !path.is_file() {
         return Err(RotationError::NoDatabase(data_dir.to_owned()));
     }
@@ -64,6 +74,7 @@ pub async fn rotate(
     let mut done = Rotation::default();
     for _ in 0..ROUNDS {
         done.left.clear();
+        done.on_tokens = 0;
         let mut after = None;
         loop {
             let page = store.sealed_otherwise(to, after.as_ref(), PageSize::wished(PAGE)).await?;
@@ -71,6 +82,10 @@ pub async fn rotate(
             after = Some(last.stored.key.id);
             for key in page {
                 let id = key.stored.key.id;
+                if key.stored.alias.token().is_some() {
+                    done.on_tokens = done.on_tokens.saturating_add(1);
+                    continue;
+                }
                 match reseal(&store, key, passphrases.clone(), to.clone()).await {
                     Ok(Resealed::Yes) => done.sealed += 1,
                     Ok(Resealed::ChangedSince) => {}
@@ -80,7 +95,9 @@ pub async fn rotate(
             }
         }
         let rest = store.sealed_otherwise(to, None, PageSize::wished(PAGE)).await?;
-        if rest.len() <= done.left.len() {
+        // More than a page of keys that stay hides the others; then the rounds are gone through to their end.
+        let rest = rest.iter().filter(|key| key.stored.alias.token().is_none()).count();
+        if rest <= done.left.len() {
             break;
         }
     }

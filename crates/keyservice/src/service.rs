@@ -16,6 +16,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::keys::{self, KeyTrouble, Keys, Parts};
 use crate::metrics::{Counted, OperatorPages};
 use crate::passphrases::{PassphraseError, is_short};
+use crate::tokens;
 
 /// The database in the data folder.
 pub(crate) const DATABASE: &str = "keys.db";
@@ -43,7 +44,7 @@ pub enum StartError {
     Passphrase(#[from] PassphraseError),
     /// Keys in the database cannot be opened.
     #[error(
-        "keys under the alias {alias} cannot be opened: its passphrase must be at hand as long as keys are under it"
+        "keys under the alias {alias} cannot be used: its passphrase, or its token, must be at hand as long as keys are under it"
     )]
     Keys {
         /// The alias.
@@ -118,6 +119,7 @@ impl KeyService {
         let keys = Keys::new(Parts {
             store: store.shared(),
             passphrases: config.passphrases,
+            tokens: config.tokens,
             alias: config.alias,
             clock: config.clock,
             limits: config.limits,
@@ -145,15 +147,27 @@ async fn check_passphrases(store: &Store, config: &Config) -> Result<(), StartEr
     for key in store.shared().one_of_each_alias().await? {
         let alias = key.stored.alias.clone();
         made |= alias == config.alias;
-        let opened = keys::open(&key, &config.passphrases);
+        if alias.token().is_some() && alias == config.alias {
+            continue;
+        }
+        let (passphrases, tokens) = (config.passphrases.clone(), config.tokens.clone());
+        let opened = tokio::task::spawn_blocking(move || keys::hold(&key, &passphrases, &tokens).map(drop)).await;
+        let opened = opened.unwrap_or(Err(KeyTrouble::Busy));
         let unusable = |source| StartError::Keys { alias: alias.clone(), source: Box::new(source) };
         match (opened, store) {
             // As with the reference: keys under an old passphrase that is gone are not found, and the others are.
             (Err(source), Store::Reference(_)) if alias != config.alias => {
                 tracing::error!(%alias, %source, "keys under this alias cannot be opened");
             }
-            (opened, _) => drop(opened.map_err(unusable)?),
+            // A token may be in a drawer: its keys are refused until it is back, and all others are used.
+            (Err(KeyTrouble::Token(source)), _) if tokens::may_come_back(&source) => {
+                tracing::error!(%alias, %source, "keys on this token cannot be used");
+            }
+            (opened, _) => opened.map_err(unusable)?,
         }
+    }
+    if config.alias.token().is_some() {
+        return check_token(config).await;
     }
     let passphrases = &config.passphrases;
     let passphrase = if made { passphrases.get(&config.alias)? } else { passphrases.get_or_make(&config.alias)? };
@@ -161,6 +175,20 @@ async fn check_passphrases(store: &Store, config: &Config) -> Result<(), StartEr
         tracing::warn!(alias = %config.alias, "the passphrase is short: whoever gets the database could guess it");
     }
     Ok(())
+}
+
+/// Checks that the token for new keys is one of the settings' and takes the PIN; one that is away may come back.
+async fn check_token(config: &Config) -> Result<(), StartError> {
+    let (tokens, alias) = (config.tokens.clone(), config.alias.clone());
+    let checked = tokio::task::spawn_blocking(move || tokens.health(&alias)).await;
+    match checked.unwrap_or(Err(KeyTrouble::Busy)) {
+        Ok(()) => Ok(()),
+        Err(KeyTrouble::Token(error)) if tokens::may_come_back(&error) => {
+            tracing::error!(alias = %config.alias, %error, "no keys can be made for now");
+            Ok(())
+        }
+        Err(source) => Err(StartError::Keys { alias: config.alias.clone(), source: Box::new(source) }),
+    }
 }
 
 /// An open store.

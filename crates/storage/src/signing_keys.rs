@@ -9,19 +9,22 @@ use jiff::Timestamp;
 
 use crate::{EncryptedKey, NewServiceKey, PageSize, PendingKeyError, PendingLimits, ServiceRole, StoreError};
 
-/// The name of a passphrase that keys are encrypted under.
+/// What keys are kept under: the name of a passphrase, or `pkcs11:` and the name of a token.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Alias(Box<str>);
 
 /// Says that a name is no alias (caller).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no alias: 1 to {MAX_ALIAS} letters, digits, dots, hyphens and underscores are wanted, first a letter or digit"
+    "{0:?} is no alias: 1 to {MAX_ALIAS} letters, digits, dots, hyphens and underscores are wanted, first a letter or digit; \
+     or pkcs11: and the name of a token"
 )]
 pub struct AliasError(pub String);
 
 /// The longest alias, in bytes: that of the reference's column.
 pub const MAX_ALIAS: usize = 50;
+/// Stands before the names of tokens.
+const TOKEN: &str = "pkcs11:";
 
 impl Alias {
     /// Reads an alias; it can be part of a file's name and, with a little change, of a variable's.
@@ -29,13 +32,20 @@ impl Alias {
     /// # Errors
     /// It is empty, too long, or has other characters.
     pub fn parse(text: &str) -> Result<Self, AliasError> {
-        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let rest = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        let name = text.strip_prefix(TOKEN).unwrap_or(text);
+        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
         if first && rest && text.len() <= MAX_ALIAS {
             Ok(Self(text.into()))
         } else {
             Err(AliasError(text.chars().take(80).collect()))
         }
+    }
+
+    /// Returns the name of the token that keys under this alias are on; none when they are encrypted under a passphrase.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.0.strip_prefix(TOKEN)
     }
 
     /// Returns the name.
@@ -190,10 +200,27 @@ mod tests {
 
     #[test]
     fn an_alias_is_a_plain_name() {
-        for good in ["a", "2026-11", "Prod_1.b", &"x".repeat(MAX_ALIAS)] {
+        for good in ["a", "2026-11", "Prod_1.b", "pkcs11", "pkcs11:hsm", &"x".repeat(MAX_ALIAS)] {
             assert_eq!(Alias::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "-x", "_x", "a/b", "a b", "ä", "a\0", &"x".repeat(MAX_ALIAS + 1)] {
+        assert_eq!(Alias::parse("pkcs11:hsm").unwrap().token(), Some("hsm"));
+        assert_eq!(Alias::parse("pkcs11").unwrap().token(), None);
+        for bad in [
+            "",
+            "pkcs11:",
+            "pkcs11:a:b",
+            "pkcs11:../a",
+            "other:a",
+            ".",
+            "..",
+            "-x",
+            "_x",
+            "a/b",
+            "a b",
+            "ä",
+            "a\0",
+            &"x".repeat(MAX_ALIAS + 1),
+        ] {
             assert!(Alias::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -17,6 +17,7 @@ mod device;
 mod error;
 mod keys;
 mod record;
+mod service;
 mod uri;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use device::Tokens;
 pub use error::TokenError;
 pub use keys::{Adopted, NewKeyPlace};
 pub(crate) use record::Record;
+pub use service::{ServiceToken, ServiceTokenLimits};
 pub use uri::{TokenUri, TokenUriError};
 
 /// What tells one token from others: what it says of itself.
@@ -56,7 +58,6 @@ const NO_GUN: &str = "-";
 
 /// Writes what a key is for as the label of its objects: `countersign GUN ROLE`, with `-` for no collection. A collection's name
 /// has no spaces; a role may.
-#[cfg_attr(not(any(feature = "pkcs11", test)), expect(dead_code, reason = "only a token has labels"))]
 pub(crate) fn label_text(label: &KeyLabel) -> String {
     format!("{LABEL}{} {}", label.gun().map_or(NO_GUN, Gun::as_str), label.role())
 }

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use countersign_keyservice::{
-    Clients, Clock, Config, Drained, Identity, KeyAlias, KeyService, KeyStorage, Limits, Passphrases, Variables, rotate,
+    Clients, Clock, Config, Drained, Identity, KeyAlias, KeyService, KeyStorage, KeyTokens, Limits, Passphrases,
+    PinPlaces, Variables, rotate,
 };
 use countersign_telemetry::Systemd;
+use countersign_vault::{ServiceTokenLimits, TokenConfig, TokenUriError};
 use etcetera::BaseStrategy;
 
 use self::settings::Settings;
@@ -75,7 +77,10 @@ struct Options {
     /// A name in the certificate of a client that may call (repeatable) [default: every client of the CA]
     #[arg(long, value_name = "NAME")]
     client: Vec<String>,
-    /// The name of the passphrase that new keys are encrypted under [default: default]
+    /// A PKCS#11 token for keys (repeatable); --alias pkcs11:NAME makes new ones there. Its PIN is never an argument
+    #[arg(long, value_name = "NAME=URI", value_parser = token)]
+    token: Vec<TokenConfig>,
+    /// The name of the passphrase that new keys are encrypted under, or pkcs11:NAME for a token [default: default]
     #[arg(long, value_name = "ALIAS", value_parser = alias)]
     alias: Option<KeyAlias>,
     #[command(flatten)]
@@ -127,6 +132,9 @@ impl Options {
             1 => data(format_args!("1 key is encrypted under {to} now"))?,
             sealed => data(format_args!("{sealed} keys are encrypted under {to} now"))?,
         }
+        if done.on_tokens > 0 {
+            message(format_args!("{} stay on tokens", done.on_tokens));
+        }
         for (id, trouble) in &done.left {
             message(format_args!("{id}: {}", chain(trouble)));
         }
@@ -167,12 +175,20 @@ impl Options {
             },
             alias: self.alias.clone().or(settings.alias).map_or_else(default, Ok)?,
             passphrases,
+            tokens: self.tokens(&settings.tokens),
             data_dir,
             storage: KeyStorage::Folder,
             metrics: self.operation.metrics_listen.or(settings.metrics),
             clock: Clock::system(),
             limits: Limits::default(),
         })
+    }
+
+    fn tokens(&self, set: &BTreeMap<String, TokenConfig>) -> KeyTokens {
+        let mut tokens = set.clone();
+        tokens.extend(self.token.iter().map(|token| (token.name().to_owned(), token.clone())));
+        let pins = PinPlaces::new(Variables::new(|name| variable(name)?.into_string().ok()));
+        KeyTokens::new(tokens.into_values().collect(), &pins, ServiceTokenLimits::default())
     }
 
     fn data_dir(&self, settings: &Settings) -> Result<PathBuf, CliError> {
@@ -219,6 +235,20 @@ async fn serve(config: Config, operation: &Operation, observed: &mut Observed) -
 
 fn alias(text: &str) -> Result<KeyAlias, String> {
     KeyAlias::parse(text).map_err(|error| error.to_string())
+}
+
+fn token(text: &str) -> Result<TokenConfig, String> {
+    let (name, uri) = text.split_once('=').ok_or("NAME=URI is wanted, such as hsm=pkcs11:token=keys?module-path=/…")?;
+    token_config(name, uri)
+}
+
+/// Reads a token whose name can be part of an alias.
+fn token_config(name: &str, uri: &str) -> Result<TokenConfig, String> {
+    alias(&format!("pkcs11:{name}"))?;
+    TokenConfig::of_uri(Some(name), uri, None).map_err(|error| match error {
+        TokenUriError::NoModule => "nothing names the PKCS#11 module: add module-path=/… to the URI".to_owned(),
+        other => other.to_string(),
+    })
 }
 
 fn passphrase_file(text: &str) -> Result<(KeyAlias, PathBuf), String> {

@@ -59,6 +59,7 @@ fn config(settings: &Settings, folder: &std::path::Path) -> Result<Config, CliEr
         passphrases: Passphrases::new(BTreeMap::new(), variables, folder),
         data_dir: folder.to_owned(),
         metrics: None,
+        tokens: countersign_keyservice::KeyTokens::default(),
         clock: Clock::system(),
         limits: Limits::default(),
     })

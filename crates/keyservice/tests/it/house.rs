@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign_crypto::{KeyType, PublicKey};
 use countersign_keyservice::{
-    Clock, Config, KeyService, KeyStorage, Limits, Passphrases, Running, StartError, Variables,
+    Clock, Config, KeyService, KeyStorage, KeyTokens, Limits, Passphrases, Running, StartError, Variables,
 };
 use countersign_signer_rpc::{ClientConfig, Clients, Identity, SignerClient};
 use countersign_storage::Alias;
@@ -23,6 +23,7 @@ pub(crate) struct House {
     pub(crate) variables: Arc<Mutex<BTreeMap<String, String>>>,
     pub(crate) names: Vec<String>,
     pub(crate) pending_keys: u64,
+    pub(crate) tokens: KeyTokens,
 }
 
 impl House {
@@ -32,7 +33,15 @@ impl House {
         fs_err::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         let server = write(folder.path(), "server", &authority.loopback_server());
         let variables = Arc::new(Mutex::new(BTreeMap::new()));
-        Self { folder, authority, server, variables, names: Vec::new(), pending_keys: 100 }
+        Self {
+            folder,
+            authority,
+            server,
+            variables,
+            names: Vec::new(),
+            pending_keys: 100,
+            tokens: KeyTokens::default(),
+        }
     }
 
     pub(crate) fn set(&self, variable: &str, value: &str) {
@@ -63,6 +72,7 @@ impl House {
             alias: Alias::parse(alias).unwrap(),
             passphrases: self.passphrases(),
             metrics: None,
+            tokens: self.tokens.clone(),
             clock: Clock::new(|| Timestamp::from_second(1_795_300_000).unwrap()),
             limits: Limits { pending_keys: self.pending_keys, drain: Duration::from_secs(5), ..Limits::default() },
         }

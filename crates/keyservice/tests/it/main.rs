@@ -6,3 +6,4 @@ mod calls;
 mod clients;
 mod database;
 mod house;
+mod tokens;

@@ -58,6 +58,7 @@ impl Place {
             alias: KeyAlias::parse("one").unwrap(),
             passphrases: Passphrases::new(BTreeMap::new(), Variables::new(|_| None), &data_dir),
             metrics: Some("127.0.0.1:0".parse().unwrap()),
+            tokens: countersign_keyservice::KeyTokens::default(),
             clock: countersign_keyservice::Clock::system(),
             limits: countersign_keyservice::Limits { drain: Duration::from_secs(5), ..Default::default() },
             data_dir,

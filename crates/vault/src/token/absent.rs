@@ -15,6 +15,15 @@ pub struct Tokens;
 #[derive(Debug)]
 pub(super) enum Token {}
 
+/// Opens no token.
+pub(super) fn open(
+    _: &TokenConfig,
+    _: Option<&super::TokenIdentity>,
+    _: &dyn PassphraseSource,
+) -> Result<Token, TokenError> {
+    Err(TokenError::NotBuilt)
+}
+
 impl Tokens {
     /// Takes the tokens of the settings.
     #[must_use]
@@ -37,7 +46,15 @@ impl Token {
         match *self {}
     }
 
-    pub(super) fn generate(&self, _: Algorithm, _: &KeyLabel) -> Result<PublicKey, TokenError> {
+    pub(super) fn labelled(&self, _: &countersign_crypto::KeyId) -> Result<Option<(PublicKey, String)>, TokenError> {
+        match *self {}
+    }
+
+    pub(super) fn answers(&self) -> Result<(), TokenError> {
+        match *self {}
+    }
+
+    pub(super) fn generate(&self, _: Algorithm, _: &str) -> Result<PublicKey, TokenError> {
         match *self {}
     }
 

@@ -126,7 +126,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open(
+pub(super) fn open(
     config: &TokenConfig,
     wanted: Option<&TokenIdentity>,
     passphrases: &dyn PassphraseSource,

@@ -163,6 +163,14 @@ pub enum TokenError {
         /// PKCS#11's name for the failure.
         code: String,
     },
+    /// The module did not come back in time; what it was asked for is given up, and may still happen.
+    #[error("the token {token} did not answer within {seconds} seconds")]
+    Hangs {
+        /// The token.
+        token: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// Some of a key that was being made or deleted is left on the token.
     #[error("{source}; something of the key {id} may be left on the token")]
     LeftOver {

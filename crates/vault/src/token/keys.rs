@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_crypto::{Algorithm, KeyId, PrivateKey, PublicKey, Signer};
 use jiff::Timestamp;
 
-use super::{Record, TokenError, read_label};
+use super::{Record, TokenError, label_text, read_label};
 use crate::folder::Removal;
 use crate::keys::{Addition, KeyLabel, KeyStore, KeyStoreError};
 use crate::passphrase::PassphraseSource;
@@ -57,7 +57,7 @@ impl KeyStore {
         passphrases: &dyn PassphraseSource,
     ) -> Result<Arc<dyn Signer>, KeyStoreError> {
         let token = self.tokens().open(token, passphrases)?;
-        let public_key = token.generate(algorithm, label)?;
+        let public_key = token.generate(algorithm, &label_text(label))?;
         let record = Record { label: label.clone(), public_key, token: token.identity(), since: Timestamp::now() };
         if let Err(error) = record.write(&self.directory) {
             token.delete(&record.id())?;

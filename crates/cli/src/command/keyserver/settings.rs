@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use countersign_keyservice::KeyAlias;
+use countersign_vault::TokenConfig;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
+use super::token_config;
 use crate::command::operation::{Lines, Operation, pause};
 use crate::command::serve::listen_address;
 use crate::error::{CliError, Kind};
@@ -29,6 +31,8 @@ struct Document {
     alias: Option<String>,
     #[serde(default)]
     passphrase_files: BTreeMap<String, PathBuf>,
+    #[serde(default)]
+    tokens: BTreeMap<String, String>,
     #[serde(default)]
     log: LogTable,
     metrics_listen: Option<String>,
@@ -57,6 +61,7 @@ pub(super) struct Settings {
     pub(super) passphrase_files: BTreeMap<KeyAlias, PathBuf>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) operation: Operation,
+    pub(super) tokens: BTreeMap<String, TokenConfig>,
 }
 
 impl Settings {
@@ -86,6 +91,7 @@ impl Settings {
         let whole = |path: PathBuf| folder.join(path);
         let alias = |name: &str| KeyAlias::parse(name).map_err(|error| error.to_string());
         let files = document.passphrase_files.into_iter().map(|(name, path)| Ok((alias(&name)?, whole(path))));
+        let tokens = document.tokens.iter().map(|(name, uri)| Ok((name.clone(), token_config(name, uri)?)));
         Ok(Self {
             listen: document.listen.as_deref().map(listen_address).transpose()?,
             data_dir: document.data_dir.map(whole),
@@ -94,6 +100,7 @@ impl Settings {
             client_ca: document.client_ca.map(whole),
             clients: document.clients,
             alias: document.alias.as_deref().map(alias).transpose()?,
+            tokens: tokens.collect::<Result<_, String>>()?,
             passphrase_files: files.collect::<Result<_, String>>()?,
             metrics: document.metrics_listen.as_deref().map(listen_address).transpose()?,
             operation: Operation {
@@ -121,11 +128,14 @@ mod tests {
             alias = "2026-11"
             [passphrase-files]
             "2026-11" = "secrets/2026-11"
+            [tokens]
+            hsm = "pkcs11:token=keys?module-path=/usr/lib/p11.so"
         "#;
         let read = Settings::parse(text, Path::new("/etc/countersign")).unwrap();
         assert_eq!(read.listen, Some("0.0.0.0:7899".parse().unwrap()));
         assert_eq!(read.tls_cert.unwrap(), Path::new("/etc/countersign/server.crt"));
         assert_eq!(read.client_ca.unwrap(), Path::new("/etc/ca.pem"));
+        assert_eq!(read.tokens["hsm"].module(), Path::new("/usr/lib/p11.so"));
         let file = &read.passphrase_files[&read.alias.unwrap()];
         assert_eq!(file, Path::new("/etc/countersign/secrets/2026-11"));
     }
@@ -138,6 +148,9 @@ mod tests {
             "alias = \"a/b\"",
             "clients = \"one\"",
             "[passphrase-files]\n\"-\" = \"x\"",
+            "[tokens]\n\"a/b\" = \"pkcs11:?module-path=/x\"",
+            "[tokens]\na = \"pkcs11:token=a\"",
+            "[tokens]\na = \"pkcs11:?module-path=/x&pin-value=1234\"",
         ] {
             assert!(Settings::parse(wrong, Path::new("/")).is_err(), "{wrong}");
         }

@@ -20,7 +20,7 @@ const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
 
 impl Token {
     /// Makes a key that the token does not hand out, and proves that it signs. Returns its public half.
-    pub(in crate::token) fn generate(&self, algorithm: Algorithm, label: &KeyLabel) -> Result<PublicKey, TokenError> {
+    pub(in crate::token) fn generate(&self, algorithm: Algorithm, label: &str) -> Result<PublicKey, TokenError> {
         let (mechanism, kind) = match algorithm {
             Algorithm::EcdsaP256 => (Mechanism::EccKeyPairGen, Attribute::EcParams(curve_oid(Curve::P256))),
             Algorithm::EcdsaP384 => (Mechanism::EccKeyPairGen, Attribute::EcParams(curve_oid(Curve::P384))),
@@ -114,6 +114,28 @@ impl Token {
         Ok(found)
     }
 
+    /// Reads the public half of a key, and the label of its private half, which nobody without the PIN can write; none when
+    /// either is missing.
+    pub(in crate::token) fn labelled(&self, id: &KeyId) -> Result<Option<(PublicKey, String)>, TokenError> {
+        let session = self.session();
+        let Some(private) = self.private_handle(&session, id)? else { return Ok(None) };
+        let label = session.get_attributes(private, &[AttributeType::Label]).map_err(self.failed("read a key"))?;
+        let label = label.into_iter().find_map(|attribute| match attribute {
+            Attribute::Label(label) => String::from_utf8(label).ok(),
+            _ => None,
+        });
+        let of_public = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(id.as_bytes().to_vec())];
+        let publics = session.find_objects(&of_public).map_err(self.failed("find a key"))?;
+        let (Some(public), Some(label)) = (publics.first(), label) else { return Ok(None) };
+        let public = self.public_key(&session, *public)?;
+        Ok((public.canonical_id() == *id).then_some((public, label)))
+    }
+
+    /// Tells whether the token still answers in this session.
+    pub(in crate::token) fn answers(&self) -> Result<(), TokenError> {
+        self.session().get_session_info().map(drop).map_err(self.failed("answer"))
+    }
+
     /// Finds the private half of a key by our name for it.
     pub(super) fn private_handle(&self, session: &Session, id: &KeyId) -> Result<Option<ObjectHandle>, TokenError> {
         let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(id.as_bytes().to_vec())];
@@ -175,7 +197,8 @@ impl Token {
         label: &KeyLabel,
     ) -> Result<(Vec<Attribute>, Vec<Attribute>), TokenError> {
         let name = id.as_bytes().to_vec();
-        let (mut public, mut private) = (public_template(&name, label), private_template(&name, label));
+        let label = label_text(label);
+        let (mut public, mut private) = (public_template(&name, &label), private_template(&name, &label));
         public.push(Attribute::Class(ObjectClass::PUBLIC_KEY));
         private.push(Attribute::Class(ObjectClass::PRIVATE_KEY));
         let parts = PrivateParts::of(key);
@@ -240,17 +263,17 @@ fn undo(session: &Session, handles: &[ObjectHandle], id: &str, error: TokenError
     if undone { error } else { TokenError::LeftOver { id: id.to_owned(), source: Box::new(error) } }
 }
 
-fn public_template(id: &[u8], label: &KeyLabel) -> Vec<Attribute> {
+fn public_template(id: &[u8], label: &str) -> Vec<Attribute> {
     vec![
         Attribute::Token(true),
         Attribute::Private(false),
         Attribute::Verify(true),
         Attribute::Id(id.to_vec()),
-        Attribute::Label(label_text(label).into_bytes()),
+        Attribute::Label(label.as_bytes().to_vec()),
     ]
 }
 
-fn private_template(id: &[u8], label: &KeyLabel) -> Vec<Attribute> {
+fn private_template(id: &[u8], label: &str) -> Vec<Attribute> {
     vec![
         Attribute::Token(true),
         Attribute::Private(true),
@@ -258,7 +281,7 @@ fn private_template(id: &[u8], label: &KeyLabel) -> Vec<Attribute> {
         Attribute::Extractable(false),
         Attribute::Sign(true),
         Attribute::Id(id.to_vec()),
-        Attribute::Label(label_text(label).into_bytes()),
+        Attribute::Label(label.as_bytes().to_vec()),
     ]
 }
 
