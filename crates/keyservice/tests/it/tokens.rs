@@ -83,7 +83,7 @@ async fn keys_are_made_on_the_token_and_those_under_passphrases_go_on() {
     assert_eq!(key(&client, "a", "timestamp").await, made[1].1);
     for (gun, key) in &made {
         let signature = client.sign(key, gun, &timestamp(1)).await.unwrap();
-        assert!(verified(key, &timestamp(1), &signature.signature), "{gun}");
+        assert!(verified(key, &timestamp(1), &signature.1), "{gun}");
         assert!(client.sign(key, gun, crate::house::SNAPSHOT).await.is_err(), "only files of its role");
         assert!(client.sign(key, &crate::house::gun("other"), &timestamp(1)).await.is_err());
     }
@@ -200,7 +200,7 @@ async fn many_sign_at_the_same_time() {
             for version in 1..=10 {
                 let message = timestamp(worker * 100 + version);
                 let signed = client.sign(&mine, &gun("a"), &message).await.unwrap();
-                assert!(verified(&mine, &message, &signed.signature));
+                assert!(verified(&mine, &message, &signed.1));
             }
         });
     }
