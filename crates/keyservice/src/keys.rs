@@ -142,14 +142,10 @@ impl Keys {
 
     /// Makes a key on a token and stores what is known of it; nothing is left on the token of a key that was not stored.
     async fn make_on_token(&self, request: &KeyRequest, role: ServiceRole) -> Result<SigningKey, KeyTrouble> {
-        let permit = self.permit(&self.making).await?;
-        let (tokens, alias) = (self.parts.tokens.clone(), self.parts.alias.clone());
+        let _making = self.permit(&self.making).await?;
+        let alias = self.parts.alias.clone();
         let (gun, kind) = (request.gun.clone(), of_key_type(&request.algorithm).ok_or(KeyTrouble::Busy)?);
-        let made = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            tokens.make(&alias, gun, role, kind)
-        });
-        let made = made.await.map_err(|_| KeyTrouble::Busy)??;
+        let made = self.on_token(&self.parts.alias, move |tokens| tokens.make(&alias, gun, role, kind)).await?;
         // None gives way here: what would be left of it on the token would fill it for nothing.
         let limits = PendingLimits { count: self.parts.limits.pending_keys, keep: SignedDuration::MAX };
         let id = made.key.id;
@@ -157,12 +153,26 @@ impl Keys {
         if stored.as_ref().is_ok_and(|stored| stored.stored.key.id == id) {
             return Ok(stored?);
         }
-        let (tokens, alias) = (self.parts.tokens.clone(), self.parts.alias.clone());
-        let removed = tokio::task::spawn_blocking(move || tokens.delete(&alias, &id)).await;
-        if let Ok(Err(error)) = removed {
+        let alias = self.parts.alias.clone();
+        if let Err(error) = self.on_token(&self.parts.alias, move |tokens| tokens.delete(&alias, &id)).await {
             tracing::error!(%error, key = %id, "a key that no collection has is left on the token");
         }
         Ok(stored?)
+    }
+
+    /// Asks a token; those who wait for it keep no thread, and nobody who does not need it waits for them.
+    async fn on_token<T: Send + 'static>(
+        &self,
+        alias: &Alias,
+        work: impl FnOnce(&KeyTokens) -> Result<T, KeyTrouble> + Send + 'static,
+    ) -> Result<T, KeyTrouble> {
+        let permit = self.permit(&self.parts.tokens.permits(alias)?).await?;
+        let tokens = self.parts.tokens.clone();
+        let asking = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&tokens)
+        });
+        asking.await.map_err(|_| KeyTrouble::Busy)?
     }
 
     /// Returns the opened key; none when there is no such key.
@@ -177,25 +187,26 @@ impl Keys {
     }
 
     async fn open(&self, found: SigningKey) -> Result<Arc<OpenedKey>, KeyTrouble> {
-        let permit = self.permit(&self.opening).await?;
-        let (passphrases, tokens) = (self.parts.passphrases.clone(), self.parts.tokens.clone());
-        let opening = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let key = hold(&found, &passphrases, &tokens)?;
-            let (row, last_used) = (found.stored.key, Mutex::new(found.last_used));
-            Ok(Arc::new(OpenedKey { key, gun: row.gun, role: row.role, last_used }))
-        });
-        opening.await.map_err(|_| KeyTrouble::Busy)?
+        let (gun, role) = (found.stored.key.gun.clone(), found.stored.key.role);
+        let last_used = Mutex::new(found.last_used);
+        let alias = found.stored.alias.clone();
+        let key = if alias.token().is_some() {
+            Held::OnToken(self.on_token(&alias, move |tokens| tokens.open(&found)).await?)
+        } else {
+            let permit = self.permit(&self.opening).await?;
+            let passphrases = self.parts.passphrases.clone();
+            let opening = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                open(&found, &passphrases)
+            });
+            Held::Here(Box::new(opening.await.map_err(|_| KeyTrouble::Busy)??))
+        };
+        Ok(Arc::new(OpenedKey { key, gun, role, last_used }))
     }
 
     async fn sign_on_token(&self, key: &OnToken, message: Vec<u8>) -> Result<Vec<u8>, KeyTrouble> {
-        let permit = self.permit(&key.permits()).await?;
-        let key = key.clone();
-        let signing = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            key.sign(&message)
-        });
-        Ok(signing.await.map_err(|_| KeyTrouble::Busy)??)
+        let signing = key.clone();
+        self.on_token(key.alias(), move |_| Ok(signing.sign(&message)?)).await
     }
 
     /// Records that a key is about to sign, so that it counts as pending no more.
@@ -216,13 +227,13 @@ impl Keys {
         if found.stored.alias.token().is_none() {
             return Ok(());
         }
-        let tokens = self.parts.tokens.clone();
-        let leaving = tokio::task::spawn_blocking(move || match tokens.open(&found) {
+        let alias = found.stored.alias.clone();
+        self.on_token(&alias, move |tokens| match tokens.open(&found) {
             Ok(key) => Ok(key.delete()?),
             Err(KeyTrouble::Token(TokenError::NoKey { .. })) => Ok(()),
             Err(trouble) => Err(trouble),
-        });
-        leaving.await.map_err(|_| KeyTrouble::Busy)?
+        })
+        .await
     }
 
     async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, KeyTrouble> {
@@ -237,14 +248,13 @@ impl Keys {
         if self.parts.alias.token().is_none() {
             return self.parts.passphrases.get(&self.parts.alias).is_ok();
         }
-        let (tokens, alias) = (self.parts.tokens.clone(), self.parts.alias.clone());
-        match tokio::task::spawn_blocking(move || tokens.health(&alias)).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
+        let alias = self.parts.alias.clone();
+        match self.on_token(&self.parts.alias, move |tokens| tokens.health(&alias)).await {
+            Ok(()) => true,
+            Err(error) => {
                 tracing::error!(%error, "the token is not healthy");
                 false
             }
-            Err(_) => false,
         }
     }
 

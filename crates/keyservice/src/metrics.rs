@@ -10,8 +10,11 @@ use countersign_signer_rpc::{Caller, KeyDescription, KeyRequest, Made, Refusal, 
 use countersign_telemetry::{
     Answer, Asked, CONTENT_TYPE, Counter, Exposition, Histogram, Kind, Pages, text, write_certificates, write_process,
 };
+use countersign_vault::ServiceTokenState;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
+
+use crate::tokens::KeyTokens;
 
 const CALLS: [&str; 4] = ["create", "describe", "delete", "sign"];
 const OUTCOMES: [&str; 6] = ["ok", "refused", "no-key", "exhausted", "away", "failed"];
@@ -22,6 +25,7 @@ pub(crate) struct Counted {
     service: Arc<dyn SigningService>,
     calls: [OfCall; CALLS.len()],
     draining: AtomicBool,
+    tokens: KeyTokens,
     /// When the certificate ends that clients are shown.
     certificate_until: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -35,10 +39,11 @@ struct OfCall {
 impl Counted {
     pub(crate) fn new(
         service: Arc<dyn SigningService>,
+        tokens: KeyTokens,
         certificate_until: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
         let certificate_until = Box::new(certificate_until);
-        Self { service, calls: Default::default(), draining: AtomicBool::new(false), certificate_until }
+        Self { service, calls: Default::default(), draining: AtomicBool::new(false), tokens, certificate_until }
     }
 
     /// Says that the service is about to end.
@@ -87,10 +92,38 @@ impl Counted {
         for (call, counts) in CALLS.iter().zip(&self.calls) {
             counts.durations.write(&mut text, name, &[("call", call)]);
         }
+        write_tokens(&self.tokens, &mut text);
         let draining = u8::from(self.is_draining());
         text.single("countersign_draining", Kind::Gauge, "1 while the service is about to end.", draining);
         write_process(&mut text);
         text.into_text()
+    }
+}
+
+fn write_tokens(tokens: &KeyTokens, text: &mut Exposition) {
+    type Figure = fn(ServiceTokenState) -> u64;
+    let figures: [(&str, Kind, &str, Figure); 4] = [
+        ("countersign_token_up", Kind::Gauge, "1 while the last call of a token was answered.", |state| {
+            u64::from(state.answers)
+        }),
+        ("countersign_token_calls", Kind::Gauge, "Calls in a token's module, those given up included.", |state| {
+            u64::try_from(state.inside).unwrap_or(u64::MAX)
+        }),
+        ("countersign_token_calls_given_up_total", Kind::Counter, "Calls that did not come back in time.", |state| {
+            state.given_up
+        }),
+        ("countersign_token_module_restarts_total", Kind::Counter, "How often a module was started anew.", |state| {
+            state.renewed
+        }),
+    ];
+    if tokens.states().next().is_none() {
+        return;
+    }
+    for (name, kind, help, figure) in figures {
+        text.family(name, kind, help);
+        for (token, state) in tokens.states() {
+            text.sample(name, &[("token", token)], figure(state));
+        }
     }
 }
 

@@ -116,6 +116,7 @@ impl KeyService {
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
+        let tokens = config.tokens.clone();
         let keys = Keys::new(Parts {
             store: store.shared(),
             passphrases: config.passphrases,
@@ -125,7 +126,7 @@ impl KeyService {
             limits: config.limits,
             audit,
         });
-        let keys = Arc::new(Counted::new(Arc::new(keys), server.certificate_until()));
+        let keys = Arc::new(Counted::new(Arc::new(keys), tokens, server.certificate_until()));
         let operators = operators(&keys, config.metrics).await?;
         let ending = CancellationToken::new();
         let serving =

@@ -14,8 +14,8 @@ use countersign_crypto::{Algorithm, KeyId, Method, PrivateKey, PublicKey, Signer
 use countersign_storage::{Alias, Binding, EncryptedKey, NewServiceKey, NewSigningKey, ServiceRole, SigningKey};
 use countersign_tuf::Gun;
 use countersign_vault::{
-    Origin, Passphrase, PassphraseRequest, PassphraseSource, Reply, ServiceToken, ServiceTokenLimits, TokenConfig,
-    TokenError,
+    Origin, Passphrase, PassphraseRequest, PassphraseSource, Reply, ServiceToken, ServiceTokenLimits,
+    ServiceTokenState, TokenConfig, TokenError,
 };
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -100,6 +100,16 @@ impl KeyTokens {
         place.ok_or_else(|| KeyTrouble::NoToken(alias.clone()))
     }
 
+    /// Returns what has to be had before the token is asked: those who wait do so without a thread.
+    pub(crate) fn permits(&self, alias: &Alias) -> Result<Arc<Semaphore>, KeyTrouble> {
+        Ok(Arc::clone(&self.place(alias)?.permits))
+    }
+
+    /// Returns how the tokens have done, by their names.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&str, ServiceTokenState)> {
+        self.0.iter().map(|(name, place)| (name.as_str(), place.token.state()))
+    }
+
     /// Makes a key.
     pub(crate) fn make(
         &self,
@@ -132,7 +142,7 @@ impl KeyTokens {
             && *public.key_type() == row.algorithm
             && public.bytes() == row.public;
         if is_its_own {
-            Ok(OnToken { place: place.clone(), public: Arc::new(public) })
+            Ok(OnToken { token: place.token.clone(), alias: alias.clone(), public: Arc::new(public) })
         } else {
             Err(KeyTrouble::Changed { id: row.id })
         }
@@ -187,22 +197,22 @@ impl Held {
 /// A key on a token, whose row the token has confirmed.
 #[derive(Clone)]
 pub(crate) struct OnToken {
-    place: Place,
+    token: ServiceToken,
+    alias: Alias,
     public: Arc<PublicKey>,
 }
 
 impl OnToken {
-    /// Returns what has to be had before the token is asked: those who wait do so without a thread.
-    pub(crate) fn permits(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.place.permits)
+    pub(crate) fn alias(&self) -> &Alias {
+        &self.alias
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
-        self.place.token.sign(&self.public, message)
+        self.token.sign(&self.public, message)
     }
 
     pub(crate) fn delete(&self) -> Result<(), TokenError> {
-        self.place.token.delete(&self.public.canonical_id())
+        self.token.delete(&self.public.canonical_id())
     }
 }
 

@@ -47,6 +47,6 @@ pub use passphrase::{
     Remembered, Reply, Sequence, gun_variable, is_secret_variable,
 };
 pub use token::{
-    Adopted, NewKeyPlace, ServiceToken, ServiceTokenLimits, TokenConfig, TokenError, TokenIdentity, TokenSelector,
-    TokenUri, TokenUriError, Tokens,
+    Adopted, NewKeyPlace, ServiceToken, ServiceTokenLimits, ServiceTokenState, TokenConfig, TokenError, TokenIdentity,
+    TokenSelector, TokenUri, TokenUriError, Tokens,
 };

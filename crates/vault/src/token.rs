@@ -32,7 +32,7 @@ pub use device::Tokens;
 pub use error::TokenError;
 pub use keys::{Adopted, NewKeyPlace};
 pub(crate) use record::Record;
-pub use service::{ServiceToken, ServiceTokenLimits};
+pub use service::{ServiceToken, ServiceTokenLimits, ServiceTokenState};
 pub use uri::{TokenUri, TokenUriError};
 
 /// What tells one token from others: what it says of itself.
@@ -49,6 +49,14 @@ impl fmt::Display for TokenIdentity {
         write!(f, "{:?}", &*self.label)?;
         if self.serial.is_empty() { Ok(()) } else { write!(f, " (serial number {})", self.serial.escape_debug()) }
     }
+}
+
+/// Whether a module was started anew since somebody entered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "pkcs11"), expect(dead_code, reason = "only a module is started"))]
+enum Renewed {
+    Yes,
+    No,
 }
 
 /// The beginning of the labels of our keys.

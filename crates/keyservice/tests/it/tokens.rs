@@ -153,8 +153,32 @@ async fn a_token_that_is_away_is_waited_for_and_keys_under_passphrases_go_on() {
     client.sign(&old, &gun("old"), &timestamp(1)).await.unwrap();
     fs_err::remove_dir(&tokens).unwrap();
     fs_err::rename(&drawer, &tokens).unwrap();
-    let mine = key(&client, "a", "timestamp").await;
+    let mine = soon(async || client.create_key(&KeyType::Ecdsa, &gun("a"), "timestamp").await).await;
     client.sign(&mine, &gun("a"), &timestamp(1)).await.unwrap();
+    // It goes away in the midst of work, too, and comes back without anybody's doing.
+    fs_err::rename(&tokens, &drawer).unwrap();
+    fs_err::create_dir(&tokens).unwrap();
+    for _ in 0..3 {
+        let refused = client.sign(&mine, &gun("a"), &timestamp(2)).await.unwrap_err();
+        assert!(refused.is_away(), "{refused:?}");
+        assert!(client.health().await.is_err());
+    }
+    client.sign(&old, &gun("old"), &timestamp(2)).await.unwrap();
+    fs_err::remove_dir(&tokens).unwrap();
+    fs_err::rename(&drawer, &tokens).unwrap();
+    soon(async || client.sign(&mine, &gun("a"), &timestamp(3)).await).await;
+}
+
+/// Tries until it works.
+async fn soon<T, E: std::fmt::Debug>(work: impl AsyncFn() -> Result<T, E>) -> T {
+    let begun = Instant::now();
+    loop {
+        match work().await {
+            Ok(done) => return done,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(30), "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

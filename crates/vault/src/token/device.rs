@@ -18,6 +18,8 @@ use cryptoki::types::AuthPin;
 use super::{Record, TokenConfig, TokenError, TokenIdentity};
 use crate::passphrase::{Origin, PassphraseRequest, PassphraseSource, Purpose, Reply, read_secret_file};
 use answers::failed;
+use module::Module;
+pub(super) use module::Visit;
 
 /// The tokens that keys can be on. Clones share what is open, and what must not be tried again.
 #[derive(Clone, Default)]
@@ -37,8 +39,12 @@ pub(super) struct Token {
     /// What it is called in messages.
     name: String,
     identity: TokenIdentity,
+    slot: Slot,
     /// One session serves all: what is done in it is done by one at a time.
-    session: Mutex<Session>,
+    session: Arc<Mutex<Session>>,
+    module: Arc<Module>,
+    /// Which of the module's lives the session belongs to.
+    generation: u64,
 }
 
 impl Tokens {
@@ -111,6 +117,11 @@ impl Token {
         self.identity.clone()
     }
 
+    /// Tells whether the session is of this visit's time: the module was not started anew since it was opened.
+    pub(super) fn is_of(&self, visit: &Visit) -> bool {
+        Arc::ptr_eq(&self.module, visit.module()) && self.generation == visit.generation()
+    }
+
     fn session(&self) -> MutexGuard<'_, Session> {
         lock(&self.session)
     }
@@ -121,9 +132,24 @@ impl Token {
     }
 }
 
+impl Drop for Token {
+    fn drop(&mut self) {
+        // A module that was started anew has given the session's number to another one, which must not be closed.
+        if self.module.enter_again(self.generation).is_none() {
+            std::mem::forget(Arc::clone(&self.session));
+        }
+    }
+}
+
 /// What is behind these locks is whole after every operation, also one that panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Enters the module of a token.
+pub(super) fn enter(config: &TokenConfig) -> Result<Visit, TokenError> {
+    let token = || config.name().to_owned();
+    module::load(config.module())?.enter().map_err(|error| answers::of_start(token(), config.module(), &error))
 }
 
 pub(super) fn open(
@@ -131,14 +157,25 @@ pub(super) fn open(
     wanted: Option<&TokenIdentity>,
     passphrases: &dyn PassphraseSource,
 ) -> Result<Token, TokenError> {
-    let module = module::load(config.module())?;
-    let (slot, info, identity) = find(&module, config, wanted)?;
+    open_in(&enter(config)?, config, wanted, passphrases)
+}
+
+/// Opens a token of a module that was entered, and logs in.
+pub(super) fn open_in(
+    visit: &Visit,
+    config: &TokenConfig,
+    wanted: Option<&TokenIdentity>,
+    passphrases: &dyn PassphraseSource,
+) -> Result<Token, TokenError> {
+    let module = visit.module();
+    let (slot, info, identity) = find(module.library(), config, wanted)?;
     let name = config.name().to_owned();
     if !info.user_pin_initialized() {
         return Err(TokenError::PinState { token: name, reason: "none was ever set: use the token's own tools" });
     }
-    let session = module.open_rw_session(slot).map_err(|error| failed(&name, "open a session", &error))?;
-    let token = Token { name, identity, session: Mutex::new(session) };
+    let session = module.library().open_rw_session(slot).map_err(|error| failed(&name, "open a session", &error))?;
+    let (session, module) = (Arc::new(Mutex::new(session)), Arc::clone(module));
+    let token = Token { name, identity, slot, session, module, generation: visit.generation() };
     token.log_in(config, &info, passphrases)?;
     Ok(token)
 }

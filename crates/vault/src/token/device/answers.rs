@@ -1,5 +1,7 @@
 //! What the failures of modules mean.
 
+use std::path::Path;
+
 use cryptoki::error::{Error, RvError};
 
 use super::TokenError;
@@ -15,6 +17,7 @@ pub(super) fn failed(token: &str, what: &'static str, error: &Error) -> TokenErr
             | RvError::SlotIdInvalid
             | RvError::SessionClosed
             | RvError::SessionHandleInvalid
+            | RvError::CryptokiNotInitialized
             | RvError::UserNotLoggedIn => TokenError::Removed { token },
             RvError::DeviceMemory => TokenError::Full { token },
             RvError::TokenWriteProtected | RvError::SessionReadOnly => TokenError::WriteProtected { token },
@@ -51,5 +54,15 @@ pub(super) fn of_login(token: &str, from: &str, error: &Error) -> TokenError {
             TokenError::PinState { token: named(), reason: "none was ever set: use the token's own tools" }
         }
         other => failed(token, "log in", other),
+    }
+}
+
+/// Says what it means that a module did not start.
+pub(super) fn of_start(token: String, path: &Path, error: &Error) -> TokenError {
+    match error {
+        Error::Pkcs11(RvError::DeviceError | RvError::DeviceRemoved | RvError::TokenNotPresent, _) => {
+            TokenError::NotThere { token: format!("{token:?}"), present: Vec::new() }
+        }
+        other => TokenError::Module { path: path.to_owned(), reason: other.to_string().chars().take(300).collect() },
     }
 }

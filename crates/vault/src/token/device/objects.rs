@@ -136,6 +136,17 @@ impl Token {
         self.session().get_session_info().map(drop).map_err(self.failed("answer"))
     }
 
+    /// Checks that the token in the slot is still the one that was opened.
+    pub(in crate::token) fn is_there(&self) -> Result<(), TokenError> {
+        let info = self.module.library().get_token_info(self.slot).map_err(self.failed("answer"))?;
+        if info.label().trim_end() == &*self.identity.label && info.serial_number().trim_end() == &*self.identity.serial
+        {
+            Ok(())
+        } else {
+            Err(TokenError::Removed { token: self.name.clone() })
+        }
+    }
+
     /// Finds the private half of a key by our name for it.
     pub(super) fn private_handle(&self, session: &Session, id: &KeyId) -> Result<Option<ObjectHandle>, TokenError> {
         let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(id.as_bytes().to_vec())];
