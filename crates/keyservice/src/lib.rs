@@ -3,14 +3,15 @@
 //! [`KeyService::start`] takes a [`Config`] and returns a [`Running`] service, which answers over `countersign-signer-rpc`.
 //! A key is made for one collection and role, and signs nothing but files of that role. At rest it is encrypted under a
 //! passphrase that has a name, its alias; [`rotate`] encrypts all keys under another one. Or it is made on a PKCS#11 token and
-//! never leaves it ([`KeyTokens`]). What was asked and answered is in
-//! the `audit` log; neither it nor any other log has a secret in it.
+//! never leaves it ([`KeyTokens`]). [`list`] says which keys there are. What was asked and answered is in the `audit` log; neither
+//! it nor any other log has a secret in it.
 
 mod audit;
 mod binding;
 mod config;
 mod data_dir;
 mod keys;
+mod list;
 mod memory;
 mod metrics;
 mod passphrases;
@@ -25,6 +26,7 @@ pub use audit::AuditError;
 pub use config::{Clock, Config, KeyStorage, Limits};
 pub use data_dir::DataDirError;
 pub use keys::KeyTrouble;
+pub use list::{ListError, ListedKey, list};
 pub use memory::hide_memory;
 pub use passphrases::{PassphraseError, Passphrases, Variables};
 pub use rotation::{Rotation, RotationError, rotate};

@@ -86,6 +86,14 @@ impl CallError {
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away { .. })
     }
+
+    /// Tells whether the service was not reached, or did not answer: then nobody needs to ask it for anything else now. One
+    /// that says itself that it cannot do this may do other things, with keys that it keeps elsewhere.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        let Self::Away { source, .. } = self else { return false };
+        source.downcast_ref::<Status>().is_none_or(is_lost)
+    }
 }
 
 /// A client of a signing service; copies share one connection, which is made when it is needed and made again when lost.

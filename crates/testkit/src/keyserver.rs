@@ -1,6 +1,7 @@
 //! Countersign's own signing service, run from the program under test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::port::{Answer, accepts};
 use crate::tls::TestCertificate;
-use crate::{Port, Process, TestCa};
+use crate::{Port, Process, SoftHsm, TestCa};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_secs(10);
@@ -22,12 +23,31 @@ pub struct Keyserver {
     port: Port,
     folder: TempDir,
     authority: TestCa,
+    token: Option<SoftHsm>,
+}
+
+/// Where a signing service makes its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In its database, under a passphrase.
+    Database,
+    /// On a token.
+    Token,
 }
 
 impl Keyserver {
+    /// The alias of keys on the token of a signing service that has one.
+    pub const ON_TOKEN: &str = "pkcs11:hsm";
+
     /// Starts a signing service under the alias `first`; `program` is `env!("CARGO_BIN_EXE_countersign")`.
     #[must_use]
     pub fn start(program: &str) -> Self {
+        Self::start_with(program, KeyPlace::Database)
+    }
+
+    /// Starts one that makes its keys there.
+    #[must_use]
+    pub fn start_with(program: &str, place: KeyPlace) -> Self {
         let (folder, authority) = (tempfile::tempdir().expect("a temporary folder"), TestCa::new());
         let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
         let put_pair = |name: &str, pair: &TestCertificate| {
@@ -42,9 +62,38 @@ impl Keyserver {
             "data-dir = \"keys\"\ntls-cert = \"keyserver.crt\"\ntls-key = \"keyserver.key\"\n\
              client-ca = \"ca.pem\"\nclients = [\"trust-service\"]\n",
         );
-        let mut started = Self { process: None, program: program.into(), port: Port::take(), folder, authority };
-        started.restart("first");
+        let mut started =
+            Self { process: None, program: program.into(), port: Port::take(), folder, authority, token: None };
+        if place == KeyPlace::Token {
+            started.give_token();
+        }
+        started.restart(if place == KeyPlace::Token { Self::ON_TOKEN } else { "first" });
         started
+    }
+
+    /// Gives it a token, from its next start on.
+    pub fn give_token(&mut self) {
+        let (token, settings, pin) = (SoftHsm::new(), self.file("keyserver.toml"), self.file("pin"));
+        token.set_up("Signing keys", "the-pin-of-it");
+        fs::write(&pin, "the-pin-of-it\n").expect("a PIN");
+        fs::set_permissions(&pin, fs::Permissions::from_mode(0o600)).expect("a file of its owner");
+        let said = fs::read_to_string(&settings).expect("settings");
+        let uri = format!(
+            "pkcs11:token=Signing%20keys?module-path={}&pin-source=file:{}",
+            SoftHsm::module().display(),
+            pin.display()
+        );
+        fs::write(&settings, format!("{said}[tokens]\nhsm = \"{uri}\"\n")).expect("settings");
+        self.token = Some(token);
+    }
+
+    /// The token of a signing service that has one.
+    ///
+    /// # Panics
+    /// It has none.
+    #[must_use]
+    pub fn token(&self) -> &SoftHsm {
+        self.token.as_ref().expect("a token")
     }
 
     /// Puts a certificate that ends so much later in the place of the one that it shows.
@@ -66,6 +115,9 @@ impl Keyserver {
         let mut command = Command::new(&self.program);
         command.arg("keyserver").args(arguments).arg("--settings").arg(self.file("keyserver.toml"));
         command.env("HOME", self.folder.path());
+        if let Some(token) = &self.token {
+            command.env("SOFTHSM2_CONF", token.configuration());
+        }
         command
     }
 
@@ -83,6 +135,12 @@ impl Keyserver {
         let mut process = Process::start(&command, &self.file("log"), GRACE);
         process.wait_until(START_LIMIT, || (accepts(self.port.address()) == Answer::Yes).into());
         self.process = Some(process);
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.number()
     }
 
     /// What `countersign serve` is told to use it.

@@ -65,7 +65,7 @@ pub use dockerd::Dockerd;
 pub use fake_server::{FakeServer, Reply};
 pub use gpg::Gpg;
 pub use image::Image;
-pub use keyserver::Keyserver;
+pub use keyserver::{KeyPlace, Keyserver};
 pub use memory_registry::MemoryRegistry;
 pub use notary_client::{NotaryClient, Passphrases};
 pub use port::Port;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::clock::faketime_library;
 use crate::port::{Answer, accepts};
-use crate::{Balancer, DatabaseServer, Keyserver, Port, Process, Product};
+use crate::{Balancer, DatabaseServer, KeyPlace, Keyserver, Port, Process, Product};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_secs(10);
@@ -56,6 +56,8 @@ pub enum Deployment {
     Embedded,
     /// The same with the keys at a keyserver.
     Keyserver,
+    /// The same with the keys on a token of the keyserver.
+    Token,
     /// One process, its database a `PostgreSQL` server.
     Postgres,
     /// One process, its database a `MariaDB` server.
@@ -69,7 +71,8 @@ impl Deployment {
     pub const VARIABLE: &str = "COUNTERSIGN_TEST_DEPLOYMENT";
 
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Embedded, Self::Keyserver, Self::Postgres, Self::MariaDb, Self::Replicas];
+    pub const ALL: [Self; 6] =
+        [Self::Embedded, Self::Keyserver, Self::Token, Self::Postgres, Self::MariaDb, Self::Replicas];
 
     /// The name that the variable has for it.
     #[must_use]
@@ -77,6 +80,7 @@ impl Deployment {
         match self {
             Self::Embedded => "embedded",
             Self::Keyserver => "keyserver",
+            Self::Token => "token",
             Self::Postgres => "postgres",
             Self::MariaDb => "mariadb",
             Self::Replicas => "replicas",
@@ -92,14 +96,18 @@ impl Deployment {
 
     fn database(self) -> Option<Product> {
         match self {
-            Self::Embedded | Self::Keyserver => None,
+            Self::Embedded | Self::Keyserver | Self::Token => None,
             Self::Postgres | Self::Replicas => Some(Product::Postgres),
             Self::MariaDb => Some(Product::MariaDb),
         }
     }
 
-    fn has_keyserver(self) -> bool {
-        matches!(self, Self::Keyserver | Self::Replicas)
+    fn keyserver(self) -> Option<KeyPlace> {
+        match self {
+            Self::Keyserver | Self::Replicas => Some(KeyPlace::Database),
+            Self::Token => Some(KeyPlace::Token),
+            Self::Embedded | Self::Postgres | Self::MariaDb => None,
+        }
     }
 }
 
@@ -340,7 +348,8 @@ impl TrustServiceBuilder {
         if let Some(server) = &database {
             self.arguments.extend(["--database".to_owned(), server.database()]);
         }
-        let keyserver = self.deployment.has_keyserver().then(|| Keyserver::start(&self.program.to_string_lossy()));
+        let keyserver = self.deployment.keyserver();
+        let keyserver = keyserver.map(|place| Keyserver::start_with(&self.program.to_string_lossy(), place));
         self.arguments.extend(keyserver.iter().flat_map(Keyserver::arguments));
         let first = self.replica(&self.files, 0);
         let mut replicas = vec![first];

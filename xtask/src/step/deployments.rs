@@ -8,8 +8,8 @@ use crate::workspace::Workspace;
 /// Says to the tests how the trust services that they start are deployed.
 const VARIABLE: &str = "COUNTERSIGN_TEST_DEPLOYMENT";
 /// All ways but the embedded one, in which everything else is tested: over a database server of either kind, with the keys
-/// at a keyserver, and two services behind a balancer with both.
-const DEPLOYMENTS: [&str; 4] = ["keyserver", "postgres", "mariadb", "replicas"];
+/// at a keyserver, in its database or on its token, and two services behind a balancer with both.
+const DEPLOYMENTS: [&str; 5] = ["keyserver", "token", "postgres", "mariadb", "replicas"];
 /// The journeys: modules of the tests of whole commands.
 const SUITE: &str = "test(/^(docker|notary|notary_exchange|notary_keys|trust_push_pull|trust_sign|trust_signers|releasing|\
     signers|races|rotating)::/)";

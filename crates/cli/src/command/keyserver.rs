@@ -1,5 +1,6 @@
-//! `countersign keyserver`: run the signing service, or seal its keys under another passphrase.
+//! `countersign keyserver`: run the signing service, list its keys, or seal them under another passphrase.
 
+mod list;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use countersign_telemetry::Systemd;
 use countersign_vault::{ServiceTokenLimits, TokenConfig, TokenUriError};
 use etcetera::BaseStrategy;
 
+use self::list::List;
 use self::settings::Settings;
 use super::operation::{Observed, Operation, OperationOptions};
 use super::serve::{chain, listen_address};
@@ -41,6 +43,7 @@ pub(crate) struct Keyserver {
 #[derive(Debug, Subcommand)]
 enum Action {
     RotateAlias(RotateAlias),
+    List(List),
 }
 
 /// Encrypt every key under another passphrase, while the service runs
@@ -96,6 +99,10 @@ impl Keyserver {
             Some(Action::RotateAlias(wish)) => {
                 runtime::start_log(runtime::level(options.verbose));
                 self.options.rotate(settings, &wish.to).await
+            }
+            Some(Action::List(wish)) => {
+                runtime::start_log(runtime::level(options.verbose));
+                wish.run(&self.options.data_dir(&settings)?).await
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The signing service as a program, beside the trust service as a program.
 
+mod token;
+
 use crate::docker::signed_by_one_and_verified_by_the_other;
 use crate::stage::Stage;
 use countersign_testkit::{Finished, Keyserver, NotaryClient, TrustService};
@@ -74,6 +76,11 @@ fn the_passphrase_is_rotated_while_both_services_run_and_the_old_one_is_thrown_a
     let rotated = service.keyserver().command(&["rotate-alias", "second"]).output().unwrap();
     assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
     assert_eq!(String::from_utf8_lossy(&rotated.stdout), "1 key is encrypted under second now\n");
+    let listed = service.keyserver().command(&["list", "--format", "json"]).output().unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!((&listed[0]["gun"], &listed[0]["role"]), (&GUN.into(), &"timestamp".into()), "{listed}");
+    assert_eq!((&listed[0]["alias"], &listed[0]["algorithm"]), (&"second".into(), &"ecdsa".into()), "{listed}");
+    assert!(listed[0]["token"].is_null() && listed[0]["lastUsed"].is_string() && listed[1].is_null(), "{listed}");
     add(&owner, "tag-2");
     publish(&owner);
     assert_eq!(service.keyserver().process().stop().unwrap().code(), Some(0));

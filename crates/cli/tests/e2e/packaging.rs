@@ -1,7 +1,7 @@
 //! The files in `packaging/`: what they say is what the program understands, and what they watch is what it measures.
 
 use crate::client::Client;
-use countersign_testkit::{Deployment, Keyserver, Port, TrustService};
+use countersign_testkit::{Deployment, KeyPlace, Keyserver, Port, TrustService};
 use serde_yaml_ng::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -39,11 +39,11 @@ fn families(address: SocketAddr) -> BTreeSet<String> {
 /// The families of both services.
 fn all_families() -> BTreeSet<String> {
     let (of_keys, of_trust) = (Port::take(), Port::take());
-    let mut keyserver = Keyserver::start(PROGRAM);
+    let mut keyserver = Keyserver::start_with(PROGRAM, KeyPlace::Token);
     let settings = keyserver.file("keyserver.toml");
     let said = std::fs::read_to_string(&settings).unwrap();
     std::fs::write(&settings, format!("metrics-listen = \"{}\"\n{said}", of_keys.address())).unwrap();
-    keyserver.restart("first");
+    keyserver.restart(Keyserver::ON_TOKEN);
     let mut builder = TrustService::builder(PROGRAM).deployed(Deployment::Embedded);
     for argument in keyserver.arguments() {
         builder = builder.arg(&argument);

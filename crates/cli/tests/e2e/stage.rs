@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use countersign_testkit::{
-    DockerClient, DockerRegistry, Dockerd, Finished, Image, MemoryRegistry, NotaryClient, TrustService,
+    Deployment, DockerClient, DockerRegistry, Dockerd, Finished, Image, MemoryRegistry, NotaryClient, TrustService,
 };
 
 /// An engine, a registry and `countersign serve` with nothing configured.
@@ -20,7 +20,12 @@ impl Stage {
 
     /// The same with the service's keys at a keyserver.
     pub(crate) fn apart() -> Self {
-        let service = TrustService::builder(env!("CARGO_BIN_EXE_countersign")).apart().start();
+        Self::deployed(Deployment::Keyserver)
+    }
+
+    /// The same with the service deployed in this way.
+    pub(crate) fn deployed(deployment: Deployment) -> Self {
+        let service = TrustService::builder(env!("CARGO_BIN_EXE_countersign")).deployed(deployment).start();
         Self { engine: Dockerd::start(), registry: DockerRegistry::start(), service }
     }
 

@@ -103,7 +103,7 @@ impl Remote {
     }
 
     fn seen<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
-        let away = result.as_ref().is_err_and(CallError::is_away);
+        let away = result.as_ref().is_err_and(CallError::is_unreachable);
         *self.lock() = away.then(Instant::now);
         result
     }

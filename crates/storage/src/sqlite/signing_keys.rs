@@ -17,6 +17,17 @@ use crate::{
     Sealed, ServiceRole, SigningKey, SigningKeyStore, StoreError,
 };
 
+/// The beginning of every statement that reads keys.
+macro_rules! keys_where {
+    ($rest:literal) => {
+        concat!(
+            "SELECT key_id, gun, role, algorithm, passphrase_alias, public, private, binding, created_at, last_used \
+             FROM private_keys WHERE ",
+            $rest
+        )
+    };
+}
+
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite-keys");
 
 /// A [`SigningKeyStore`] in one `SQLite` file.
@@ -32,6 +43,20 @@ impl SqliteSigningKeys {
     /// release.
     pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         Ok(Self(SqliteStore::open_as(path, patience, &MIGRATIONS).await?))
+    }
+
+    /// Returns keys that were not deleted, in the order of their ids.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    pub async fn page(&self, after: Option<&KeyId>, size: PageSize) -> Result<Vec<SigningKey>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(keys_where!("deleted_at IS NULL AND key_id > ? ORDER BY key_id LIMIT ?"))
+            .bind(after.map(ToString::to_string).unwrap_or_default())
+            .bind(i64::from(size.get()))
+            .fetch_all(&self.0.readers)
+            .await
+            .map_err(StoreError::database("listed keys"))?;
+        rows.into_iter().map(signing_key).collect()
     }
 
     /// Closes all connections after their current work and folds the write-ahead log into the file.
@@ -61,17 +86,6 @@ fn signing_key(
     let binding = Binding(binding.try_into().map_err(|_| StoreError::damaged("binding", "of another length"))?);
     let stored = NewSigningKey { key, alias, binding: Some(binding) };
     Ok(SigningKey { stored, created_at: read_time(created_at)?, last_used: last_used.map(read_time).transpose()? })
-}
-
-/// The beginning of every statement that reads keys.
-macro_rules! keys_where {
-    ($rest:literal) => {
-        concat!(
-            "SELECT key_id, gun, role, algorithm, passphrase_alias, public, private, binding, created_at, last_used \
-             FROM private_keys WHERE ",
-            $rest
-        )
-    };
 }
 
 #[async_trait]
