@@ -182,6 +182,37 @@ async fn soon<T, E: std::fmt::Debug>(work: impl AsyncFn() -> Result<T, E>) -> T 
 }
 
 #[tokio::test]
+async fn keys_without_end_are_not_made_on_a_token_and_nothing_is_left_of_refused_and_deleted_ones() {
+    let Some(folder) = hsm("keys_without_end_are_not_made_on_a_token_and_nothing_is_left_of_refused_and_deleted_ones")
+    else {
+        return;
+    };
+    let mut house = house();
+    house.pending_keys = 2;
+    let service = house.start(ALIAS).await;
+    let client = house.client(&service, "server");
+    let objects = || {
+        let tokens = fs_err::read_dir(folder.join("tokens")).unwrap().map(|token| token.unwrap().path());
+        let files = tokens.flat_map(|token| fs_err::read_dir(token).unwrap().map(|file| file.unwrap().path()));
+        files.filter(|file| file.extension().is_some_and(|end| end == "object")).count()
+    };
+    let before = objects();
+    let mut made = Vec::new();
+    for name in ["a", "b"] {
+        made.push(key(&client, name, "timestamp").await);
+    }
+    assert_eq!(objects(), before + 4, "two pairs");
+    for name in ["c", "d"] {
+        assert!(client.create_key(&KeyType::Ecdsa, &gun(name), "timestamp").await.is_err());
+    }
+    assert_eq!(objects(), before + 4);
+    for key in &made {
+        client.delete_key(&key.canonical_id()).await.unwrap();
+    }
+    assert_eq!(objects(), before);
+}
+
+#[tokio::test]
 async fn a_wrong_or_missing_pin_is_told_at_the_start_and_a_wrong_one_tried_once() {
     let Some(_) = hsm("a_wrong_or_missing_pin_is_told_at_the_start_and_a_wrong_one_tried_once") else { return };
     let house = house();
