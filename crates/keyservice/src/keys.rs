@@ -455,19 +455,19 @@ fn in_trouble(doing: &'static str, trouble: &KeyTrouble, otherwise: Refusal) -> 
     let causes = causes.fold(String::new(), |text, cause| format!("{text}: {cause}"));
     tracing::error!(doing, "{trouble}{causes}");
     match trouble {
-        KeyTrouble::Token(TokenError::NoKey { .. }) => otherwise,
         KeyTrouble::Token(TokenError::Full { .. }) => Refusal::Exhausted("the token is full"),
-        KeyTrouble::Token(_)
-        | KeyTrouble::Store(_)
-        | KeyTrouble::Pending(_)
-        | KeyTrouble::Audit(_)
-        | KeyTrouble::Busy => Refusal::Away,
-        KeyTrouble::Passphrase(_)
+        KeyTrouble::Token(TokenError::NoKey { .. })
+        | KeyTrouble::Passphrase(_)
         | KeyTrouble::Sealed { .. }
         | KeyTrouble::Changed { .. }
         | KeyTrouble::NoToken(_)
         | KeyTrouble::NotMade(_)
         | KeyTrouble::NotSealed(_) => otherwise,
+        KeyTrouble::Token(_)
+        | KeyTrouble::Store(_)
+        | KeyTrouble::Pending(_)
+        | KeyTrouble::Audit(_)
+        | KeyTrouble::Busy => Refusal::Away,
     }
 }
 

@@ -29,8 +29,7 @@ fn hsm(test: &str) -> Option<PathBuf> {
     child.env("HANG_MODULE", SoftHsm::module()).env("HANG", hsm.configuration().with_file_name("hang"));
     let output = child.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("{said}");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("1 passed"), "{said}");
     None
 }
@@ -247,7 +246,6 @@ async fn many_sign_at_the_same_time() {
     let service = house.start(ALIAS).await;
     let client = std::sync::Arc::new(house.client(&service, "server"));
     let mine = key(&client, "a", "timestamp").await;
-    let begun = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for worker in 0..16 {
         let (client, mine) = (std::sync::Arc::clone(&client), mine.clone());
@@ -262,7 +260,6 @@ async fn many_sign_at_the_same_time() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    println!("160 signatures in {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,8 +148,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Enters the module of a token.
 pub(super) fn enter(config: &TokenConfig) -> Result<Visit, TokenError> {
-    let token = || config.name().to_owned();
-    module::load(config.module())?.enter().map_err(|error| answers::of_start(token(), config.module(), &error))
+    let module = module::load(config.module())?;
+    module.enter().map_err(|error| answers::of_start(config.name(), config.module(), &error))
 }
 
 pub(super) fn open(

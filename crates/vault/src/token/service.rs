@@ -146,16 +146,15 @@ impl ServiceToken {
         let (key, message) = (key.clone(), message.to_owned());
         self.call(Repeat::MayHelp, move |line| {
             let id = key.canonical_id();
-            let signer = match line.signers.get(&id) {
-                Some(signer) => Arc::clone(signer),
-                None => {
-                    let signer = Arc::clone(&line.token).signer(&key)?;
-                    if line.signers.len() >= REMEMBERED {
-                        line.signers.clear();
-                    }
-                    line.signers.insert(id, Arc::clone(&signer));
-                    signer
+            let signer = if let Some(signer) = line.signers.get(&id) {
+                Arc::clone(signer)
+            } else {
+                let signer = Arc::clone(&line.token).signer(&key)?;
+                if line.signers.len() >= REMEMBERED {
+                    line.signers.clear();
                 }
+                line.signers.insert(id, Arc::clone(&signer));
+                signer
             };
             signer.sign(&message).map_err(|error| of_signing(line.token.identity().to_string(), &error))
         })

@@ -58,7 +58,7 @@ pub(super) fn of_login(token: &str, from: &str, error: &Error) -> TokenError {
 }
 
 /// Says what it means that a module did not start.
-pub(super) fn of_start(token: String, path: &Path, error: &Error) -> TokenError {
+pub(super) fn of_start(token: &str, path: &Path, error: &Error) -> TokenError {
     match error {
         Error::Pkcs11(RvError::DeviceError | RvError::DeviceRemoved | RvError::TokenNotPresent, _) => {
             TokenError::NotThere { token: format!("{token:?}"), present: Vec::new() }
