@@ -1,8 +1,8 @@
 //! A plain TCP balancer: each connection goes to the next service that takes it.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct Balancer {
     port: Port,
     behind: Arc<Mutex<Vec<SocketAddr>>>,
     ended: Arc<AtomicBool>,
+    /// How often all connections were silenced.
+    silenced: Arc<AtomicU64>,
 }
 
 impl Balancer {
@@ -26,7 +28,8 @@ impl Balancer {
         let (port, ended) = (Port::take(), Arc::new(AtomicBool::new(false)));
         let behind = Arc::new(Mutex::new(behind));
         let listener = TcpListener::bind(port.address()).expect("a port of this test");
-        let (end, known) = (Arc::clone(&ended), Arc::clone(&behind));
+        let silenced = Arc::new(AtomicU64::new(0));
+        let (end, known, silence) = (Arc::clone(&ended), Arc::clone(&behind), Arc::clone(&silenced));
         thread::spawn(move || {
             for (turn, client) in listener.incoming().enumerate() {
                 if end.load(Ordering::SeqCst) {
@@ -34,10 +37,17 @@ impl Balancer {
                 }
                 // A client for whom nobody is there sees its connection end.
                 let behind = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                thread::spawn(move || client.and_then(|client| pass_on(client, &behind, turn)));
+                let silence = Silence { before: silence.load(Ordering::SeqCst), now: Arc::clone(&silence) };
+                thread::spawn(move || client.and_then(|client| pass_on(client, &behind, turn, &silence)));
             }
         });
-        Self { port, behind, ended }
+        Self { port, behind, ended, silenced }
+    }
+
+    /// Passes nothing more on over the connections that there are, in either direction, until one side ends them: what a
+    /// network does that loses its memory of them.
+    pub fn silence(&self) {
+        self.silenced.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Sends connections from now on to these addresses.
@@ -60,7 +70,28 @@ impl Drop for Balancer {
     }
 }
 
-fn pass_on(client: TcpStream, behind: &[SocketAddr], turn: usize) -> io::Result<()> {
+/// Whether a connection has been silenced since it was made.
+#[derive(Clone)]
+struct Silence {
+    before: u64,
+    now: Arc<AtomicU64>,
+}
+
+impl Silence {
+    fn copy(&self, from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
+        let mut bytes = vec![0; 1 << 16];
+        loop {
+            let length = from.read(&mut bytes)?;
+            match (length, self.now.load(Ordering::SeqCst) == self.before) {
+                (0, _) => return to.shutdown(Shutdown::Write),
+                (_, false) => {}
+                (_, true) => to.write_all(bytes.get(..length).unwrap_or_default())?,
+            }
+        }
+    }
+}
+
+fn pass_on(client: TcpStream, behind: &[SocketAddr], turn: usize, silence: &Silence) -> io::Result<()> {
     let mut in_turn = behind.iter().cycle().skip(turn % behind.len().max(1)).take(behind.len());
     let taken = in_turn.find_map(|address| TcpStream::connect_timeout(address, CONNECT_LIMIT).ok());
     let service = taken.ok_or(io::ErrorKind::ConnectionRefused)?;
@@ -68,12 +99,14 @@ fn pass_on(client: TcpStream, behind: &[SocketAddr], turn: usize) -> io::Result<
         stream.set_nodelay(true)?;
     }
     let (mut from_client, mut to_service) = (client.try_clone()?, service.try_clone()?);
-    let upwards = thread::spawn(move || {
-        let _ = io::copy(&mut from_client, &mut to_service);
-        let _ = to_service.shutdown(Shutdown::Write);
-    });
+    let upwards = {
+        let silence = silence.clone();
+        thread::spawn(move || {
+            let _ = silence.copy(&mut from_client, &mut to_service);
+        })
+    };
     let (mut from_service, mut to_client) = (service, client);
-    let _ = io::copy(&mut from_service, &mut to_client);
+    let _ = silence.copy(&mut from_service, &mut to_client);
     let _ = to_client.shutdown(Shutdown::Both);
     let _ = upwards.join();
     Ok(())

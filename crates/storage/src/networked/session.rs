@@ -1,12 +1,17 @@
 //! One way to speak to both kinds of server.
 //!
-//! Statements are written with `?` for every value; for `PostgreSQL` they are numbered.
+//! Statements are written with `?` for every value; for `PostgreSQL` they are numbered. None is waited for without end: a
+//! server that is gone without a word, or the way to it, must not keep anybody until the system notices.
+
+use std::time::Duration;
 
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, MySql, MySqlPool, PgPool, Postgres, Row as _};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::{PoolUse, StoreError};
 
@@ -15,6 +20,10 @@ const POSTGRES_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 const MYSQL_READ: &str =
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 const MYSQL_WRITE: &str = "START TRANSACTION";
+/// How long a statement may take: longer than the server lets one wait for a lock.
+const STATEMENT: Duration = Duration::from_secs(15);
+/// How long a connection may take to come out of what was given up, before it is given up itself.
+const RECOVERY: Duration = Duration::from_secs(5);
 
 /// The connections of this process.
 #[derive(Debug, Clone)]
@@ -31,11 +40,25 @@ pub(crate) enum Dialect {
 }
 
 /// A connection, or a transaction on one, which is taken back unless it is committed.
-pub(crate) enum Session {
+pub(crate) struct Session {
+    connection: Option<Connection>,
+    state: State,
+}
+
+enum Connection {
     Postgres(PoolConnection<Postgres>),
-    PostgresTransaction(Transaction<'static, Postgres>),
     MySql(PoolConnection<MySql>),
-    MySqlTransaction(Transaction<'static, MySql>),
+}
+
+/// What a connection is in the middle of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing: whoever comes next may have it.
+    Idle,
+    /// A transaction.
+    Transaction,
+    /// A statement whose answer nobody has waited for, or not long enough.
+    Unanswered,
 }
 
 /// A value of a statement.
@@ -88,25 +111,34 @@ impl Pool {
     }
 
     pub(crate) async fn session(&self) -> Result<Session, StoreError> {
-        let session = match self {
-            Self::Postgres(pool) => pool.acquire().await.map(Session::Postgres),
-            Self::MySql(pool) => pool.acquire().await.map(Session::MySql),
+        self.connection().await.map_err(StoreError::database("waited for a connection"))
+    }
+
+    async fn connection(&self) -> Result<Session, sqlx::Error> {
+        let connection = match self {
+            Self::Postgres(pool) => pool.acquire().await.map(Connection::Postgres),
+            Self::MySql(pool) => pool.acquire().await.map(Connection::MySql),
         };
-        session.map_err(StoreError::database("waited for a connection"))
+        Ok(Session { connection: Some(connection?), state: State::Idle })
     }
 
     pub(crate) async fn begin_read(&self) -> Result<Session, sqlx::Error> {
-        match self {
-            Self::Postgres(pool) => pool.begin_with(POSTGRES_READ).await.map(Session::PostgresTransaction),
-            Self::MySql(pool) => pool.begin_with(MYSQL_READ).await.map(Session::MySqlTransaction),
-        }
+        self.begin(POSTGRES_READ, MYSQL_READ).await
     }
 
     pub(crate) async fn begin_write(&self) -> Result<Session, sqlx::Error> {
-        match self {
-            Self::Postgres(pool) => pool.begin_with(POSTGRES_WRITE).await.map(Session::PostgresTransaction),
-            Self::MySql(pool) => pool.begin_with(MYSQL_WRITE).await.map(Session::MySqlTransaction),
-        }
+        self.begin(POSTGRES_WRITE, MYSQL_WRITE).await
+    }
+
+    async fn begin(&self, postgres: &'static str, mysql: &'static str) -> Result<Session, sqlx::Error> {
+        let mut session = self.connection().await?;
+        let statement = match session.dialect() {
+            Dialect::Postgres => postgres,
+            Dialect::MySql => mysql,
+        };
+        session.raw(statement).await?;
+        session.state = State::Transaction;
+        Ok(session)
     }
 
     pub(crate) async fn close(&self) {
@@ -125,22 +157,91 @@ impl Pool {
     }
 }
 
-impl Session {
-    /// Has the connection end with this session, and with it what belongs to the connection, such as locks.
-    pub(crate) fn close_on_drop(&mut self) {
+impl Connection {
+    fn close_on_drop(&mut self) {
         match self {
             Self::Postgres(connection) => connection.close_on_drop(),
             Self::MySql(connection) => connection.close_on_drop(),
-            // Locks of a transaction end with it.
-            Self::PostgresTransaction(_) | Self::MySqlTransaction(_) => {}
+        }
+    }
+
+    async fn raw(&mut self, statements: &str) -> Result<(), sqlx::Error> {
+        let statements = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
+        match self {
+            Self::Postgres(connection) => statements.execute(&mut **connection).await.map(drop),
+            Self::MySql(connection) => statements.execute(&mut **connection).await.map(drop),
+        }
+    }
+
+    async fn execute(&mut self, statement: &str, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
+        match self {
+            Self::Postgres(connection) => {
+                postgres(statement, values).execute(&mut **connection).await.map(|done| done.rows_affected())
+            }
+            Self::MySql(connection) => {
+                mysql(statement, values).execute(&mut **connection).await.map(|done| done.rows_affected())
+            }
+        }
+    }
+
+    async fn rows(&mut self, statement: &str, values: &[Value<'_>]) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            Self::Postgres(connection) => {
+                let rows = postgres(statement, values).fetch_all(&mut **connection).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+            Self::MySql(connection) => {
+                let rows = mysql(statement, values).fetch_all(&mut **connection).await?;
+                Ok(rows.into_iter().map(Row::MySql).collect())
+            }
+        }
+    }
+
+    /// Takes back whatever it is in the middle of; a connection that does not answer is closed.
+    async fn recover(mut self) {
+        if !matches!(timeout(RECOVERY, self.raw("ROLLBACK")).await, Ok(Ok(()))) {
+            self.close_on_drop();
+        }
+    }
+}
+
+impl Session {
+    /// Has the connection end with this session, and with it what belongs to the connection, such as locks.
+    pub(crate) fn close_on_drop(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.close_on_drop();
         }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
-        match self {
-            Self::Postgres(_) | Self::PostgresTransaction(_) => Dialect::Postgres,
-            Self::MySql(_) | Self::MySqlTransaction(_) => Dialect::MySql,
+        match self.connection {
+            Some(Connection::Postgres(_)) | None => Dialect::Postgres,
+            Some(Connection::MySql(_)) => Dialect::MySql,
         }
+    }
+
+    /// Waits for an answer, for as long as a statement may take.
+    async fn answer<T>(
+        &mut self,
+        ask: impl AsyncFnOnce(&mut Connection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let Some(connection) = &mut self.connection else { return Err(sqlx::Error::PoolClosed) };
+        // If this is given up, that is what the connection is left in.
+        let before = std::mem::replace(&mut self.state, State::Unanswered);
+        let answer = timeout(STATEMENT, ask(connection)).await;
+        let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer");
+        let answer = answer.map_err(late)?;
+        self.state = before;
+        answer
+    }
+
+    async fn raw(&mut self, statements: &str) -> Result<(), sqlx::Error> {
+        self.answer(async |connection| connection.raw(statements).await).await
+    }
+
+    /// Runs several statements, outside a transaction.
+    pub(crate) async fn script(&mut self, doing: &'static str, statements: &str) -> Result<(), StoreError> {
+        self.raw(statements).await.map_err(StoreError::database(doing))
     }
 
     /// Runs a statement; returns how many rows it changed.
@@ -150,20 +251,7 @@ impl Session {
         statement: &str,
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
-        let done = match self {
-            Self::Postgres(connection) => {
-                postgres(statement, values).execute(&mut **connection).await.map(|done| done.rows_affected())
-            }
-            Self::PostgresTransaction(transaction) => {
-                postgres(statement, values).execute(&mut **transaction).await.map(|done| done.rows_affected())
-            }
-            Self::MySql(connection) => {
-                mysql(statement, values).execute(&mut **connection).await.map(|done| done.rows_affected())
-            }
-            Self::MySqlTransaction(transaction) => {
-                mysql(statement, values).execute(&mut **transaction).await.map(|done| done.rows_affected())
-            }
-        };
+        let done = self.answer(async |connection| connection.execute(statement, values).await).await;
         done.map_err(StoreError::database(doing))
     }
 
@@ -174,20 +262,7 @@ impl Session {
         statement: &str,
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        let of_postgres = |rows: Vec<PgRow>| rows.into_iter().map(Row::Postgres).collect();
-        let of_mysql = |rows: Vec<MySqlRow>| rows.into_iter().map(Row::MySql).collect();
-        let rows = match self {
-            Self::Postgres(connection) => {
-                postgres(statement, values).fetch_all(&mut **connection).await.map(of_postgres)
-            }
-            Self::PostgresTransaction(transaction) => {
-                postgres(statement, values).fetch_all(&mut **transaction).await.map(of_postgres)
-            }
-            Self::MySql(connection) => mysql(statement, values).fetch_all(&mut **connection).await.map(of_mysql),
-            Self::MySqlTransaction(transaction) => {
-                mysql(statement, values).fetch_all(&mut **transaction).await.map(of_mysql)
-            }
-        };
+        let rows = self.answer(async |connection| connection.rows(statement, values).await).await;
         rows.map_err(StoreError::database(doing))
     }
 
@@ -201,12 +276,24 @@ impl Session {
         Ok(self.rows(doing, statement, values).await?.into_iter().next())
     }
 
-    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::PostgresTransaction(transaction) => transaction.commit().await,
-            Self::MySqlTransaction(transaction) => transaction.commit().await,
-            // Every statement outside a transaction has been committed by the server.
-            Self::Postgres(_) | Self::MySql(_) => Ok(()),
+    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        if self.state == State::Transaction {
+            self.raw("COMMIT").await?;
+            self.state = State::Idle;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.state == State::Idle {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(connection.recover())),
+            Err(_) => connection.close_on_drop(),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The tables as the reference's last migrations leave them, made in an empty database.
 
-use sqlx::AssertSqlSafe;
-
 use super::Absent;
 use crate::StoreError;
 use crate::networked::session::{Dialect, Pool, Session, Value};
@@ -36,7 +34,7 @@ pub(super) const SIGNER: Tables = Tables {
 const DOING: &str = "looked for the reference's tables";
 /// Keeps two processes from making the tables at the same time; a number of no meaning.
 const POSTGRES_LOCK: &str = "SELECT pg_advisory_lock(4961153006245013)";
-const MYSQL_LOCK: &str = "SELECT CAST(GET_LOCK(LEFT(CONCAT('notary tables ', DATABASE()), 64), 60) AS SIGNED)";
+const MYSQL_LOCK: &str = "SELECT CAST(GET_LOCK(LEFT(CONCAT('notary tables ', DATABASE()), 64), 20) AS SIGNED)";
 
 /// Finds the tables, or makes them when none is there and that is wanted.
 pub(super) async fn look(pool: &Pool, tables: &Tables, absent: Absent) -> Result<(), StoreError> {
@@ -104,16 +102,9 @@ async fn make(session: &mut Session, tables: &Tables) -> Result<(), StoreError> 
          WHERE NOT EXISTS (SELECT 1 FROM schema_migrations)",
         script.version
     );
-    let done = match session {
-        Session::Postgres(connection) => {
-            let whole = format!("BEGIN; {bookkeeping}; {} COMMIT", script.statements);
-            sqlx::raw_sql(AssertSqlSafe(whole)).execute(&mut **connection).await.map(drop)
-        }
-        Session::MySql(connection) => {
-            let whole = format!("{bookkeeping}; {}", script.statements);
-            sqlx::raw_sql(AssertSqlSafe(whole)).execute(&mut **connection).await.map(drop)
-        }
-        Session::PostgresTransaction(_) | Session::MySqlTransaction(_) => Ok(()),
+    let whole = match session.dialect() {
+        Dialect::Postgres => format!("BEGIN; {bookkeeping}; {} COMMIT", script.statements),
+        Dialect::MySql => format!("{bookkeeping}; {}", script.statements),
     };
-    done.map_err(StoreError::database("made the reference's tables"))
+    session.script("made the reference's tables", &whole).await
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use countersign_storage::contract::{Handle, Subject};
 use countersign_storage::{
-    ChangeQuery, Connections, DatabaseUrl, MetadataStore, NetworkedStore, NewMetadata, StoreError,
+    ChangeQuery, Connections, DatabaseUrl, MetadataStore, NetworkedStore, NewMetadata, PublishError, StoreError,
 };
-use countersign_testkit::{DatabaseServer, Product};
+use countersign_testkit::{Balancer, DatabaseServer, Product};
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
@@ -61,7 +61,7 @@ fn whole(version: u64) -> Vec<NewMetadata> {
     RoleName::BASE.map(|role| NewMetadata::new(role, number, format!("{version} ").repeat(9).into_bytes())).to_vec()
 }
 
-async fn publish(store: &NetworkedStore, gun: &Gun, version: u64) -> Result<(), countersign_storage::PublishError> {
+async fn publish(store: &NetworkedStore, gun: &Gun, version: u64) -> Result<(), PublishError> {
     let base = store.state(gun, &BTreeSet::new()).await?.base();
     store.publish(gun, base, &whole(version), Timestamp::UNIX_EPOCH).await
 }
@@ -126,6 +126,57 @@ async fn while_the_server_is_away_callers_are_told_soon_and_afterwards_it_goes_o
         store.health().await.unwrap();
         assert_eq!(store.changes(&ChangeQuery::new(None, 0, 0)).await.unwrap().len(), 2, "{product:?}");
     }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any statement may take.
+const STATEMENT: Duration = Duration::from_secs(25);
+
+/// Connections that pass nothing on any more, and do not end either.
+async fn goes_on_after_silence(product: Product) {
+    let gun = Gun::parse("example.com/silent").unwrap();
+    let server = Arc::new(DatabaseServer::start(product));
+    let way = Balancer::start(vec![server.address()]);
+    let direct = server.database();
+    let text = direct.replace(&server.address().to_string(), &way.address().to_string());
+    let store = NetworkedStore::open(&url(&text), Connections::default()).await.unwrap();
+    publish(&store, &gun, 1).await.unwrap();
+    let mut follower = store.follow().unwrap();
+    follower.news().await.unwrap();
+    let base = store.state(&gun, &BTreeSet::new()).await.unwrap().base();
+    let holding = {
+        let server = Arc::clone(&server);
+        tokio::task::spawn_blocking(move || server.hold(&direct, "countersign_current", 3 * SECOND))
+    };
+    tokio::time::sleep(SECOND).await;
+    let begun = Instant::now();
+    let files = whole(2);
+    let publishing = store.publish(&gun, base, &files, Timestamp::UNIX_EPOCH);
+    // In the middle of a statement, which waits for the table.
+    let silencing = async {
+        tokio::time::sleep(SECOND).await;
+        way.silence();
+        tokio::time::timeout(SECOND, follower.news()).await
+    };
+    let (published, heard) = tokio::join!(publishing, silencing);
+    assert!(holding.await.unwrap() && heard.is_err(), "{heard:?}");
+    let Err(PublishError::Store(error)) = published else { unreachable!("nobody can have answered: {published:?}") };
+    assert!(error.is_busy() && begun.elapsed() < STATEMENT, "{product:?}: {error:?} after {:?}", begun.elapsed());
+    // Over new connections, for whoever does what; each that is found silent takes the time of one try.
+    let begun = Instant::now();
+    while let Err(error) = publish(&store, &gun, 3).await {
+        assert!(begun.elapsed() < STATEMENT, "{product:?}: {error:?}");
+    }
+    assert_eq!(store.pointers(&gun).await.unwrap().len(), 4);
+    follower.news().await.unwrap();
+    assert!(begun.elapsed() < STATEMENT, "{product:?}: {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_fall_silent_are_given_up_and_replaced() {
+    let [postgres, mariadb] = PRODUCTS.map(|product| tokio::spawn(goes_on_after_silence(product)));
+    postgres.await.unwrap();
+    mariadb.await.unwrap();
 }
 
 /// How often each server is killed.
