@@ -1,5 +1,6 @@
 //! A small HTTP listener for operators: plain HTTP/1.1 on an address or a socket of its own, apart from the service's clients.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
-/// Open connections; more wait.
+/// Open connections. Where one more comes the oldest ends, which has had its time: whoever opens many and says nothing must
+/// not keep away those who ask whether the service lives.
 const CONNECTIONS: usize = 64;
 /// Time for a request's header, and for the next one on an open connection.
 const HEADER: Duration = Duration::from_secs(30);
@@ -136,16 +137,18 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: AsyncFnMut() -> std::io::Result<S>,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = VecDeque::<AbortHandle>::with_capacity(CONNECTIONS);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match accept().await {
             Ok(stream) => {
-                let pages = Arc::clone(&pages);
-                tokio::spawn(async move {
-                    let _place = place;
-                    let _ = tokio::time::timeout(CONNECTION, speak(stream, pages)).await;
-                });
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
+                let speaking = tokio::time::timeout(CONNECTION, speak(stream, Arc::clone(&pages)));
+                open.push_back(tokio::spawn(speaking).abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection of an operator was not accepted");
@@ -183,6 +186,7 @@ async fn answer(pages: &dyn Pages, request: http::Request<Incoming>) -> Answer {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -206,7 +210,7 @@ mod tests {
     async fn pages_are_answered_on_an_address_and_too_much_is_refused() {
         let listener = Listener::on_address("127.0.0.1:0".parse().unwrap(), Arc::new(Echo)).await.unwrap();
         let address = listener.address().unwrap();
-        let connect = || async { tokio::net::TcpStream::connect(address).await.unwrap() };
+        let connect = || async { TcpStream::connect(address).await.unwrap() };
         let end = "Host: x\r\nConnection: close\r\n";
         let echoed = ask(connect().await, &format!("PUT /echo HTTP/1.1\r\n{end}Content-Length: 3\r\n\r\nabc")).await;
         assert!(echoed.starts_with("HTTP/1.1 200") && echoed.ends_with("abc"), "{echoed}");
@@ -218,12 +222,25 @@ mod tests {
         assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
         drop(listener);
         tokio::time::timeout(Duration::from_secs(5), async {
-            while tokio::net::TcpStream::connect(address).await.is_ok() {
+            while TcpStream::connect(address).await.is_ok() {
                 tokio::task::yield_now().await;
             }
         })
         .await
         .unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_on_all_connections_keeps_nobody_away() {
+        let listener = Listener::on_address("127.0.0.1:0".parse().unwrap(), Arc::new(Echo)).await.unwrap();
+        let address = listener.address().unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..2 * CONNECTIONS {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let asked = ask(TcpStream::connect(address).await.unwrap(), "GET /echo HTTP/1.1\r\nConnection: close\r\n\r\n");
+        let answer = tokio::time::timeout(Duration::from_secs(5), asked).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     #[tokio::test]

@@ -88,7 +88,7 @@ impl DatabaseUrl {
         }
         let setting = |error: &sqlx::Error| DatabaseUrlError::Setting(error.to_string());
         let given = |names: &[&str]| url.query_pairs().any(|(key, _)| names.contains(&&*key));
-        let near = given(&["host", "hostaddr", "socket"]) || is_this_machine(&url);
+        let near = is_near(&url);
         let options = match url.scheme() {
             "postgres" | "postgresql" => {
                 let mut options = PgConnectOptions::from_str(text).map_err(|error| setting(&error))?;
@@ -144,13 +144,21 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-fn is_this_machine(url: &Url) -> bool {
-    let name = url.host().map(|host| host.to_string()).unwrap_or_default();
-    let address = match url.host() {
-        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-        _ => name.parse().ok(),
-    };
-    name.is_empty() || name == "localhost" || address.is_some_and(|address: IpAddr| address.is_loopback())
+/// Tells whether the server is on this machine: by a socket or a loopback address, wherever the URL says so. What stands
+/// among its settings counts for the driver in place of its host.
+fn is_near(url: &Url) -> bool {
+    let mut said = url.query_pairs().filter(|(key, _)| ["host", "hostaddr", "socket"].contains(&&**key)).peekable();
+    if said.peek().is_some() {
+        return said.all(|(_, place)| place.starts_with('/') || is_this_machine(&place));
+    }
+    match url.host() {
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        host => is_this_machine(&host.map(|host| host.to_string()).unwrap_or_default()),
+    }
+}
+
+fn is_this_machine(name: &str) -> bool {
+    name.is_empty() || name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -176,6 +184,13 @@ mod tests {
         assert!(matches!(postgres("postgres://u@db.example/x").get_ssl_mode(), PgSslMode::VerifyFull));
         assert!(matches!(postgres("postgres://u@127.0.0.1:6/x").get_ssl_mode(), PgSslMode::Prefer));
         assert!(matches!(postgres("postgres://u@[::1]/x").get_ssl_mode(), PgSslMode::Prefer));
+        assert!(matches!(postgres("postgres://u@db/x?host=/run/postgresql").get_ssl_mode(), PgSslMode::Prefer));
+        for elsewhere in
+            ["host=db.example", "hostaddr=192.0.2.7", "host=/run&host=db.example", "hostaddr=192.0.2.7&host="]
+        {
+            let url = format!("postgres://u@localhost/x?{elsewhere}");
+            assert!(matches!(postgres(&url).get_ssl_mode(), PgSslMode::VerifyFull), "{url}");
+        }
         assert!(matches!(postgres("postgresql://u@db/x?sslmode=require").get_ssl_mode(), PgSslMode::Require));
         assert!(matches!(mysql("mysql://u@db.example/x").get_ssl_mode(), MySqlSslMode::VerifyIdentity));
         assert!(matches!(mysql("mariadb://u@localhost/x").get_ssl_mode(), MySqlSslMode::Preferred));
