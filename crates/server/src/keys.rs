@@ -8,6 +8,7 @@ use countersign_crypto::{KeyId, PublicKey};
 use countersign_storage::{PendingKeyError, ServiceRole};
 use countersign_tuf::{Gun, RoleName};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -27,8 +28,10 @@ pub(crate) async fn rotate(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Resul
     if let Some(key) = app.keys.pending(&gun, role).await? {
         return Ok(answer(&key));
     }
-    let made = if let Some(made) = app.keys.made_at_keyserver(&gun, role).await? {
-        made
+    let made = if let Some(remote) = app.keys.remote() {
+        // One at a time, there as here: whoever has keys made must not keep away those who sign.
+        let _turn = app.permit(&app.key_making).await?;
+        app.keys.made_at(remote, &gun, role).await?
     } else {
         let keys = Arc::clone(&app.keys);
         app.compute(&app.key_making, move || keys.make(gun, role)).await??
@@ -49,6 +52,10 @@ impl KeyTrouble {
     pub(crate) fn while_doing(self, code: Code) -> Failure {
         let busy = match &self {
             Self::Keyserver(error) if error.is_away() => return Failure::new(Code::CannotSign).cause(self),
+            Self::AnotherCollections { .. } => {
+                let detail = json!({ "Name": "ErrBadRoot", "Error": { "Msg": self.to_string() } });
+                return Failure::new(Code::InvalidUpdate).detail(detail).cause(self);
+            }
             Self::Pending(PendingKeyError::TooMany { .. }) => true,
             Self::Store(error) | Self::Pending(PendingKeyError::Store(error)) => error.is_busy(),
             Self::Sealed { .. }

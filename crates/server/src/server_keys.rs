@@ -52,6 +52,8 @@ pub(crate) enum KeyTrouble {
     NotSealed(#[source] KeyFileError),
     #[error(transparent)]
     Keyserver(#[from] CallError),
+    #[error("the key {id} is at the signer, and not this collection's: get the collection's own from the service")]
+    AnotherCollections { id: KeyId },
     #[error("the private key {id} is at a keyserver, and none is named")]
     Elsewhere { id: KeyId },
     #[error("the private key {id} is encrypted under the file secret in the data folder, which is missing")]
@@ -117,22 +119,22 @@ impl ServerKeys {
         Ok(self.rows.pending_key(gun, role, &self.key_type()).await?.map(|stored| public_key(&stored)))
     }
 
-    /// Has a key made at the keyserver; none when keys are made here.
-    pub(crate) async fn made_at_keyserver(
+    /// Has a key made at the keyserver.
+    pub(crate) async fn made_at(
         &self,
+        remote: &Remote,
         gun: &Gun,
         role: ServiceRole,
-    ) -> Result<Option<NewServiceKey>, KeyTrouble> {
-        let Some(remote) = &self.remote else { return Ok(None) };
+    ) -> Result<NewServiceKey, KeyTrouble> {
         let public = remote.create(&self.key_type(), gun, role).await?;
-        Ok(Some(NewServiceKey {
+        Ok(NewServiceKey {
             id: public.canonical_id(),
             gun: gun.clone(),
             role,
             algorithm: public.key_type().clone(),
             public: public.bytes().to_vec(),
             private: EncryptedKey::new(AT_KEYSERVER),
-        }))
+        })
     }
 
     /// Returns the keyserver, if there is one.

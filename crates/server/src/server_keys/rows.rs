@@ -135,10 +135,14 @@ impl SignersRows {
                 waiting.canonical_id() == *id
             }
         };
-        if is_its_own && listed.is_none() {
+        if !is_its_own {
+            // It is not left to others to sign in its place: in a root that is stored it would count as the collection's.
+            return if listed.is_some() { Ok(None) } else { Err(KeyTrouble::AnotherCollections { id: *id }) };
+        }
+        if listed.is_none() {
             self.given_out.insert(place, key.clone());
         }
-        Ok(is_its_own.then_some(key))
+        Ok(Some(key))
     }
 
     /// Tells for which role the collection's stored root lists a key.

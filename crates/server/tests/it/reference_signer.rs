@@ -11,7 +11,7 @@ use countersign_testkit::{DatabaseServer, NotaryClient, Port, Process, Product};
 use serde_json::json;
 
 use crate::keyserver::Place;
-use crate::owner::Owner;
+use crate::owner::{Owner, key_id, signed};
 use crate::service::TestService;
 
 const GUN: &str = "example.com/both/ways";
@@ -163,6 +163,16 @@ async fn on_the_references_tables_nobody_has_another_collections_key_sign() {
             let refused = service.upload(&thief.gun, &parts).await;
             assert_eq!(refused.error(), "400 INVALID_UPDATE", "{whose}");
             assert_eq!(service.file(&thief.gun, "timestamp.json").await.status, 404, "{whose}");
+        }
+        // One more key beside his own, whose signature alone would do. Our signer has no such key for him.
+        for role in ["timestamp", "snapshot"].into_iter().filter(|_| whose == "reference") {
+            let mut payload = own.root_payload(1);
+            let more = if role == "timestamp" { &victim.timestamp_key } else { &victim.snapshot_key };
+            let id = key_id(more);
+            payload["keys"][&id] = more.clone();
+            payload["roles"][role]["keyids"].as_array_mut().unwrap().push(id.into());
+            let parts = [("root", signed(&payload, &[&own.root_key])), ("targets", own.targets(1, &["v1"]))];
+            assert_eq!(service.upload(&own.gun, &parts).await.error(), "400 INVALID_UPDATE", "{whose} {role}");
         }
         own.publish_first(&service).await;
         for owner in [&victim, &own] {
