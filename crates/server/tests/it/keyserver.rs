@@ -49,6 +49,15 @@ impl Place {
     }
 
     pub(crate) async fn start(&self) -> countersign_keyservice::Running {
+        self.start_with(|_| {}).await
+    }
+
+    async fn start_with(
+        &self,
+        change: impl FnOnce(&mut countersign_keyservice::Limits),
+    ) -> countersign_keyservice::Running {
+        let mut limits = countersign_keyservice::Limits { drain: Duration::from_secs(5), ..Default::default() };
+        change(&mut limits);
         let data_dir = self.file("keys");
         let config = countersign_keyservice::Config {
             listen: self.address(),
@@ -60,7 +69,7 @@ impl Place {
             metrics: Some("127.0.0.1:0".parse().unwrap()),
             tokens: countersign_keyservice::KeyTokens::default(),
             clock: countersign_keyservice::Clock::system(),
-            limits: countersign_keyservice::Limits { drain: Duration::from_secs(5), ..Default::default() },
+            limits,
             data_dir,
         };
         KeyService::start(config).await.unwrap()
@@ -92,6 +101,30 @@ async fn once_back<F: Future<Output = Answered>>(request: impl Fn() -> F) -> Ans
 fn unavailable(answer: &Answered) {
     assert_eq!(answer.error(), "503 UNAVAILABLE");
     assert!(!answer.header("retry-after").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_keys_of_invented_collections_keeps_nobody_from_publishing() {
+    let place = Place::new();
+    let _keyserver = place.start_with(|limits| limits.pending_keys = 2).await;
+    let service = place.service().await;
+    let owner = Owner::of(&service, GUN).await;
+    owner.publish_first(&service).await;
+    let asking = async {
+        let mut refused = 0;
+        for number in 0..40 {
+            let answer = service.file(&format!("example.com/invented{number}"), "timestamp.key").await;
+            refused += usize::from(answer.status == 503);
+        }
+        refused
+    };
+    let publishing = async {
+        for version in 2..20 {
+            service.upload(GUN, &[("targets", owner.targets(version, &["v"]))]).await.ok();
+        }
+    };
+    let (refused, ()) = tokio::join!(asking, publishing);
+    assert!(refused > 30, "only {refused} were refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
