@@ -406,9 +406,21 @@ fn seal_new(
     role: ServiceRole,
     algorithm: Algorithm,
 ) -> Result<NewSigningKey, KeyTrouble> {
+    // Looked for first: making a key of some kinds takes a while.
+    passphrases.get(&alias)?;
+    seal(&PrivateKey::generate(algorithm)?, passphrases, alias, gun, role)
+}
+
+/// Encrypts a key; takes a while.
+pub(crate) fn seal(
+    key: &PrivateKey,
+    passphrases: &Passphrases,
+    alias: Alias,
+    gun: Gun,
+    role: ServiceRole,
+) -> Result<NewSigningKey, KeyTrouble> {
     let passphrase = passphrases.get(&alias)?;
-    let key = PrivateKey::generate(algorithm)?;
-    let sealed = jwe::seal_key(&key, passphrase.as_bytes(), &mut SystemRandom).map_err(KeyTrouble::NotSealed)?;
+    let sealed = jwe::seal_key(key, passphrase.as_bytes(), &mut SystemRandom).map_err(KeyTrouble::NotSealed)?;
     let public = key.public_key();
     let row = NewServiceKey {
         id: public.canonical_id(),
@@ -418,7 +430,7 @@ fn seal_new(
         public: public.bytes().to_vec(),
         private: EncryptedKey::new(sealed),
     };
-    let binding = Some(bind(&key, &row)?);
+    let binding = Some(bind(key, &row)?);
     Ok(NewSigningKey { key: row, alias, binding })
 }
 

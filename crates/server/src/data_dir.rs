@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 const FOLDER_MODE: u32 = 0o700;
 /// Permissions of files that nobody else may read.
 const SECRET_MODE: u32 = 0o600;
+/// The secret's file.
+const SECRET: &str = "secret";
 /// Random bytes of the secret; written as hexadecimal digits.
 const SECRET_BYTES: usize = 32;
 /// Bytes that are read of a secret file.
@@ -82,18 +84,10 @@ impl DataDir {
 
     /// Reads the secret, or makes one.
     pub(crate) fn secret(&self) -> Result<SecretFile, DataDirError> {
-        let path = self.file("secret");
-        match read_secret(&path) {
-            Ok(text) => {
-                let secret = text.trim_end();
-                let whole = secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
-                if whole {
-                    Ok(SecretFile::Found(Zeroizing::new(secret.to_owned())))
-                } else {
-                    Err(DataDirError::DamagedSecret(path))
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        let path = self.file(SECRET);
+        match secret_in(&self.path) {
+            Ok(Some(secret)) => Ok(SecretFile::Found(secret)),
+            Ok(None) => {
                 let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
                 SystemRandom.fill(bytes.as_mut())?;
                 let secret = Zeroizing::new(hex::encode(bytes.as_slice()));
@@ -101,9 +95,25 @@ impl DataDir {
                 Ok(SecretFile::Made(secret))
             }
             // A secret that is there and cannot be read is never replaced.
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Reads the secret of a data folder that a service may be using; none when there is none.
+pub(crate) fn secret_in(folder: &Path) -> Result<Option<Secret>, DataDirError> {
+    let path = folder.join(SECRET);
+    match read_secret(&path) {
+        Ok(text) => whole(text.trim_end()).map(Some).ok_or(DataDirError::DamagedSecret(path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes a secret that is as long as those that are made here.
+fn whole(secret: &str) -> Option<Secret> {
+    let whole = secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+    whole.then(|| Zeroizing::new(secret.to_owned()))
 }
 
 /// Opens the lock file. Whoever may write to it could hold the lock and so keep the service from starting.

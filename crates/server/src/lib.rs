@@ -15,6 +15,7 @@ mod config;
 mod confirm;
 mod content;
 mod data_dir;
+pub mod departure;
 mod dispatch;
 mod error;
 mod feed;

@@ -98,7 +98,7 @@ macro_rules! store_contract {
     };
     (@keys $how:ident $open:tt) => {
         $crate::store_contract!(@$how $open, keys: [
-            any_key_tells_whether_there_are_keys, a_pending_key_is_returned_again, a_used_key_is_no_longer_pending, a_key_is_found_only_under_its_collection,
+            any_key_tells_whether_there_are_keys, keys_are_listed_and_let_go_one_by_one, a_pending_key_is_returned_again, a_used_key_is_no_longer_pending, a_key_is_found_only_under_its_collection,
             roles_and_algorithms_have_their_own_pending_keys, the_limit_on_pending_keys_holds,
             old_pending_keys_of_nothing_give_way, pending_keys_of_published_collections_never_give_way,
             published_collections_get_keys_above_the_limit,

@@ -7,7 +7,7 @@ use countersign_crypto::{KeyId, KeyType};
 use countersign_tuf::Gun;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{PendingKeyError, StoreError};
+use crate::{PageSize, PendingKeyError, Resealed, StoreError};
 
 /// A role whose key the service may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,4 +143,17 @@ pub trait KeyStore: Send + Sync {
     /// # Errors
     /// Fails when the database does.
     async fn mark_used(&self, gun: &Gun, id: &KeyId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Returns keys, retired ones too, in the order of their ids.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn keys(&self, after: Option<&KeyId>, size: PageSize) -> Result<Vec<ServiceKey>, StoreError>;
+
+    /// Replaces the private part of a key, if it still is the one that was read.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn replace_private(&self, id: &KeyId, from: &EncryptedKey, to: &EncryptedKey)
+    -> Result<Resealed, StoreError>;
 }

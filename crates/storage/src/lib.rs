@@ -33,6 +33,6 @@ pub use pool_use::PoolUse;
 pub use reference::{Absent, Backend, FoundKey, MAX_VERSION, ReferenceSigningKeys, ReferenceStore};
 pub use retention::{Account, Amount, Figures, Held, Mode, Pruning, Retention, RetentionError, RetentionStore, retain};
 pub use signing_keys::{
-    Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore,
+    Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore, Taken,
 };
 pub use sqlite::{SqliteSigningKeys, SqliteStore};

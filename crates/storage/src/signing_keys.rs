@@ -114,6 +114,17 @@ pub enum Resealed {
     ChangedSince,
 }
 
+/// Says what became of a key that was made elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is stored.
+    Stored,
+    /// A key with its id was there, deleted or not.
+    Known,
+    /// It has not signed yet, and another key waits for its collection and role.
+    AnotherWaits,
+}
+
 /// Stores a signing service's keys.
 ///
 /// What every implementation promises (Notary protocol, signer database):

@@ -250,6 +250,12 @@ impl TrustService {
         (0..self.replicas.len()).for_each(|number| self.start_replica(number));
     }
 
+    /// The same with more arguments from now on.
+    pub fn restart_with(&mut self, arguments: &[String]) {
+        self.settings.arguments.extend_from_slice(arguments);
+        self.restart();
+    }
+
     /// Takes away all that was ever published, as somebody does who empties the database.
     pub fn lose_everything_published(&mut self) {
         self.kill();

@@ -11,6 +11,8 @@ use crate::context::GlobalOptions;
 use crate::error::CliError;
 use clap::Subcommand;
 
+pub(crate) use self::notary::database;
+
 /// Save or take over what another trust service holds
 #[derive(Debug, Subcommand)]
 pub(crate) enum Import {

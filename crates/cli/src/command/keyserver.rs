@@ -1,5 +1,6 @@
-//! `countersign keyserver`: run the signing service, list its keys, or seal them under another passphrase.
+//! `countersign keyserver`: run the signing service; list its keys, take in others, or seal them under another passphrase.
 
+mod import;
 mod list;
 mod settings;
 
@@ -16,6 +17,7 @@ use countersign_telemetry::Systemd;
 use countersign_vault::{ServiceTokenLimits, TokenConfig, TokenUriError};
 use etcetera::BaseStrategy;
 
+use self::import::Import;
 use self::list::List;
 use self::settings::Settings;
 use super::operation::{Observed, Operation, OperationOptions};
@@ -44,6 +46,8 @@ pub(crate) struct Keyserver {
 enum Action {
     RotateAlias(RotateAlias),
     List(List),
+    #[command(subcommand)]
+    Import(Box<Import>),
 }
 
 /// Encrypt every key under another passphrase, while the service runs
@@ -99,6 +103,13 @@ impl Keyserver {
             Some(Action::RotateAlias(wish)) => {
                 runtime::start_log(runtime::level(options.verbose));
                 self.options.rotate(settings, &wish.to).await
+            }
+            Some(Action::Import(wish)) => {
+                runtime::start_log(runtime::level(options.verbose));
+                let data_dir = self.options.data_dir(&settings)?;
+                let passphrases = self.options.passphrases(&settings, &data_dir);
+                let alias = wish.alias().or(self.options.alias.as_ref()).or(settings.alias.as_ref()).cloned();
+                wish.run(&data_dir, &passphrases, &alias.map_or_else(default_alias, Ok)?).await
             }
             Some(Action::List(wish)) => {
                 runtime::start_log(runtime::level(options.verbose));
@@ -168,7 +179,6 @@ impl Options {
         };
         let data_dir = self.data_dir(&settings)?;
         let passphrases = self.passphrases(&settings, &data_dir);
-        let default = || KeyAlias::parse(ALIAS).map_err(|error| CliError::internal(&error));
         let listen = self.listen.or(settings.listen);
         Ok(Config {
             listen: listen.map_or_else(|| LISTEN.parse().map_err(|error| CliError::internal(&error)), Ok)?,
@@ -180,7 +190,7 @@ impl Options {
                 authority: needed(self.client_ca.as_ref(), settings.client_ca.as_ref(), "client-ca", "client-ca")?,
                 names: if self.client.is_empty() { settings.clients } else { self.client.clone() },
             },
-            alias: self.alias.clone().or(settings.alias).map_or_else(default, Ok)?,
+            alias: self.alias.clone().or(settings.alias).map_or_else(default_alias, Ok)?,
             passphrases,
             tokens: self.tokens(&settings.tokens),
             data_dir,
@@ -238,6 +248,10 @@ async fn serve(config: Config, operation: &Operation, observed: &mut Observed) -
         Drained::Completely => Ok(()),
         Drained::Partly => Err(CliError::new(Kind::Network, "some calls were not answered in time and were cut")),
     }
+}
+
+fn default_alias() -> Result<KeyAlias, CliError> {
+    KeyAlias::parse(ALIAS).map_err(|error| CliError::internal(&error))
 }
 
 fn alias(text: &str) -> Result<KeyAlias, String> {

@@ -6,7 +6,7 @@ mod retention;
 mod settled;
 mod storage;
 
-use self::storage::DatabaseOptions;
+pub(crate) use self::storage::DatabaseOptions;
 use super::operation::{Observed, Operation, OperationOptions, Told};
 use crate::context::{GlobalOptions, docker_config};
 use crate::error::{CliError, Kind};
@@ -103,6 +103,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A service whose options have other names where they are given.
+    pub(crate) fn new(config: Option<PathBuf>, data_dir: Option<PathBuf>, database: DatabaseOptions) -> Self {
+        Self { config, data_dir, database }
+    }
+
     /// Reads the settings that the service will have.
     pub(crate) fn config(&self) -> Result<Config, CliError> {
         let flags = Flags {

@@ -1,5 +1,6 @@
 //! The signing service as a program, beside the trust service as a program.
 
+mod moving;
 mod token;
 
 use crate::docker::signed_by_one_and_verified_by_the_other;

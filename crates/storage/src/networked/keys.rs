@@ -10,7 +10,8 @@ use super::NetworkedStore;
 use super::session::{Row, Session};
 use crate::columns::{micros, read_gun, read_service_role, read_time};
 use crate::{
-    EncryptedKey, KeyStore, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
+    EncryptedKey, KeyStore, NewServiceKey, PageSize, PendingKeyError, PendingLimits, Resealed, ServiceKey, ServiceRole,
+    StoreError,
 };
 
 fn service_key(row: &Row) -> Result<ServiceKey, StoreError> {
@@ -75,6 +76,29 @@ impl KeyStore for NetworkedStore {
         let done = session.execute("recorded the use of a key", statement, &values).await;
         fail_point!("key-marked-used");
         done.map(drop).inspect_err(|_| self.condition.failed())
+    }
+
+    async fn keys(&self, after: Option<&KeyId>, size: PageSize) -> Result<Vec<ServiceKey>, StoreError> {
+        let statement = "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used \
+            FROM countersign_keys WHERE key_id > ? ORDER BY key_id LIMIT ?";
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        let values = [(&after).into(), i64::from(size.get()).into()];
+        let rows = self.pool.session().await?.rows("listed keys", statement, &values).await?;
+        rows.iter().map(service_key).collect()
+    }
+
+    async fn replace_private(
+        &self,
+        id: &KeyId,
+        from: &EncryptedKey,
+        to: &EncryptedKey,
+    ) -> Result<Resealed, StoreError> {
+        let statement = "UPDATE countersign_keys SET private = ? WHERE key_id = ? AND private = ?";
+        let id = id.to_string();
+        let values = [to.as_str().into(), (&id).into(), from.as_str().into()];
+        let done = self.pool.session().await?.execute("replaced a private key", statement, &values).await;
+        let changed = done.inspect_err(|_| self.condition.failed())?;
+        Ok(if changed == 0 { Resealed::ChangedSince } else { Resealed::Yes })
     }
 }
 

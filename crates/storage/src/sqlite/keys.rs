@@ -10,7 +10,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::SqliteStore;
 use crate::columns::{micros, read_gun, read_service_role, read_time};
 use crate::{
-    EncryptedKey, KeyStore, NewServiceKey, PendingKeyError, PendingLimits, ServiceKey, ServiceRole, StoreError,
+    EncryptedKey, KeyStore, NewServiceKey, PageSize, PendingKeyError, PendingLimits, Resealed, ServiceKey, ServiceRole,
+    StoreError,
 };
 
 type KeyRow = (String, String, String, String, Vec<u8>, String, i64, Option<i64>);
@@ -82,6 +83,36 @@ impl KeyStore for SqliteStore {
 
     async fn mark_used(&self, gun: &Gun, id: &KeyId, now: Timestamp) -> Result<(), StoreError> {
         self.mark_used_once(gun, id, now).await.inspect_err(|_| self.condition.failed())
+    }
+
+    async fn keys(&self, after: Option<&KeyId>, size: PageSize) -> Result<Vec<ServiceKey>, StoreError> {
+        let rows: Vec<KeyRow> = sqlx::query_as(
+            "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used FROM service_keys \
+             WHERE key_id > ? ORDER BY key_id LIMIT ?",
+        )
+        .bind(after.map(ToString::to_string).unwrap_or_default())
+        .bind(i64::from(size.get()))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("listed keys"))?;
+        rows.into_iter().map(service_key).collect()
+    }
+
+    async fn replace_private(
+        &self,
+        id: &KeyId,
+        from: &EncryptedKey,
+        to: &EncryptedKey,
+    ) -> Result<Resealed, StoreError> {
+        let done = sqlx::query("UPDATE service_keys SET private = ? WHERE key_id = ? AND private = ?")
+            .bind(to.as_str())
+            .bind(id.to_string())
+            .bind(from.as_str())
+            .execute(&self.writer)
+            .await
+            .map_err(StoreError::database("replaced a private key"))
+            .inspect_err(|_| self.condition.failed())?;
+        Ok(if done.rows_affected() == 0 { Resealed::ChangedSince } else { Resealed::Yes })
     }
 }
 

@@ -14,7 +14,7 @@ use super::SqliteStore;
 use crate::columns::{micros, read_gun, read_time};
 use crate::{
     Alias, Binding, EncryptedKey, NewServiceKey, NewSigningKey, PageSize, PendingKeyError, PendingLimits, Resealed,
-    Sealed, ServiceRole, SigningKey, SigningKeyStore, StoreError,
+    Sealed, ServiceRole, SigningKey, SigningKeyStore, StoreError, Taken,
 };
 
 /// The beginning of every statement that reads keys.
@@ -57,6 +57,34 @@ impl SqliteSigningKeys {
             .await
             .map_err(StoreError::database("listed keys"))?;
         rows.into_iter().map(signing_key).collect()
+    }
+
+    /// Stores a key that was made elsewhere and may have signed, if no key has its id.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    pub async fn take(
+        &self,
+        new: &NewSigningKey,
+        created_at: Timestamp,
+        last_used: Option<Timestamp>,
+    ) -> Result<Taken, StoreError> {
+        let mut tx = self.0.begin_write().await?;
+        let (known,): (bool,) = sqlx::query_as("SELECT EXISTS (SELECT 1 FROM private_keys WHERE key_id = ?)")
+            .bind(new.key.id.to_string())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(StoreError::database("looked a key up"))?;
+        if known {
+            return Ok(Taken::Known);
+        }
+        let waits = pending(&mut tx, &new.key.gun, new.key.role, &new.key.algorithm).await?;
+        if last_used.is_none() && waits.is_some() {
+            return Ok(Taken::AnotherWaits);
+        }
+        insert(&mut tx, new, created_at, last_used).await?;
+        self.0.commit(tx, "committed a key").await?;
+        Ok(Taken::Stored)
     }
 
     /// Closes all connections after their current work and folds the write-ahead log into the file.
@@ -211,7 +239,7 @@ impl SqliteSigningKeys {
         if !has_signed(&mut tx, &new.key.gun).await? {
             make_room(&mut tx, limits, now).await?;
         }
-        insert(&mut tx, &new, now).await?;
+        insert(&mut tx, &new, now, None).await?;
         self.0.commit(tx, "committed a key").await?;
         Ok(SigningKey { stored: new, created_at: read_time(micros(now))?, last_used: None })
     }
@@ -287,12 +315,17 @@ async fn make_room(
     if removed == 0 { Err(PendingKeyError::TooMany { limit: limits.count }) } else { Ok(()) }
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &NewSigningKey, now: Timestamp) -> Result<(), StoreError> {
+async fn insert(
+    connection: &mut SqliteConnection,
+    new: &NewSigningKey,
+    now: Timestamp,
+    last_used: Option<Timestamp>,
+) -> Result<(), StoreError> {
     let binding = new.binding.as_ref().ok_or_else(|| StoreError::damaged("binding", "missing"))?;
     sqlx::query(
         "INSERT INTO private_keys \
          (key_id, gun, role, algorithm, passphrase_alias, public, private, binding, created_at, last_used) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(new.key.id.to_string())
     .bind(new.key.gun.as_str())
@@ -303,6 +336,7 @@ async fn insert(connection: &mut SqliteConnection, new: &NewSigningKey, now: Tim
     .bind(new.key.private.as_str())
     .bind(binding.0.as_slice())
     .bind(micros(now))
+    .bind(last_used.map(micros))
     .execute(connection)
     .await
     .map_err(StoreError::database("stored a key"))?;

@@ -97,7 +97,7 @@ impl Notary {
 }
 
 /// Reads an address as the reference's configuration has it, or as a URL.
-fn database(text: &str) -> Result<DatabaseUrl, CliError> {
+pub(crate) fn database(text: &str) -> Result<DatabaseUrl, CliError> {
     let url = match text.split_once("://") {
         Some(("postgres" | "postgresql", _)) => DatabaseUrl::of_reference(Backend::Postgres, text),
         Some(("mysql" | "mariadb", rest)) => mysql(text, rest),

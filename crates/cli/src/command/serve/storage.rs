@@ -33,6 +33,11 @@ pub(crate) struct DatabaseOptions {
 }
 
 impl DatabaseOptions {
+    /// Those of a service whose options have other names where they are given.
+    pub(crate) fn named(database: Option<String>, password_file: Option<PathBuf>) -> Self {
+        Self { database, database_password_file: password_file, database_connections: None }
+    }
+
     /// Returns where metadata and keys are stored, how that is shown, and who says so. The option or the variable wins over
     /// all that the file says of the database.
     pub(super) fn storage(&self, said: Option<At<OnServer>>) -> Result<(Storage, String, Origin), CliError> {

@@ -4,7 +4,7 @@
 use super::rows::{Rows, Table};
 use countersign_testkit::port::{Answer, accepts};
 use countersign_testkit::{
-    DatabaseServer, DockerClient, Finished, NotaryClient, Port, Process, Product, TestCa, fixtures,
+    DatabaseServer, DockerClient, Finished, Keyserver, NotaryClient, Port, Process, Product, TestCa, fixtures,
 };
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -262,6 +262,14 @@ impl House {
         let mut command = self.program(Who::Ours, "import");
         command.args(["notary", "--server-db", &self.source(&self.server_url).1]);
         command.args(["--signer-db", &self.source(&self.signer_url).1]).args(rest);
+        command
+    }
+
+    /// Prepares to take the signer's keys into a signing service of ours.
+    pub(super) fn taking_keys(&self, keyserver: &Keyserver) -> Command {
+        let mut command = keyserver.command(&["import", "signer", "--format", "json"]);
+        command.args(["--signer-db", &self.source(&self.signer_url).1]);
+        command.env("NOTARY_SIGNER_INTEROPALIAS", "interop-signer-pass");
         command
     }
 

@@ -6,7 +6,7 @@ use super::rows::Table;
 use super::{COLLECTIONS, DELEGATIONS, DOCKER, EDWARDS, NEW, ROTATIONS, publish};
 use crate::client::{Ending, TRUST, USER};
 use countersign_testkit::{
-    Deployment, DockerClient, Finished, NotaryClient, Process, Product, TrustService, digest, fixtures,
+    Deployment, DockerClient, Finished, Keyserver, NotaryClient, Process, Product, TrustService, digest, fixtures,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -174,6 +174,37 @@ fn keys_can_stay_at_the_signer_whoever_made_it() {
         import.env_remove("NOTARY_SIGNER_INTEROPALIAS");
         Finished::of(&mut import, b"").succeeded();
         service.restart();
+        let rotations = service.notary_client().with_golden_trust("rotations/trust");
+        publish(&rotations, ROTATIONS, "new1", &[]);
+        let user = service.notary_client().with_golden_trust("delegations/user");
+        publish(&user, DELEGATIONS, "new2", &["--roles", "targets/releases"]);
+        lists(&service, ROTATIONS, "new1");
+        lists(&service, DELEGATIONS, "new2");
+    }
+}
+
+#[test]
+fn the_signers_keys_go_into_a_keyserver_of_ours_and_all_else_into_the_service() {
+    for product in [Product::Postgres, Product::MariaDb] {
+        let house = House::with(product, Dump::Ecdsa);
+        let keyserver = Keyserver::start(env!("CARGO_BIN_EXE_countersign"));
+        let mut unknown = house.taking_keys(&keyserver);
+        unknown.env_remove("NOTARY_SIGNER_INTEROPALIAS");
+        let unknown = Finished::of(&mut unknown, b"");
+        assert_eq!(unknown.code, 5, "{unknown}");
+        assert!(unknown.stdout.contains("NOTARY_SIGNER_") || unknown.stdout.contains("passphrase"), "{unknown}");
+        let states = |finished: &Finished| -> Vec<String> {
+            let keys: Vec<Value> = serde_json::from_str(&finished.stdout).unwrap();
+            keys.iter().map(|key| key["state"].as_str().unwrap().to_owned()).collect()
+        };
+        let taken = states(&Finished::of(&mut house.taking_keys(&keyserver), b"").succeeded());
+        assert!(taken.len() > 3 && taken.iter().all(|state| state == "taken in"), "{taken:?}");
+        let again = states(&Finished::of(&mut house.taking_keys(&keyserver), b"").succeeded());
+        assert!(again.len() == taken.len() && again.iter().all(|state| state == "was here"), "{again:?}");
+        let mut service = new_service(Deployment::Embedded);
+        let mut import = command(&house, &service, Deployment::Embedded, &["--keep-signer"]);
+        Finished::of(&mut import, b"").succeeded();
+        service.restart_with(&keyserver.arguments());
         let rotations = service.notary_client().with_golden_trust("rotations/trust");
         publish(&rotations, ROTATIONS, "new1", &[]);
         let user = service.notary_client().with_golden_trust("delegations/user");
