@@ -61,30 +61,27 @@ pub async fn a_used_key_is_no_longer_pending(subject: &Subject) {
 /// Whoever moves keys elsewhere sees each once, and takes the private part of none that was changed since.
 pub async fn keys_are_listed_and_let_go_one_by_one(subject: &Subject) {
     let keys = &*subject.first.keys;
-    let mut stored = Vec::new();
-    for name in ["a", "b", "c"] {
-        let key = keys.insert_pending(new_key(name, ServiceRole::Timestamp, "1"), ROOMY, at(1)).await.unwrap();
-        stored.push(key);
-    }
+    let insert =
+        async |name| keys.insert_pending(new_key(name, ServiceRole::Timestamp, "1"), ROOMY, at(1)).await.unwrap();
+    let (mut retired, one, other) = (insert("a").await, insert("b").await, insert("c").await);
     // One that is out of use for good is among them.
-    let retired = stored[0].clone();
     keys.mark_used(&retired.key.gun, &retired.key.id, at(2)).await.unwrap();
     subject.first.metadata.delete(&retired.key.gun, at(3)).await.unwrap();
-    stored[0].last_used = Some(at(2));
+    retired.last_used = Some(at(2));
+    let mut stored = vec![retired, one.clone(), other.clone()];
     stored.sort_by_key(|key| key.key.id);
     let (mut listed, size) = (Vec::<ServiceKey>::new(), PageSize::wished(2));
     for _ in 0..3 {
         listed.extend(keys.keys(listed.last().map(|key| &key.key.id), size).await.unwrap());
     }
     assert_eq!(listed, stored);
-    stored.retain(|key| key.key.id != retired.key.id);
-    let (one, elsewhere) = (&stored[0].key, EncryptedKey::new("elsewhere"));
-    let other = &*subject.second.keys;
-    assert_eq!(other.replace_private(&one.id, &one.private, &elsewhere).await.unwrap(), Resealed::Yes);
-    assert_eq!(keys.replace_private(&one.id, &one.private, &elsewhere).await.unwrap(), Resealed::ChangedSince);
-    let found = keys.service_key(&one.gun, &one.id).await.unwrap().unwrap();
+    let (id, private, elsewhere) = (&one.key.id, &one.key.private, EncryptedKey::new("elsewhere"));
+    let second = &*subject.second.keys;
+    assert_eq!(second.replace_private(id, private, &elsewhere).await.unwrap(), Resealed::Yes);
+    assert_eq!(keys.replace_private(id, private, &elsewhere).await.unwrap(), Resealed::ChangedSince);
+    let found = keys.service_key(&one.key.gun, id).await.unwrap().unwrap();
     assert_eq!((found.key.private, found.created_at), (elsewhere, at(1)));
-    assert_eq!(keys.service_key(&stored[1].key.gun, &stored[1].key.id).await.unwrap().unwrap(), stored[1]);
+    assert_eq!(keys.service_key(&other.key.gun, &other.key.id).await.unwrap(), Some(other));
 }
 
 /// One collection cannot sign with another's key.

@@ -36,7 +36,7 @@ pub(super) struct Service {
     /// The trust service's database on a server, if it is not in that folder
     #[arg(long, value_name = "URL", env = "COUNTERSIGN_DATABASE", hide_env_values = true)]
     from_database: Option<String>,
-    /// The file with its password [default: the variable COUNTERSIGN_DATABASE_PASSWORD]
+    /// The file with its password [default: the variable that the trust service has it in]
     #[arg(long, value_name = "FILE", requires = "from_database")]
     from_database_password_file: Option<PathBuf>,
     /// Take the private keys that are here out of the trust service's database: from its next start on it asks this keyserver
@@ -48,7 +48,7 @@ pub(super) struct Service {
 
 /// Take in the keys of the reference's signer; its database is only read
 ///
-/// The passphrases are looked for as for this keyserver's own keys, in the signer's variables NOTARY_SIGNER_ALIAS too.
+/// The passphrases are looked for as for this keyserver's own keys, in the variables that the signer has them in, too.
 #[derive(Debug, Args)]
 pub(super) struct Signer {
     /// The signer's database: a URL, or what the signer's configuration file says
