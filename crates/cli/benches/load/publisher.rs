@@ -21,13 +21,24 @@ impl SignerSet for Keys {
     }
 }
 
+/// What an upload does.
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// One tag more.
+    Add,
+    /// The oldest tag gets another digest: the collection stays as large as it is, however much is signed beforehand.
+    Move,
+}
+
 /// The owner of one collection.
 pub(crate) struct Owner {
     pub(crate) gun: Gun,
     keys: Keys,
     root: Bytes,
     targets: Bytes,
-    next: usize,
+    /// Tags that there are.
+    tags: usize,
+    signed: usize,
 }
 
 impl Owner {
@@ -48,21 +59,26 @@ impl Owner {
         let base = BaseKeys { root: vec![certified], targets: targets.public_key().clone(), snapshot, timestamp };
         let keys = Keys(vec![root, targets]);
         let first = initialise(base, jiff::Timestamp::now(), &keys).unwrap();
-        let mut owner = Self { gun, keys, root: first.root, targets: first.targets, next: 0 };
-        let targets = owner.sign(tags);
+        let mut owner = Self { gun, keys, root: first.root, targets: first.targets, tags: 0, signed: 0 };
+        let targets = owner.sign(tags, Step::Add);
         let upload = post(name, &[("root", &owner.root), ("targets", &targets)]);
         assert_eq!(connection.ask(&upload).await, 200, "{}", String::from_utf8_lossy(connection.body()));
         owner
     }
 
-    /// Signs the next version of the targets, with more tags.
-    pub(crate) fn sign(&mut self, tags: usize) -> Bytes {
+    /// Signs the next version of the targets, with so many tags made or moved.
+    fn sign(&mut self, tags: usize, step: Step) -> Bytes {
         let (root, targets) = (self.root.clone(), Some(self.targets.clone()));
         let mut editor = Editor::unpublished(&self.gun, jiff::Timestamp::now(), root, targets, None).unwrap();
         for _ in 0..tags {
-            let name = format!("v{}", self.next);
-            self.next += 1;
-            let meta = FileMeta::of_manifest(sha256(name.as_bytes()), 524);
+            let name = match step {
+                Step::Add => self.tags,
+                Step::Move => self.signed % self.tags,
+            };
+            let name = format!("v{name}");
+            let meta = FileMeta::of_manifest(sha256(self.signed.to_string().as_bytes()), 524);
+            self.signed += 1;
+            self.tags += usize::from(matches!(step, Step::Add));
             editor.apply(&Change::AddTarget { role: RoleName::Targets, name, meta }).unwrap();
         }
         let nobody = TrustedKeys::resolve(&RoleName::Root, &RoleKeys::default(), &KeyMap::default());
@@ -71,9 +87,9 @@ impl Owner {
         self.targets.clone()
     }
 
-    /// Signs an upload that adds one tag.
-    pub(crate) fn upload(&mut self) -> Vec<u8> {
-        let targets = self.sign(1);
+    /// Signs the next upload.
+    pub(crate) fn upload(&mut self, step: Step) -> Vec<u8> {
+        let targets = self.sign(1, step);
         post(self.gun.as_str(), &[("targets", &targets)])
     }
 }

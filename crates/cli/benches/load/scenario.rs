@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::http::{Address, get};
 use crate::process::{Database, Server, memory, processor, processors};
-use crate::publisher::Owner;
+use crate::publisher::{Owner, Step};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 const ROUNDS: usize = 5;
@@ -199,7 +199,7 @@ fn measure(
     }
 }
 
-/// Publications over many collections, each a tag more, signed beforehand.
+/// Publications over many collections, each moving one tag of ten, signed beforehand.
 pub(crate) fn publish(runtime: &Runtime, time: Duration) {
     println!("publish: a second | processor time of the service, keyserver, database, in µs each | ms: half, 99 %");
     for (product, apart) in [
@@ -251,7 +251,7 @@ async fn publish_for(
     // More than can be published in the time.
     let uploads = 2500 * usize::try_from(time.as_secs()).unwrap() / COLLECTIONS;
     let signed: Vec<Vec<Vec<u8>>> =
-        owners.iter_mut().map(|owner| (0..uploads).map(|_| owner.upload()).collect()).collect();
+        owners.iter_mut().map(|owner| (0..uploads).map(|_| owner.upload(Step::Move)).collect()).collect();
     let (ended, mut connections) = (Arc::new(AtomicBool::new(false)), Vec::new());
     for _ in &owners {
         connections.push(address.connect().await);
@@ -307,7 +307,7 @@ pub(crate) fn large(runtime: &Runtime) {
             let mut connection = Address::plain(server.address).connect().await;
             let mut owner = Owner::publish_first(&mut connection, GUN, 100_000).await;
             for _ in 0..11 {
-                let upload = owner.upload();
+                let upload = owner.upload(Step::Add);
                 let (before, begun) = (processor(server.id()), Instant::now());
                 assert_eq!(connection.ask(&upload).await, 200);
                 walls.push(begun.elapsed().as_secs_f64() * 1e3);
