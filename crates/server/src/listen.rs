@@ -29,7 +29,6 @@ use crate::metrics::Gauge;
 use crate::{dispatch, files};
 
 use self::clients::{Clients, Seat};
-use self::first::first;
 use self::supervision::{Progress, Times, supervise};
 
 /// Pause after the system refused a connection, for instance because too many files are open.
@@ -38,6 +37,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Streams that a client may reset before they are served, until the connection is ended (rapid reset).
 const PENDING_RESETS: usize = 32;
+
+/// Header lines that hyper takes unless it is told how many; being told, it fills lists of that length for each request.
+const HYPERS_HEADER_LINES: usize = 100;
 
 /// Time for the TLS handshake while others wait for a place: whoever says nothing makes room.
 const CROWDED_HANDSHAKE: Duration = Duration::from_secs(1);
@@ -122,8 +124,7 @@ impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>, _held: (OwnedSemaphorePermit, Seat)) {
         let app = Arc::clone(&self.app);
         let _open = Gauge::raise(&app.metrics.connections);
-        let now = self.ending.now.clone();
-        first(Box::pin(self.protect(stream, tls)), now.cancelled()).await;
+        self.protect(stream, tls).await;
     }
 
     async fn protect(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
@@ -166,7 +167,10 @@ impl Connection {
             Protocol::Http1 => {
                 let mut builder = http1::Builder::new();
                 // No timer for each header: a connection on which no request has come for so long is ended below.
-                builder.header_read_timeout(None).max_headers(limits.header_lines).max_buf_size(limits.header_bytes);
+                builder.header_read_timeout(None).max_buf_size(limits.header_bytes);
+                if limits.header_lines != HYPERS_HEADER_LINES {
+                    builder.max_headers(limits.header_lines);
+                }
                 supervise(builder.serve_connection(io, service), &progress, &ending, times, &places).await
             }
             Protocol::Http2 => {

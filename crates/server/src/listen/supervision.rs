@@ -148,7 +148,11 @@ pub(super) async fn supervise(
         First::Aside(patience) => patience,
     };
     connection.as_mut().drain();
-    tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+    // Whoever says now has said soon before.
+    tokio::select! {
+        () = ending.now.cancelled() => Ok(()),
+        ended = tokio::time::timeout(patience, connection) => ended.unwrap_or(Ok(())),
+    }
 }
 
 /// Waits until a connection has to end; returns how long it may take for that.
