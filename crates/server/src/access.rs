@@ -1,14 +1,18 @@
 //! Who may do what: decided for each request after its route is known, and before anything is looked up.
 
 mod challenge;
+mod files;
+mod proof;
+mod rules;
 mod settings;
 mod token;
+mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, HeaderValue, Request};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Request, Uri};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -18,17 +22,22 @@ use crate::error::{Code, Failure};
 use crate::route::{NoRoute, Route};
 use crate::watched::When;
 
-use self::challenge::Challenge;
+use self::challenge::{Challenge, is_host};
+use self::proof::Proof;
 use self::token::{Reader, TokenError};
+use self::users::{Doubt, Refused, Users};
 
-pub use settings::{Access, AccessError, OwnHost, TokenAccess};
+pub(crate) use self::users::is_name;
+pub use settings::{Access, AccessError, Allowance, OwnHost, Reading, Right, RuleError, TokenAccess, UserAccess};
 
 /// What a request needs leave for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Needed {
     /// Nothing: health, metrics, and answers that say nothing about collections.
     Nothing,
-    /// Whatever belongs to no collection: the ping, the feed of all changes, paths that do not exist.
+    /// The first request of clients, by whose answer they learn how to prove who they are.
+    Ping,
+    /// Whatever belongs to no collection: the feed of all changes, paths that do not exist.
     Catalog,
     /// Something of one collection.
     Collection(Gun, Action),
@@ -57,15 +66,21 @@ impl Action {
 }
 
 impl Needed {
+    /// Tells whether it is to read a collection.
+    fn is_reading(&self) -> bool {
+        matches!(self, Self::Collection(_, Action::Pull))
+    }
+
     /// Says what a request needs (Notary protocol, routes and authentication).
     pub(crate) fn of(route: &Result<Route, NoRoute>) -> Self {
         let collection = |gun: &Gun, action| Self::Collection(gun.clone(), action);
         match route {
-            Ok(Route::Health | Route::Live | Route::Ready | Route::Metrics)
+            Ok(Route::Health | Route::Live | Route::Ready | Route::Metrics | Route::Token)
             | Err(NoRoute::Redirect(_) | NoRoute::MethodNotAllowed | NoRoute::NotServed | NoRoute::InvalidGun) => {
                 Self::Nothing
             }
-            Ok(Route::Ping | Route::Changes(None)) | Err(NoRoute::NotFound) => Self::Catalog,
+            Ok(Route::Ping) => Self::Ping,
+            Ok(Route::Changes(None)) | Err(NoRoute::NotFound) => Self::Catalog,
             Ok(
                 Route::ByChecksum(gun, ..)
                 | Route::ByVersion(gun, ..)
@@ -82,7 +97,7 @@ impl Needed {
     fn resource(&self) -> Option<(&'static str, &str, &'static [&'static str])> {
         match self {
             Self::Nothing => None,
-            Self::Catalog => Some(("registry", "catalog", &["*"])),
+            Self::Ping | Self::Catalog => Some(("registry", "catalog", &["*"])),
             Self::Collection(gun, action) => Some(("repository", gun.as_str(), action.words())),
         }
     }
@@ -90,7 +105,6 @@ impl Needed {
 
 /// Whom a request was let in as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(dead_code, reason = "passwords and anonymous reading are on their way")]
 pub(crate) enum Who {
     /// Nobody was asked.
     Unasked,
@@ -105,7 +119,6 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    #[expect(dead_code, reason = "the audit log is on its way")]
     /// Returns the name that was proved; none of those who proved nothing.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
@@ -123,6 +136,27 @@ pub(crate) struct Peer {
     pub(crate) certificate: Option<Arc<str>>,
 }
 
+/// What of a request says who sends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) peer: &'a Peer,
+    headers: &'a HeaderMap,
+    uri: &'a Uri,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn of<B>(peer: &'a Peer, request: &'a Request<B>) -> Self {
+        Self { peer, headers: request.headers(), uri: request.uri() }
+    }
+
+    /// Returns the name that the client uses for this service, if it may be repeated.
+    fn host(&self) -> Option<&'a str> {
+        let authority = self.uri.authority().map(http::uri::Authority::as_str);
+        let host = authority.or_else(|| self.headers.get(HOST).and_then(|value| value.to_str().ok()));
+        host.filter(|host| is_host(host))
+    }
+}
+
 /// What decides.
 #[derive(Debug)]
 pub(crate) struct Gate(Kind);
@@ -130,7 +164,8 @@ pub(crate) struct Gate(Kind);
 #[derive(Debug)]
 enum Kind {
     Open,
-    Tokens(Box<Reader>),
+    Tokens(Box<Reader>, Reading),
+    Users(Box<Users>),
 }
 
 impl Gate {
@@ -138,7 +173,8 @@ impl Gate {
     pub(crate) fn new(access: &Access) -> Result<Self, AccessError> {
         Ok(Self(match access {
             Access::Open => Kind::Open,
-            Access::Tokens(settings) => Kind::Tokens(Box::new(Reader::new(settings)?)),
+            Access::Tokens(settings) => Kind::Tokens(Box::new(Reader::new(settings)?), settings.reading),
+            Access::Users(settings) => Kind::Users(Box::new(Users::new(settings)?)),
         }))
     }
 
@@ -146,53 +182,121 @@ impl Gate {
     pub(crate) fn refresh(&self, when: When) -> Result<bool, AccessError> {
         match &self.0 {
             Kind::Open => Ok(false),
-            Kind::Tokens(reader) => reader.refresh(when),
+            Kind::Tokens(reader, _) => reader.refresh(when),
+            Kind::Users(users) => users.refresh(when),
         }
     }
 
+    /// Tells whether clients come here for tokens.
+    pub(crate) fn has_desk(&self) -> bool {
+        matches!(&self.0, Kind::Users(users) if users.has_desk())
+    }
+
+    /// Answers somebody who comes for a token.
+    pub(crate) async fn at_the_desk(&self, asking: Asking<'_>) -> Result<String, Failure> {
+        let Kind::Users(users) = &self.0 else { return Err(Failure::new(Code::MetadataNotFound)) };
+        let parameters = asking.uri.query().unwrap_or_default();
+        let refused = match users.at_the_desk(asking.peer, Proof::of(asking.headers), parameters).await {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
+        };
+        let failure = match &refused {
+            Refused::Doubt(doubt) => doubtful(doubt).unwrap_or_else(|| {
+                Failure::new(Code::Unauthorized).saying("incorrect username or password").challenge(BASIC)
+            }),
+            Refused::Nameless => Failure::new(Code::Unauthorized).challenge(BASIC),
+            Refused::Denied { .. } => Failure::new(Code::Denied),
+        };
+        Err(failure.cause(refused))
+    }
+
     /// Lets a request in, or says what it lacks.
-    pub(crate) fn admit<B>(
-        &self,
-        needed: &Needed,
-        peer: &Peer,
-        request: &Request<B>,
-        now: Timestamp,
-    ) -> Result<Who, Failure> {
+    pub(crate) async fn admit(&self, needed: &Needed, asking: Asking<'_>, now: Timestamp) -> Result<Who, Failure> {
+        let certificate = || asking.peer.certificate.clone().map_or(Who::Unasked, Who::Certificate);
         match &self.0 {
-            Kind::Open => Ok(peer.certificate.clone().map_or(Who::Unasked, Who::Certificate)),
-            Kind::Tokens(_) if *needed == Needed::Nothing => Ok(Who::Unasked),
-            Kind::Tokens(reader) => {
-                let judged = judge(reader, needed, request.headers(), now);
-                judged.map_err(|lack| refusal(reader.challenge(host(request)), needed, &lack))
+            Kind::Open => Ok(certificate()),
+            _ if *needed == Needed::Nothing => Ok(Who::Unasked),
+            Kind::Tokens(reader, reading) => {
+                let proof = Proof::of(asking.headers);
+                if proof == Proof::None && *reading == Reading::Everybody && needed.is_reading() {
+                    return Ok(Who::Anonymous);
+                }
+                let challenge = reader.challenge(asking.host());
+                judge(reader, needed, &proof, now).map_err(|lack| refusal(Some(challenge), needed, lack))
+            }
+            Kind::Users(users) => {
+                let challenge = users.realm(asking.host()).map(|realm| Challenge {
+                    realm,
+                    service: users::SERVICE,
+                    resource: None,
+                    error: None,
+                });
+                // On the heap: requests that prove nothing are not to carry along what comparing a password takes.
+                let who = Box::pin(users.who(asking.peer, Proof::of(asking.headers))).await;
+                let who = who.map_err(|doubt| {
+                    doubtful(&doubt).map_or_else(
+                        || refusal(challenge, needed, Lack::Doubt(doubt.clone())),
+                        |failure| failure.cause(doubt.clone()),
+                    )
+                })?;
+                if users.allow(&who, needed) {
+                    return Ok(who);
+                }
+                let lack = who.name().map_or(Lack::Nothing, |name| Lack::Right(name.to_owned()));
+                Err(refusal(challenge, needed, lack))
             }
         }
+    }
+}
+
+/// What the desk asks for.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"countersign\"");
+/// What is asked for where only certificates count: no scheme of HTTP, because the connection has to bring it.
+const CERTIFICATE: HeaderValue = HeaderValue::from_static("Certificate realm=\"countersign\"");
+
+/// Says what is wrong when it is not the proof itself.
+fn doubtful(doubt: &Doubt) -> Option<Failure> {
+    match doubt {
+        Doubt::Form | Doubt::Wrong(_) => None,
+        Doubt::TooMany(_) => Some(Failure::new(Code::TooManyRequests).after(Users::pause())),
+        Doubt::Busy => Some(Failure::new(Code::Busy)),
     }
 }
 
 /// Why a request is not let in.
 #[derive(Debug, thiserror::Error)]
 enum Lack {
-    #[error("no token was sent")]
+    #[error("nobody said who they are")]
     Nothing,
+    #[error("the authorization is not a token")]
+    NoToken,
     #[error("the token is not accepted: {0}")]
     Token(#[from] TokenError),
     #[error("the token of {0:?} does not reach so far")]
     Scope(String),
+    #[error(transparent)]
+    Doubt(Doubt),
+    #[error("{0:?} may not do this")]
+    Right(String),
 }
 
 impl Lack {
     /// What the challenge says about it (RFC 6750, 3.1).
     fn word(&self) -> Option<&'static str> {
         match self {
-            Self::Nothing => None,
-            Self::Token(_) => Some("invalid_token"),
-            Self::Scope(_) => Some("insufficient_scope"),
+            Self::Nothing | Self::NoToken => None,
+            Self::Token(_) | Self::Doubt(_) => Some("invalid_token"),
+            Self::Scope(_) | Self::Right(_) => Some("insufficient_scope"),
         }
     }
 }
 
-fn judge(reader: &Reader, needed: &Needed, headers: &HeaderMap, now: Timestamp) -> Result<Who, Lack> {
-    let token = bearer(headers).ok_or(Lack::Nothing)?;
+fn judge(reader: &Reader, needed: &Needed, proof: &Proof<'_>, now: Timestamp) -> Result<Who, Lack> {
+    let token = match proof {
+        Proof::Bearer(token) => token,
+        Proof::None => return Err(Lack::Nothing),
+        Proof::Basic(_) | Proof::Other => return Err(Lack::NoToken),
+    };
     let claims = reader.read(token, now)?;
     let enough = needed
         .resource()
@@ -200,56 +304,13 @@ fn judge(reader: &Reader, needed: &Needed, headers: &HeaderMap, now: Timestamp) 
     if enough { Ok(Who::Token(claims.subject.into())) } else { Err(Lack::Scope(claims.subject)) }
 }
 
-/// Returns the token of the only `Authorization` header: exactly two words, the first in any case.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (all.next()?.to_str().ok()?, all.next()) else { return None };
-    let (scheme, token) = value.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
-}
-
-/// Returns the name that the client uses for this service.
-fn host<B>(request: &Request<B>) -> Option<&str> {
-    let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    authority.or_else(|| request.headers().get(HOST).and_then(|value| value.to_str().ok()))
-}
-
-fn refusal(challenge: Challenge<'_>, needed: &Needed, lack: &Lack) -> Failure {
+fn refusal(challenge: Option<Challenge<'_>>, needed: &Needed, lack: Lack) -> Failure {
     let (kind, name, actions) = needed.resource().unwrap_or(("", "", &[]));
     let detail = actions.iter().map(|action| json!({"Type": kind, "Class": "", "Name": name, "Action": action}));
-    let text = Challenge { resource: Some((kind, name, actions)), error: lack.word(), ..challenge }.to_string();
-    // Control characters are escaped in the text already; what is left cannot break a header.
-    let header = HeaderValue::from_bytes(text.as_bytes()).unwrap_or(HeaderValue::from_static("Bearer"));
-    Failure::new(Code::Unauthorized).detail(detail.collect()).challenge(header).cause(lack.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_authorization_is_one_header_of_two_words() {
-        let headers = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(AUTHORIZATION, value.parse().unwrap());
-            }
-            headers
-        };
-        for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c"] {
-            assert_eq!(bearer(&headers(&[good])), Some("a.b.c"), "{good}");
-        }
-        for bad in [
-            &[][..],
-            &[""],
-            &["Bearer"],
-            &["Bearer "],
-            &["Bearer  a"],
-            &["Bearer a b"],
-            &["Basic a"],
-            &["Bearer a", "Bearer b"],
-        ] {
-            assert_eq!(bearer(&headers(bad)), None, "{bad:?}");
-        }
-    }
+    let header = challenge.map_or(CERTIFICATE, |challenge| {
+        let text = Challenge { resource: Some((kind, name, actions)), error: lack.word(), ..challenge }.to_string();
+        // Control characters are escaped in the text already; what is left cannot break a header.
+        HeaderValue::from_bytes(text.as_bytes()).unwrap_or(HeaderValue::from_static("Bearer"))
+    });
+    Failure::new(Code::Unauthorized).detail(detail.collect()).challenge(header).cause(lack)
 }

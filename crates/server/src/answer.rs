@@ -24,8 +24,6 @@ const BY_CODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// Room for the headers of any answer, so that none is moved when one more comes.
 const HEADERS: usize = 10;
-/// Seconds after which a busy service may be asked again.
-const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// An answer without body.
 pub(crate) fn empty(status: StatusCode) -> Answer {
@@ -64,9 +62,16 @@ pub(crate) fn failure(failure: &Failure) -> Answer {
     if let Some(challenge) = failure.asked() {
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
     }
-    if failure.is_busy() {
-        answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+    if let Some(seconds) = failure.retry_after() {
+        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
+    answer
+}
+
+/// What somebody gets at the desk, and nobody else may keep.
+pub(crate) fn private_json(body: impl Into<Bytes>) -> Answer {
+    let mut answer = json(StatusCode::OK, body);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

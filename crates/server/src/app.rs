@@ -14,13 +14,14 @@ use crate::cache::{Caches, Sharing};
 use crate::config::{Clock, Limits, Renewal};
 use crate::confirm::Confirmations;
 use crate::error::{Code, Failure};
+use crate::meters::Meters;
 use crate::metrics::Metrics;
 use crate::route::GunPrefixes;
 use crate::server_keys::{Remote, Rows, ServerKeys};
 use crate::signing_clock::SigningClock;
 use crate::stores::Pools;
 use crate::survey::Survey;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, ClientVerifier};
 use crate::turns::Turns;
 
 /// Validations at the same time for each processor, when most of their time is spent waiting for the keyserver.
@@ -51,6 +52,10 @@ pub(crate) struct App {
     pub(crate) survey: Survey,
     /// What is shown to clients; nothing where connections are not protected.
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// Looks at what clients show, where they are asked to.
+    pub(crate) clients: Option<Arc<ClientVerifier>>,
+    /// How much each client asks.
+    pub(crate) meters: Meters,
     /// How the connections to the database are used.
     pub(crate) pools: Pools,
     /// Whether the metrics have an address of their own, and so are not on this one.
@@ -79,6 +84,7 @@ pub(crate) struct App {
 pub(crate) struct Parts {
     pub(crate) gate: Gate,
     pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) clients: Option<Arc<ClientVerifier>>,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Rows,
     pub(crate) secret: Option<crate::data_dir::Secret>,
@@ -110,6 +116,8 @@ impl App {
             metrics: Metrics::default(),
             survey: Survey::new(config.metrics.expiring),
             certificates: parts.certificates,
+            clients: parts.clients,
+            meters: Meters::new(limits.rates),
             pools: parts.pools,
             metrics_apart: config.metrics.listen.is_some(),
             draining: AtomicBool::new(false),

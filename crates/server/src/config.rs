@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ pub use countersign_signer_rpc::{ClientConfig as KeyserverConfig, Identity as Ke
 use countersign_storage::{Connections, DatabaseUrl, KeyStore, MetadataStore, Retention};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::access::{Access, Gate};
+use crate::access::{Access, AccessError, Gate};
 use crate::route::GunPrefixes;
 use crate::service::StartError;
-use crate::tls;
+use crate::tls::{self, ClientCertificates};
 
 /// Everything the service can be told; [`Config::new`] gives defaults that need nothing else.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How connections are protected.
     pub tls: Tls,
+    /// Who has to have signed the certificates that clients show; without it they are asked for none.
+    pub client_certificates: Option<ClientCertificates>,
     /// Who may do what.
     pub access: Access,
     /// Where metadata and keys are stored.
@@ -60,6 +62,7 @@ impl Config {
             listen,
             data_dir,
             tls: Tls::OwnAuthority { names: Vec::new() },
+            client_certificates: None,
             access: Access::Open,
             storage: Storage::Sqlite,
             keys: Keys::Here,
@@ -80,9 +83,18 @@ impl Config {
     /// # Errors
     /// When the service would not start with them.
     pub fn check(&self) -> Result<(), StartError> {
-        Gate::new(&self.access)?;
-        tls::check(&self.tls, self.listen.ip())?;
+        self.gate()?;
+        tls::check(&self.tls, self.client_certificates.as_ref(), self.listen.ip())?;
         Ok(())
+    }
+
+    /// Reads who may do what.
+    pub(crate) fn gate(&self) -> Result<Gate, AccessError> {
+        let Access::Users(users) = &self.access else { return Gate::new(&self.access) };
+        if users.passwords.is_none() && self.client_certificates.is_none() {
+            return Err(AccessError::Nobody);
+        }
+        Gate::new(&self.access)
     }
 }
 
@@ -292,6 +304,19 @@ pub struct Limits {
     pub pending_key_age: SignedDuration,
     /// Bytes of metadata kept in memory.
     pub memory: u64,
+    /// How often and how much each client may ask.
+    pub rates: Rates,
+}
+
+/// How often and how much each client may ask; no limit unless one is said. Ten seconds' worth may come at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests a second of one address, or of one network of IPv6 (/64): behind a proxy all clients are one.
+    pub of_address: Option<NonZeroU32>,
+    /// Requests a second of everybody with one name.
+    pub of_name: Option<NonZeroU32>,
+    /// Bytes of uploads an hour of everybody with one name, or of one address where nobody has names.
+    pub upload_bytes: Option<NonZeroU64>,
 }
 
 impl Default for Limits {
@@ -317,6 +342,7 @@ impl Default for Limits {
             pending_keys: 100_000,
             pending_key_age: SignedDuration::from_hours(7 * 24),
             memory: 32 * 1024 * 1024,
+            rates: Rates::default(),
         }
     }
 }

@@ -8,16 +8,18 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use countersign_telemetry::within;
+use countersign_tuf::Gun;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::Body;
 use serde_json::json;
 
-use crate::access::{Needed, Peer};
+use crate::access::{Asking, Needed, Peer};
 use crate::answer::{self, Answer, Wished};
 use crate::app::App;
 use crate::error::{Code, Failure};
+use crate::meters::Client;
 use crate::metrics::{Finished, Form, Operation, Reader};
 use crate::route::{NoRoute, Route};
 use crate::{feed, health, keys, operators, publish, read, upload};
@@ -26,6 +28,8 @@ use crate::{feed, health, keys, operators, publish, read, upload};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header with the trace that a request belongs to (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Where clients get tokens for their passwords, if that is here.
+const DESK: &str = "/auth/token";
 /// Longest text from a request in a log line, in characters.
 const LOGGED: usize = 300;
 
@@ -85,6 +89,9 @@ where
 }
 
 fn find<B>(app: &App, request: &Request<B>) -> Result<Route, NoRoute> {
+    if request.uri().path() == DESK && request.method() == Method::GET && app.gate.has_desk() {
+        return Ok(Route::Token);
+    }
     Route::find(request.method(), request.uri(), &app.prefixes)
 }
 
@@ -101,7 +108,16 @@ where
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return (0, Ok(answer::empty(StatusCode::BAD_REQUEST)));
     }
-    if let Err(failure) = app.gate.admit(&Needed::of(&route), peer, &request, app.clock.now()) {
+    let measured = !matches!(route, Ok(Route::Health | Route::Live | Route::Ready | Route::Metrics));
+    if measured && let Err(failure) = app.meters.address(peer.address.ip()) {
+        return (0, Err(failure));
+    }
+    let who = match app.gate.admit(&Needed::of(&route), Asking::of(peer, &request), app.clock.now()).await {
+        Ok(who) => who,
+        Err(failure) => return (0, Err(failure)),
+    };
+    let client = Client::of(&who, peer);
+    if let Err(failure) = app.meters.name(&client) {
         return (0, Err(failure));
     }
     let wished = &Wished::of(request.headers());
@@ -110,12 +126,15 @@ where
         Ok(Route::ByVersion(gun, role, version)) => read::by_version(app, gun, role, version, wished).await,
         Ok(Route::Current(gun, role)) => read::current(app, gun, role, wished).await,
         // The rest on the heap: what every read carries along is not to be as large as what an upload takes.
-        Ok(Route::Upload(gun)) => return Box::pin(upload::post(app, gun, request)).await,
+        Ok(Route::Upload(gun)) => return Box::pin(upload(app, &client, gun, request)).await,
         Ok(Route::Ping) => Ok(answer::text("{}")),
         Ok(Route::Key(gun, role)) => Box::pin(keys::get(app, gun, role)).await,
         Ok(Route::RotateKey(gun, role)) => Box::pin(keys::rotate(app, gun, role)).await,
         Ok(Route::Delete(gun)) => Box::pin(publish::delete(app, gun)).await.map(|()| answer::empty(StatusCode::OK)),
         Ok(Route::Changes(gun)) => Box::pin(feed::changes(app, gun, request.uri().query())).await,
+        Ok(Route::Token) => {
+            Box::pin(app.gate.at_the_desk(Asking::of(peer, &request))).await.map(answer::private_json)
+        }
         Ok(Route::Health) => Ok(Box::pin(health::health(app)).await),
         Ok(Route::Live) => Ok(health::live(app)),
         Ok(Route::Ready) => Ok(Box::pin(health::ready(app, request.uri().query())).await),
@@ -127,6 +146,19 @@ where
         Err(NoRoute::InvalidGun) => Err(invalid_gun(app)),
     };
     (0, result)
+}
+
+async fn upload<B>(app: &Arc<App>, client: &Client, gun: Gun, request: Request<B>) -> (u64, Result<Answer, Failure>)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    if let Err(failure) = app.meters.may_upload(client) {
+        return (0, Err(failure));
+    }
+    let (bytes, result) = upload::post(app, gun, request).await;
+    app.meters.uploaded(client, bytes);
+    (bytes, result)
 }
 
 fn invalid_gun(app: &App) -> Failure {

@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::signing_clock::Implausible;
 
+/// Seconds after which a busy service may be asked again.
+const RETRY_SECONDS: u64 = 5;
+
 /// A code of the protocol with its status and message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -27,6 +30,10 @@ pub(crate) enum Code {
     InvalidParameters,
     Unknown,
     Unauthorized,
+    /// Of the registry protocol: somebody known may not do this.
+    Denied,
+    /// Of the registry protocol: a client asks too often.
+    TooManyRequests,
     /// Not of the reference: the service is at one of its limits and the request may be repeated.
     Busy,
     /// Not of the reference: the service cannot sign now, and the request may be repeated.
@@ -35,7 +42,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::NoFilename,
         Self::InvalidRole,
         Self::MalformedJson,
@@ -48,6 +55,8 @@ impl Code {
         Self::InvalidParameters,
         Self::Unknown,
         Self::Unauthorized,
+        Self::Denied,
+        Self::TooManyRequests,
         Self::Busy,
         Self::CannotSign,
     ];
@@ -89,6 +98,8 @@ impl Code {
                 ("INVALID_PARAMETERS", StatusCode::BAD_REQUEST, "The parameters provided are not valid.")
             }
             Self::Unauthorized => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "authentication required"),
+            Self::Denied => ("DENIED", StatusCode::FORBIDDEN, "requested access to the resource is denied"),
+            Self::TooManyRequests => ("TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS, "too many requests"),
             Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR, "unknown error"),
             Self::Busy => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE, "The server is busy, try again later."),
             Self::CannotSign => (
@@ -111,12 +122,18 @@ pub(crate) struct Failure {
     status: StatusCode,
     detail: Option<Value>,
     challenge: Option<HeaderValue>,
+    /// What is said instead of the code's own message.
+    said: Option<&'static str>,
+    /// Seconds after which it may go better.
+    after: Option<u64>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code) -> Self {
-        Self { code, status: code.status(), detail: None, challenge: None, cause: None }
+        // Whoever is told that the service is busy may ask again soon.
+        let after = matches!(code, Code::Busy | Code::CannotSign).then_some(RETRY_SECONDS);
+        Self { code, status: code.status(), detail: None, challenge: None, said: None, after, cause: None }
     }
 
     /// Says that the store failed: with the code, or that it is busy when it is that.
@@ -132,6 +149,21 @@ impl Failure {
     /// Adds how the client may prove who it is.
     pub(crate) fn challenge(self, challenge: HeaderValue) -> Self {
         Self { challenge: Some(challenge), ..self }
+    }
+
+    /// Says something else than the code's own message.
+    pub(crate) fn saying(self, said: &'static str) -> Self {
+        Self { said: Some(said), ..self }
+    }
+
+    /// Says after how many seconds the request may be repeated.
+    pub(crate) fn after(self, seconds: u64) -> Self {
+        Self { after: Some(seconds), ..self }
+    }
+
+    /// Returns after how many seconds the request may be repeated.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        self.after
     }
 
     /// Returns how the client may prove who it is.
@@ -184,6 +216,7 @@ impl Failure {
     /// Writes the body, with the newline that ends it.
     pub(crate) fn body(&self) -> String {
         let (code, _, message) = self.code.parts();
+        let message = self.said.unwrap_or(message);
         let body = Body { errors: [Entry { code, message, detail: self.detail.as_ref() }] };
         serde_json::to_string(&body).unwrap_or_default() + "\n"
     }

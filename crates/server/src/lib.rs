@@ -24,6 +24,7 @@ mod health;
 pub mod import;
 mod keys;
 mod listen;
+mod meters;
 mod metrics;
 mod multipart;
 mod operators;
@@ -44,10 +45,10 @@ mod turns;
 mod upload;
 mod watched;
 
-pub use access::{Access, AccessError, OwnHost, TokenAccess};
+pub use access::{Access, AccessError, Allowance, OwnHost, Reading, Right, RuleError, TokenAccess, UserAccess};
 pub use config::{
     CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits,
-    MetricsConfig, Renewal, Storage, Tls,
+    MetricsConfig, Rates, Renewal, Storage, Tls,
 };
 pub use countersign_storage::{
     Account, Alias, Amount, Backend, Connections, DatabaseUrl, DatabaseUrlError, Figures, Layout, Mode, Password,
@@ -59,4 +60,4 @@ pub use multipart::{MAX_BOUNDARY, MAX_PART_HEADER, MAX_PARTS};
 pub use retention::{RetainError, RetentionReport};
 pub use route::{GunPrefixError, GunPrefixes};
 pub use service::{Drained, Running, Service, StartError};
-pub use tls::TlsError;
+pub use tls::{ClientCertificates, Demand, TlsError};

@@ -1,6 +1,6 @@
 //! Connections: accepted within a limit, given a time for everything, drained at the end.
 
-mod clients;
+pub(crate) mod clients;
 mod first;
 mod supervision;
 
@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Peer;
 use crate::app::App;
 use crate::metrics::Gauge;
-use crate::{dispatch, files};
+use crate::{dispatch, files, tls};
 
 use self::clients::{Clients, Seat};
 use self::supervision::{Progress, Times, supervise};
@@ -132,7 +132,7 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no delay cannot be set");
         }
-        let Some(tls) = tls else { return self.speak(stream, Protocol::Http1).await };
+        let Some(tls) = tls else { return self.speak(stream, Protocol::Http1, None).await };
         let handshake = TlsAcceptor::from(tls).accept(stream);
         let stream = tokio::select! {
             () = self.ending.soon.cancelled() => return,
@@ -143,16 +143,23 @@ impl Connection {
             },
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.speak(stream, if http2 { Protocol::Http2 } else { Protocol::Http1 }).await;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = leaf.and_then(tls::owner);
+        self.speak(stream, if http2 { Protocol::Http2 } else { Protocol::Http1 }, certificate).await;
     }
 
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, protocol: Protocol) {
+    async fn speak(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        protocol: Protocol,
+        certificate: Option<Arc<str>>,
+    ) {
         let Self { app, peer, ending, places } = self;
         let limits = app.limits.clone();
         let progress = Arc::new(Progress::default());
         let service = {
             let (app, progress) = (Arc::clone(&app), Arc::clone(&progress));
-            let peer = Peer { address: peer, certificate: None };
+            let peer = Peer { address: peer, certificate };
             service_fn(move |request: Request<Incoming>| {
                 let (app, running, peer) = (Arc::clone(&app), progress.begin(), peer.clone());
                 async move {

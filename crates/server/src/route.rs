@@ -37,6 +37,8 @@ pub(crate) enum Route {
     Ready,
     /// `GET /metrics`
     Metrics,
+    /// `GET /auth/token`, where the service has users of its own
+    Token,
 }
 
 /// Why a request has no route.
@@ -132,7 +134,7 @@ impl Route {
             Self::RotateKey(..) => Some(Operation::RotateKey),
             Self::Delete(_) => Some(Operation::DeleteTuf),
             Self::Changes(_) => Some(Operation::Changefeed),
-            Self::Ping | Self::Health | Self::Live | Self::Ready | Self::Metrics => None,
+            Self::Ping | Self::Health | Self::Live | Self::Ready | Self::Metrics | Self::Token => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{AccessError, Gate};
+use crate::access::AccessError;
 use crate::app::{App, Parts};
 use crate::config::{Config, Keys, Tls};
 use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
@@ -112,8 +112,9 @@ impl Service {
     /// Refuses to start with anything missing, unreadable or contradictory, rather than with less protection.
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let data = DataDir::open(&config.data_dir)?;
-        let gate = Gate::new(&config.access)?;
+        let gate = config.gate()?;
         let (authority, certificates) = certificates(&config, &data)?;
+        let clients = tls::client_verifier(&config.tls, config.client_certificates.as_ref())?;
         let stores = Stores::open(&config, &data).await?;
         let (metadata, keys) = (stores.metadata(), stores.keys());
         let follower = metadata.follow();
@@ -126,12 +127,13 @@ impl Service {
         }
         let remote = remote(&config)?;
         let pools = stores.pools();
-        let parts = Parts { gate, certificates, metadata, keys, secret, remote, sharing, follower, pools };
+        let parts = Parts { gate, certificates, clients, metadata, keys, secret, remote, sharing, follower, pools };
         let app = Arc::new(App::new(parts, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
-        let tls = app.certificates.as_ref().map(Certificates::server_config).transpose()?;
+        let clients = app.clients.as_ref();
+        let tls = app.certificates.as_ref().map(|shown| shown.server_config(clients)).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (ending, connections) = (Ending::default(), TaskTracker::new());
         let mut tasks = vec![
@@ -333,8 +335,14 @@ fn refresh(app: &App, when: When) {
             "the certificate",
         );
     }
+    if let Some(clients) = &app.clients {
+        logged(
+            clients.refresh(when).as_ref().map_or_else(|error| Err(error as _), |done| Ok(*done)),
+            "who signs the certificates of clients",
+        );
+    }
     logged(
         app.gate.refresh(when).as_ref().map_or_else(|error| Err(error as _), |done| Ok(*done)),
-        "what tokens are checked with",
+        "what says who is let in",
     );
 }

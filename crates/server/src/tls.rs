@@ -1,6 +1,7 @@
 //! The service's certificate: from its own authority, or from files; refreshed while the service runs.
 
 mod authority;
+mod clients;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -14,12 +15,15 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError};
 use rustls::sign::CertifiedKey;
 
 use crate::watched::When;
 
 pub(crate) use authority::Authority;
+pub use clients::{ClientCertificates, Demand};
+pub(crate) use clients::{ClientVerifier, owner};
 
 /// How long a certificate of the own authority is used before the next one is made.
 const REISSUE: Duration = Duration::from_hours(30 * 24);
@@ -73,6 +77,18 @@ pub enum TlsError {
         "{0:?} is no name for a certificate: a DNS name or an IP address is wanted, such as trust.example.com or 192.0.2.7"
     )]
     Name(String),
+    /// The authorities of clients cannot be used.
+    #[error("{path} cannot be used as certificates of authorities of clients")]
+    ClientAuthority {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: VerifierBuilderError,
+    },
+    /// Certificates of clients are asked for where connections are not protected.
+    #[error("without TLS clients cannot show certificates")]
+    ClientsWithoutTls,
     /// The own authority cannot be read or written.
     #[error("the certificate authority in the data folder cannot be used")]
     Authority(#[source] std::io::Error),
@@ -141,11 +157,21 @@ impl Certificates {
     }
 
     /// Returns the settings of the TLS server: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
-    pub(crate) fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+    pub(crate) fn server_config(
+        self: &Arc<Self>,
+        clients: Option<&Arc<ClientVerifier>>,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as Arc<dyn ClientCertVerifier>),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        if clients.is_some() {
+            // A resumed session has the certificate of the first one, which nobody would look at again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
@@ -158,11 +184,24 @@ impl ResolvesServerCert for Certificates {
 }
 
 /// Checks what is said about certificates without making any.
-pub(crate) fn check(tls: &crate::Tls, listen: IpAddr) -> Result<(), TlsError> {
+pub(crate) fn check(tls: &crate::Tls, clients: Option<&ClientCertificates>, listen: IpAddr) -> Result<(), TlsError> {
+    client_verifier(tls, clients)?;
     match tls {
         crate::Tls::Files { certificate, key } => from_files(certificate, key).map(drop),
         crate::Tls::OwnAuthority { names } => subjects(names, listen).map(drop),
         crate::Tls::None => Ok(()),
+    }
+}
+
+/// Reads who has to have signed the certificates of clients, if they are asked for any.
+pub(crate) fn client_verifier(
+    tls: &crate::Tls,
+    clients: Option<&ClientCertificates>,
+) -> Result<Option<Arc<ClientVerifier>>, TlsError> {
+    match (tls, clients) {
+        (_, None) => Ok(None),
+        (crate::Tls::None, Some(_)) => Err(TlsError::ClientsWithoutTls),
+        (_, Some(clients)) => ClientVerifier::load(clients).map(Some),
     }
 }
 

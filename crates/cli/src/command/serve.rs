@@ -1,5 +1,6 @@
 //! `countersign serve`: run the trust service.
 
+mod access;
 mod config;
 mod document;
 mod retention;
@@ -13,7 +14,7 @@ use crate::error::{CliError, Kind};
 use crate::output::{data, message};
 use crate::runtime;
 use clap::{Args, Subcommand};
-use countersign_server::{Access, Config, Drained, Keys, KeyserverConfig, KeyserverIdentity, Running, Service};
+use countersign_server::{Access, Config, Drained, KeyserverConfig, KeyserverIdentity, Running, Service};
 use countersign_telemetry::Systemd;
 use etcetera::BaseStrategy;
 use settled::Settled;
@@ -145,7 +146,7 @@ impl Serve {
         options: &GlobalOptions,
     ) -> Result<(), CliError> {
         countersign_server::raise_file_limit();
-        let open = config.access == Access::Open;
+        let open = config.access == Access::Open && config.client_certificates.is_none();
         let started = tokio::select! {
             started = Service::start(config) => started,
             () = observed.told_to_end() => return Ok(()),
@@ -186,18 +187,13 @@ impl Serve {
 }
 
 impl Flags {
-    /// Says where the keys of timestamps and snapshots are.
-    fn keys(&self) -> Keys {
-        match (&self.keyserver, &self.keyserver_ca, &self.keyserver_cert, &self.keyserver_key) {
-            (Some((host, port)), Some(authority), Some(certificate), Some(key)) => Keys::Keyserver(KeyserverConfig {
-                host: host.clone(),
-                port: *port,
-                authority: authority.clone(),
-                identity: KeyserverIdentity { certificate: certificate.clone(), key: key.clone() },
-                timeout: KEYSERVER_TIMEOUT,
-            }),
-            _ => Keys::Here,
-        }
+    /// Returns the keyserver, if one is named.
+    fn keyserver(&self) -> Option<KeyserverConfig> {
+        let (host, port) = self.keyserver.clone()?;
+        let identity =
+            KeyserverIdentity { certificate: self.keyserver_cert.clone()?, key: self.keyserver_key.clone()? };
+        let authority = self.keyserver_ca.clone()?;
+        Some(KeyserverConfig { host, port, authority, identity, timeout: KEYSERVER_TIMEOUT })
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_server::{
-    Access, CacheAges, Config, Connections, Drained, GunPrefixes, KeyAlgorithm, Keys, KeyserverConfig,
-    KeyserverIdentity, OwnHost, Service, Storage, Tls, TokenAccess,
+    Access, CacheAges, ClientCertificates, Config, Connections, Demand, Drained, GunPrefixes, KeyAlgorithm, Keys,
+    KeyserverConfig, KeyserverIdentity, OwnHost, Reading, Service, Storage, Tls, TokenAccess,
 };
 
 use super::settings::Settings;
@@ -49,6 +49,12 @@ fn config(settings: &Settings, folder: PathBuf) -> Result<Config, CliError> {
     };
     config.cache_ages = cache_ages(settings)?;
     config.tls = tls(settings)?;
+    // Whoever it is may do what whoever has a token may: the reference looks at no names.
+    config.client_certificates = settings.path("server.client_ca_file").map(|authority| ClientCertificates {
+        authority,
+        revoked: None,
+        demand: Demand::Required,
+    });
     config.access = access(settings)?;
     Ok(config)
 }
@@ -115,9 +121,6 @@ fn cache_ages(settings: &Settings) -> Result<CacheAges, CliError> {
 }
 
 fn tls(settings: &Settings) -> Result<Tls, CliError> {
-    if settings.get("server.client_ca_file").is_some() {
-        return Err(wrong("server.client_ca_file is not supported: the server asks clients for no certificates"));
-    }
     let half = "either include both a cert and key file, or no TLS information at all to disable TLS";
     let pair = settings.pair("server.tls_cert_file", "server.tls_key_file", half)?;
     Ok(pair.map_or(Tls::None, |(certificate, key)| Tls::Files { certificate, key }))
@@ -147,6 +150,7 @@ fn access(settings: &Settings) -> Result<Access, CliError> {
         certificates: Some(option("rootcertbundle")?.into()),
         keys: None,
         own_host,
+        reading: Reading::Allowed,
     }))
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use super::settings::AccessError;
+
 /// A `WWW-Authenticate` header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Challenge<'a> {
@@ -52,6 +54,15 @@ fn quote(f: &mut Formatter<'_>, parts: &[&str]) -> fmt::Result {
         }
     }
     f.write_char('"')
+}
+
+/// Refuses a realm to which no client could go.
+pub(super) fn check_realm(realm: &str) -> Result<(), AccessError> {
+    let url = realm.parse::<http::Uri>().ok();
+    if url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https"))) {
+        return Ok(());
+    }
+    Err(AccessError::Realm(realm.to_owned()))
 }
 
 /// Tells whether a client's word for this service may be repeated in a header.

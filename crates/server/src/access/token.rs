@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::watched::{Watched, When};
 
-use super::challenge::{Challenge, Realm, is_host};
+use super::challenge::{self, Challenge, Realm};
 use super::settings::{AccessError, OwnHost, TokenAccess};
 
 use self::jwk::Jwk;
@@ -126,10 +126,7 @@ impl Reader {
         if realm.is_empty() || service.is_empty() || issuer.is_empty() {
             return Err(AccessError::Empty);
         }
-        let url = realm.parse::<http::Uri>().ok();
-        if url.is_none_or(|url| !matches!(url.scheme_str(), Some("http" | "https"))) {
-            return Err(AccessError::Realm(realm.clone()));
-        }
+        challenge::check_realm(realm)?;
         let files = certificates.iter().chain(keys).cloned().collect();
         let (certificates, keys) = (certificates.clone(), keys.clone());
         let read = Box::new(move || Trusted::read(certificates.as_deref(), keys.as_deref()));
@@ -140,9 +137,9 @@ impl Reader {
         self.trusted.refresh(when)
     }
 
-    /// The challenge for whoever asks this service by this name; without what is needed.
+    /// The challenge for whoever asks this service by this name, which may be repeated; without what is needed.
     pub(super) fn challenge<'a>(&'a self, host: Option<&'a str>) -> Challenge<'a> {
-        let realm = match (self.settings.own_host, host.filter(|host| is_host(host))) {
+        let realm = match (self.settings.own_host, host) {
             (OwnHost::Yes, Some(host)) => Realm::OfHost(host),
             _ => Realm::Url(&self.settings.realm),
         };

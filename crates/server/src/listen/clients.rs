@@ -49,8 +49,8 @@ impl Drop for Seat {
     }
 }
 
-/// Whoever has one address of the sixth version has a whole network of them.
-fn network(address: IpAddr) -> IpAddr {
+/// Returns whom an address stands for: whoever has one of the sixth version has a whole network of them.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address @ IpAddr::V4(_) => address,

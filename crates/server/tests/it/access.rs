@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countersign_crypto::certificate::Certificate;
-use countersign_server::{Access, AccessError, OwnHost, StartError, TokenAccess};
+use countersign_server::{Access, AccessError, OwnHost, Reading, StartError, TokenAccess};
 use countersign_testkit::fixtures;
 use countersign_testkit::token_service::{KeyReference, TokenAlgorithm, TokenKey};
 use jiff::{SignedDuration, Timestamp};
@@ -35,6 +35,7 @@ fn settings(certificates: Option<&Path>, keys: Option<&Path>) -> TokenAccess {
         certificates: certificates.map(Path::to_owned),
         keys: keys.map(Path::to_owned),
         own_host: OwnHost::No,
+        reading: Reading::Allowed,
     }
 }
 

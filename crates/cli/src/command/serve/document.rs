@@ -1,15 +1,17 @@
 //! The service's settings file, read strictly: what is not understood is an error that names file, line and key.
 
+use super::access::{self, AccessTable, Decided};
 use super::storage::MOST_CONNECTIONS;
 use crate::command::operation::{Lines, pause};
 use crate::settings::{Reader, SettingsError};
 use countersign_server::{
-    Access, CacheAges, DatabaseUrl, GunPrefixes, KeyAlgorithm, Limits, MetricsConfig, OwnHost, Retention, TokenAccess,
+    CacheAges, DatabaseUrl, GunPrefixes, KeyAlgorithm, KeyserverConfig, KeyserverIdentity, Limits, MetricsConfig,
+    Retention,
 };
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
@@ -23,6 +25,7 @@ struct Document {
     key_algorithm: Option<Spanned<Algorithm>>,
     tls: Option<Tls>,
     access: Option<Spanned<AccessTable>>,
+    keyserver: Option<KeyserverTable>,
     caching: Option<Caching>,
     limits: Option<LimitsTable>,
     storage: Option<StorageTable>,
@@ -77,20 +80,11 @@ struct Tls {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct AccessTable {
-    tokens: Option<Spanned<Tokens>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Tokens {
-    realm: String,
-    service: String,
-    issuer: String,
-    certificates: Option<Spanned<String>>,
-    keys: Option<Spanned<String>>,
-    #[serde(default)]
-    own_host: bool,
+struct KeyserverTable {
+    address: Spanned<String>,
+    ca: Spanned<String>,
+    certificate: Spanned<String>,
+    key: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +102,9 @@ struct LimitsTable {
     large_uploads: Option<Spanned<usize>>,
     connections: Option<Spanned<usize>>,
     connections_per_client: Option<Spanned<NonZeroUsize>>,
+    requests_per_address: Option<Spanned<NonZeroU32>>,
+    requests_per_user: Option<Spanned<NonZeroU32>>,
+    upload_size_per_hour: Option<Spanned<String>>,
     header_time: Option<Spanned<String>>,
     body_time: Option<Spanned<String>>,
     connection_time: Option<Spanned<String>>,
@@ -156,7 +153,8 @@ pub(super) struct Said {
     /// The certificate and its key: both or neither.
     pub(super) certificate: Option<At<(PathBuf, PathBuf)>>,
     pub(super) names: Option<At<Vec<String>>>,
-    pub(super) access: Option<At<Access>>,
+    pub(super) access: Option<At<Decided>>,
+    pub(super) keyserver: Option<At<KeyserverConfig>>,
     pub(super) caching: Option<At<CacheAges>>,
     pub(super) storage: Option<At<OnServer>>,
     pub(super) retention: Option<At<Retention>>,
@@ -200,7 +198,8 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<Said, SettingsError> {
         key_algorithm: document.key_algorithm.map(|name| algorithm(reader, &name)),
         certificate,
         names,
-        access: document.access.map(|table| access(reader, &table)).transpose()?,
+        access: document.access.map(|table| access::decide(reader, &table)).transpose()?,
+        keyserver: document.keyserver.map(|table| keyserver(reader, &table)).transpose()?,
         caching: document.caching.map(|table| caching(reader, &table)).transpose()?.flatten(),
         storage: document.storage.map(|table| storage(reader, &table)).transpose()?,
         retention: document.retention.map(|table| retention(reader, &table)).transpose()?,
@@ -256,7 +255,7 @@ fn time(
     Ok(Some(At { value, line: reader.line(&text.span()) }))
 }
 
-fn path(reader: &Reader<'_>, text: &Spanned<String>, key: &str) -> Result<At<PathBuf>, SettingsError> {
+pub(super) fn path(reader: &Reader<'_>, text: &Spanned<String>, key: &str) -> Result<At<PathBuf>, SettingsError> {
     Ok(At { value: reader.path(text, key)?.value, line: reader.line(&text.span()) })
 }
 
@@ -299,29 +298,16 @@ fn certificate(reader: &Reader<'_>, tls: Tls) -> Result<Certified, SettingsError
     }
 }
 
-fn access(reader: &Reader<'_>, table: &Spanned<AccessTable>) -> Result<At<Access>, SettingsError> {
-    let line = reader.line(&table.span());
-    let Some(tokens) = &table.get_ref().tokens else {
-        let reason = "it says nothing: name [access.tokens], or leave [access] out, and whoever reaches the port may do everything";
-        return Err(reader.refuse(table, "access", reason));
+fn keyserver(reader: &Reader<'_>, table: &KeyserverTable) -> Result<At<KeyserverConfig>, SettingsError> {
+    let refused = |reason: String| reader.refuse(&table.address, "address", reason);
+    let (host, port) = super::keyserver_address(table.address.get_ref()).map_err(refused)?;
+    let identity = KeyserverIdentity {
+        certificate: path(reader, &table.certificate, "certificate")?.value,
+        key: path(reader, &table.key, "key")?.value,
     };
-    let Tokens { realm, service, issuer, certificates, keys, own_host } = tokens.get_ref();
-    let file = |value: &Option<Spanned<String>>, key: &str| {
-        value.as_ref().map(|text| path(reader, text, key)).transpose().map(|found| found.map(|found| found.value))
-    };
-    if certificates.is_none() && keys.is_none() {
-        let reason = "tokens need certificates or keys that their signatures can be checked with";
-        return Err(reader.refuse(tokens, "access.tokens", reason));
-    }
-    let access = TokenAccess {
-        realm: realm.clone(),
-        service: service.clone(),
-        issuer: issuer.clone(),
-        certificates: file(certificates, "certificates")?,
-        keys: file(keys, "keys")?,
-        own_host: if *own_host { OwnHost::Yes } else { OwnHost::No },
-    };
-    Ok(At { value: Access::Tokens(access), line })
+    let authority = path(reader, &table.ca, "ca")?.value;
+    let value = KeyserverConfig { host, port, authority, identity, timeout: super::KEYSERVER_TIMEOUT };
+    Ok(At { value, line: reader.line(&table.address.span()) })
 }
 
 fn caching(reader: &Reader<'_>, table: &Caching) -> Result<Option<At<CacheAges>>, SettingsError> {
@@ -376,6 +362,14 @@ fn limits(reader: &Reader<'_>, table: &LimitsTable) -> Result<Limited, SettingsE
         let at = At { value: value.get_ref().to_string(), line: reader.line(&value.span()) };
         named.push(("connections-per-client", at));
     }
+    for (key, said, rate) in [
+        ("requests-per-address", &table.requests_per_address, &mut limits.rates.of_address),
+        ("requests-per-user", &table.requests_per_user, &mut limits.rates.of_name),
+    ] {
+        let Some(value) = said else { continue };
+        *rate = Some(*value.get_ref());
+        named.push((key, At { value: value.get_ref().to_string(), line: reader.line(&value.span()) }));
+    }
     let times = [
         ("header-time", &table.header_time, &mut limits.header),
         ("body-time", &table.body_time, &mut limits.body),
@@ -387,15 +381,18 @@ fn limits(reader: &Reader<'_>, table: &LimitsTable) -> Result<Limited, SettingsE
         *limit = duration(text.get_ref()).map_err(|reason| reader.refuse(text, key, reason))?;
         named.push((key, At { value: text.get_ref().clone(), line: reader.line(&text.span()) }));
     }
-    let mut upload = limits.upload_bytes as u64;
-    for (key, said, limit) in
-        [("upload-size", &table.upload_size, &mut upload), ("memory", &table.memory, &mut limits.memory)]
-    {
+    let (mut upload, mut hourly) = (limits.upload_bytes as u64, 0);
+    for (key, said, limit) in [
+        ("upload-size", &table.upload_size, &mut upload),
+        ("upload-size-per-hour", &table.upload_size_per_hour, &mut hourly),
+        ("memory", &table.memory, &mut limits.memory),
+    ] {
         let Some(text) = said else { continue };
         *limit = size(text.get_ref()).map_err(|reason| reader.refuse(text, key, reason))?;
         named.push((key, At { value: text.get_ref().clone(), line: reader.line(&text.span()) }));
     }
     limits.upload_bytes = usize::try_from(upload).unwrap_or(usize::MAX);
+    limits.rates.upload_bytes = NonZeroU64::new(hourly);
     Ok((limits, named))
 }
 
@@ -423,7 +420,18 @@ fn size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_server::{Access, OwnHost};
     use std::path::Path;
+
+    #[test]
+    fn rates_are_limits_too() {
+        let text = "[limits]\nrequests-per-address = 50\nrequests-per-user = 20\nupload-size-per-hour = \"2GiB\"\n";
+        let said = said(text).unwrap();
+        let rates = said.limits.rates;
+        assert_eq!((rates.of_address, rates.of_name), (NonZeroU32::new(50), NonZeroU32::new(20)));
+        assert_eq!(rates.upload_bytes, NonZeroU64::new(2 << 30));
+        assert_eq!(said.limited.len(), 3);
+    }
 
     fn said(text: &str) -> Result<Said, SettingsError> {
         read(&Reader::of(Path::new("/s/serve.toml"), text))
@@ -436,14 +444,15 @@ mod tests {
              [tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n[access.tokens]\nrealm = \"https://a.test/t\"\nservice = \"s\"\n\
              issuer = \"i\"\ncertificates = \"b.pem\"\nkeys = \"k.json\"\nown-host = true\n[caching]\ncurrent = 0\n\
              [limits]\nupload-size = \"1MiB\"\nconnections = 7\ndrain-time = \"1m 30s\"\n[retention]\nversions = 3\ndays = 9\n\
-             [storage]\ndatabase = \"postgres://u@h/d\"\npassword-file = \"p\"\nconnections = 8\n",
+             [storage]\ndatabase = \"postgres://u@h/d\"\npassword-file = \"p\"\nconnections = 8\n\
+             [keyserver]\naddress = \"keys.test:7899\"\nca = \"ca.pem\"\ncertificate = \"me.pem\"\nkey = \"/me.key\"\n",
         )
         .unwrap();
         assert_eq!(said.listen.unwrap().value.to_string(), "0.0.0.0:443");
         assert_eq!(said.data_dir.unwrap(), At { value: "/s/data".into(), line: 2 });
         assert_eq!(said.certificate.unwrap().value, ("/s/c.pem".into(), "/k.pem".into()));
         assert_eq!(said.key_algorithm.unwrap().value, KeyAlgorithm::Ed25519);
-        let Access::Tokens(tokens) = said.access.unwrap().value else { panic!("no tokens") };
+        let Access::Tokens(tokens) = said.access.unwrap().value.access else { panic!("no tokens") };
         assert_eq!((tokens.certificates.unwrap(), tokens.own_host), ("/s/b.pem".into(), OwnHost::Yes));
         assert_eq!((said.limits.upload_bytes, said.limits.connections), (1 << 20, 7));
         assert_eq!(said.limits.drain, Duration::from_secs(90));
@@ -456,6 +465,9 @@ mod tests {
         );
         let At { value: storage, line: 25 } = said.storage.unwrap() else { panic!("another line") };
         assert_eq!((storage.password_file.unwrap(), storage.connections), ("/s/p".into(), Some(8)));
+        let At { value: keyserver, line: 29 } = said.keyserver.unwrap() else { panic!("another line") };
+        assert_eq!((keyserver.host.as_str(), keyserver.port), ("keys.test", 7899));
+        assert_eq!((keyserver.authority, keyserver.identity.key), ("/s/ca.pem".into(), "/me.key".into()));
         assert_eq!(said.caching.unwrap().value, CacheAges::new(0, 2_592_000).unwrap());
         let named: Vec<_> = said.limited.iter().map(|(key, at)| (*key, at.line)).collect();
         assert_eq!(named, [("connections", 19), ("drain-time", 20), ("upload-size", 18)]);
@@ -475,10 +487,16 @@ mod tests {
             ("[tls]\nkey = \"c\"", 2, "key", "needs its certificate"),
             ("[tls]\ncertificate = \"c\"\nkey = \"k\"\nnames = []", 4, "names", "own certificate"),
             ("[tls]\nclient = \"c\"", 2, "client", "unknown field"),
-            ("[access]", 1, "access", "says nothing"),
-            ("[access]\ntoken = 1", 2, "token", "unknown field"),
-            ("[access.tokens]\nrealm = \"x\"", 1, "", "missing field"),
-            ("[access.tokens]\nrealm=\"r\"\nservice=\"s\"\nissuer=\"i\"", 1, "access.tokens", "certificates or keys"),
+            ("[keyserver]\naddress = \"keys.test:7899\"", 1, "", "missing field"),
+            (
+                "[keyserver]\naddress = \"keys.test\"\nca = \"a\"\ncertificate = \"c\"\nkey = \"k\"",
+                2,
+                "address",
+                "a port are wanted",
+            ),
+            ("[limits]\nrequests-per-address = 0", 2, "requests-per-address", ""),
+            ("[limits]\nrequests-per-user = -1", 2, "requests-per-user", ""),
+            ("[limits]\nupload-size-per-hour = \"0\"", 2, "upload-size-per-hour", "128MiB"),
             ("[caching]\ncurrent = 99999999", 2, "caching", "at most"),
             ("[caching]\ncurrent = -1", 2, "current", ""),
             ("[limits]\nconnections = 0", 2, "connections", "nobody"),

@@ -1,5 +1,6 @@
 //! What counts in the end: options before the file, the file before defaults; and where each value comes from.
 
+use super::access::{self, Decided};
 use super::document::{self, At, Observing, Said};
 use super::{Flags, default_data_dir};
 use crate::command::operation::{Lines, Operation, OperationOptions};
@@ -100,7 +101,21 @@ impl Settled {
         };
         let ecdsa = || Ok(KeyAlgorithm::EcdsaP256);
         config.key_algorithm = chooser.choose("key-algorithm", ("", None), said.key_algorithm, ecdsa, algorithm)?;
-        config.access = chooser.choose("access", ("", None), said.access, || Ok(Access::Open), describe)?;
+        let (access, certificates) = match said.access {
+            Some(At { value: Decided { access, certificates }, line }) => {
+                (Some(At { value: access, line }), certificates)
+            }
+            None => (None, None),
+        };
+        let line = access.as_ref().map_or(0, |access| access.line);
+        config.access = chooser.choose("access", ("", None), access, || Ok(Access::Open), access::describe)?;
+        if let Some(rules) = access::describe_rules(&config.access) {
+            chooser.row("access.rules", rules, Origin::Line(line));
+        }
+        if let Some(At { value, line }) = certificates {
+            chooser.row("access.certificates", access::describe_certificates(&value), Origin::Line(line));
+            config.client_certificates = Some(value);
+        }
         let ages =
             |ages: &countersign_server::CacheAges| format!("{} s, immutable {} s", ages.current(), ages.consistent());
         config.cache_ages = chooser.choose("caching", ("", None), said.caching, || Ok(config.cache_ages), ages)?;
@@ -114,10 +129,13 @@ impl Settled {
         for (key, At { value, line }) in said.limited {
             chooser.row(&format!("limits.{key}"), value, Origin::Line(line));
         }
-        config.keys = flags.keys();
-        if matches!(config.keys, Keys::Keyserver(_)) {
-            chooser.row("keyserver", "keys are made and used elsewhere".to_owned(), Origin::Option("--keyserver"));
-        }
+        config.keys = chooser.choose(
+            "keyserver",
+            ("--keyserver", flags.keyserver().map(Keys::Keyserver)),
+            said.keyserver.map(|At { value, line }| At { value: Keys::Keyserver(value), line }),
+            || Ok(Keys::Here),
+            where_keys_are,
+        )?;
         if flags.trust_clock {
             config.clock_check = ClockCheck::OperatorsWord;
         }
@@ -204,12 +222,10 @@ fn tls(
     Ok(Tls::OwnAuthority { names })
 }
 
-fn describe(access: &Access) -> String {
-    match access {
-        Access::Tokens(tokens) => {
-            format!("tokens of {:?} for {:?} from {}", tokens.issuer, tokens.service, tokens.realm)
-        }
-        _ => "open: whoever reaches the port may read, publish and delete".to_owned(),
+fn where_keys_are(keys: &Keys) -> String {
+    match keys {
+        Keys::Keyserver(keyserver) => format!("{}:{}", keyserver.host, keyserver.port),
+        Keys::Here => "none: this service makes and uses its keys itself".to_owned(),
     }
 }
 
