@@ -44,6 +44,12 @@ impl Account {
         [Self::ALICE, Self::BOB].into_iter().find(|account| account.name == name && account.password == password)
     }
 
+    /// The account's line in a file of `htpasswd -B`.
+    #[must_use]
+    pub fn htpasswd(&self) -> String {
+        format!("{}:{}\n", self.name, self.bcrypt)
+    }
+
     /// The account with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -170,8 +176,7 @@ impl DockerRegistryBuilder {
         match &self.access {
             Access::Everybody => (),
             Access::Passwords => {
-                let line = |account: Account| format!("{}:{}\n", account.name, account.bcrypt);
-                write(&folder.join("htpasswd"), &(line(Account::ALICE) + &line(Account::BOB)));
+                write(&folder.join("htpasswd"), &(Account::ALICE.htpasswd() + &Account::BOB.htpasswd()));
                 let _ = write!(text, "auth:\n  htpasswd:\n    realm: test\n    path: {place}/htpasswd\n");
             }
             Access::Tokens { realm, certificate_pem } => {

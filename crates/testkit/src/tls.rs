@@ -1,11 +1,13 @@
 //! A certificate authority for tests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -70,10 +72,44 @@ impl TestCa {
         self.sign(&params(&[], ExtendedKeyUsagePurpose::ClientAuth, common_name))
     }
 
+    /// Signs a client certificate with this common name that ended years ago.
+    #[must_use]
+    pub fn expired_client(&self, common_name: &str) -> TestCertificate {
+        let mut params = params(&[], ExtendedKeyUsagePurpose::ClientAuth, common_name);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(&params)
+    }
+
+    /// Signs a list that revokes these certificates, as PEM text.
+    #[must_use]
+    pub fn revoking(&self, certificates: &[&TestCertificate]) -> String {
+        let now = SystemTime::now();
+        let revoked = |certificate: &&TestCertificate| RevokedCertParams {
+            serial_number: certificate.serial.into(),
+            revocation_time: now.into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: now.into(),
+            next_update: (now + Duration::from_hours(24)).into(),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: certificates.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let signed = list.signed_by(&self.issuer).expect("a list signed by the test authority");
+        signed.pem().expect("a list as PEM")
+    }
+
     fn sign(&self, params: &CertificateParams) -> TestCertificate {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let params = CertificateParams { serial_number: Some(serial.into()), ..params.clone() };
         let key = KeyPair::generate().expect("a key for a certificate");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate signed by the test authority");
-        TestCertificate { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
+        TestCertificate { certificate_pem: certificate.pem(), key_pem: key.serialize_pem(), serial }
     }
 }
 
@@ -105,6 +141,7 @@ pub struct TestCertificate {
     pub certificate_pem: String,
     /// The private key as PEM text (PKCS#8).
     pub key_pem: String,
+    serial: u64,
 }
 
 impl TestCertificate {

@@ -210,7 +210,7 @@ mod tests {
             ("[[deny]]\nusers = [\"a\"]\nright = \"read\"", "unknown field"),
             ("[[allow]]\nusers = []\nright = \"read\"", "no user"),
             ("[[allow]]\nusers = [\"anonymous\"]\nright = \"publish\"", "without a name"),
-            ("[[allow]]\nusers = [\"a\"]\ncollections = [\"a/*\", \"/b\"]\nright = \"read\"", "\"/b\""),
+            ("[[allow]]\nusers = [\"a\"]\ncollections = [\"a/\", \"/b\"]\nright = \"read\"", "\"/b\""),
         ] {
             let refused = read(text).unwrap_err().to_string();
             assert!(refused.contains(part), "{text}: {refused}");

@@ -500,3 +500,19 @@ async fn clients_may_be_sent_to_the_host_that_they_asked() {
     assert!(ask("trust.example:4443").await.contains("realm=\"https://trust.example:4443/auth/token\""));
     assert!(ask("evil.test/x").await.contains("realm=\"https://auth.test/token\""));
 }
+
+#[tokio::test]
+async fn everybody_reads_without_a_token_where_that_is_said_and_does_nothing_else() {
+    let access = TokenAccess {
+        reading: Reading::Everybody,
+        ..settings(Some(&fixtures::path("auth-tokens/issuer.crt")), None)
+    };
+    let service = TestService::with(|config| config.access = Access::Tokens(access)).await;
+    assert_eq!(service.get(ROOT).await.status, 404);
+    for path in ["/v2/", "/v2/_trust/changefeed", "/v2/golden.test/notary/auth/_trust/tuf/timestamp.key"] {
+        assert_eq!(service.get(path).await.status, 401, "{path}");
+    }
+    assert_eq!(service.delete(GUN).await.status, 401);
+    assert_eq!(ask(&service, "GET", ROOT, "Bearer a.b.c").await.status, 401, "a bad token is no anonymity");
+    assert_eq!(ask(&service, "GET", ROOT, "Basic YTpi").await.status, 401);
+}

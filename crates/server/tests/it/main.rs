@@ -30,3 +30,4 @@ mod routes;
 mod service;
 mod tls;
 mod uploads;
+mod users;
