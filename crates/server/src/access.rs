@@ -201,9 +201,9 @@ impl Gate {
             Err(refused) => refused,
         };
         let failure = match &refused {
-            Refused::Doubt(doubt) => doubtful(doubt).unwrap_or_else(|| {
-                Failure::new(Code::Unauthorized).saying("incorrect username or password").challenge(BASIC)
-            }),
+            Refused::Doubt(doubt) => {
+                doubtful(doubt).unwrap_or_else(|| Failure::new(Code::WrongPassword).challenge(BASIC))
+            }
             Refused::Nameless => Failure::new(Code::Unauthorized).challenge(BASIC),
             Refused::Denied { .. } => Failure::new(Code::Denied),
         };

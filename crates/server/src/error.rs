@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::signing_clock::Implausible;
 
 /// Seconds after which a busy service may be asked again.
-const RETRY_SECONDS: u64 = 5;
+const RETRY_SECONDS: u32 = 5;
 
 /// A code of the protocol with its status and message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) enum Code {
     InvalidParameters,
     Unknown,
     Unauthorized,
+    /// The same in the words of registries, where a password is wrong.
+    WrongPassword,
     /// Of the registry protocol: somebody known may not do this.
     Denied,
     /// Of the registry protocol: a client asks too often.
@@ -42,7 +44,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::NoFilename,
         Self::InvalidRole,
         Self::MalformedJson,
@@ -55,16 +57,18 @@ impl Code {
         Self::InvalidParameters,
         Self::Unknown,
         Self::Unauthorized,
+        Self::WrongPassword,
         Self::Denied,
         Self::TooManyRequests,
         Self::Busy,
         Self::CannotSign,
     ];
 
-    /// Names it in metrics: as on the wire, but for the two that look alike there.
+    /// Names it in metrics: as on the wire, but for those that look alike there.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::CannotSign => "CANNOT_SIGN",
+            Self::WrongPassword => "WRONG_PASSWORD",
             code => code.parts().0,
         }
     }
@@ -98,6 +102,7 @@ impl Code {
                 ("INVALID_PARAMETERS", StatusCode::BAD_REQUEST, "The parameters provided are not valid.")
             }
             Self::Unauthorized => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "authentication required"),
+            Self::WrongPassword => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "incorrect username or password"),
             Self::Denied => ("DENIED", StatusCode::FORBIDDEN, "requested access to the resource is denied"),
             Self::TooManyRequests => ("TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS, "too many requests"),
             Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR, "unknown error"),
@@ -122,10 +127,8 @@ pub(crate) struct Failure {
     status: StatusCode,
     detail: Option<Value>,
     challenge: Option<HeaderValue>,
-    /// What is said instead of the code's own message.
-    said: Option<&'static str>,
     /// Seconds after which it may go better.
-    after: Option<u64>,
+    after: Option<u32>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -133,7 +136,7 @@ impl Failure {
     pub(crate) fn new(code: Code) -> Self {
         // Whoever is told that the service is busy may ask again soon.
         let after = matches!(code, Code::Busy | Code::CannotSign).then_some(RETRY_SECONDS);
-        Self { code, status: code.status(), detail: None, challenge: None, said: None, after, cause: None }
+        Self { code, status: code.status(), detail: None, challenge: None, after, cause: None }
     }
 
     /// Says that the store failed: with the code, or that it is busy when it is that.
@@ -151,18 +154,13 @@ impl Failure {
         Self { challenge: Some(challenge), ..self }
     }
 
-    /// Says something else than the code's own message.
-    pub(crate) fn saying(self, said: &'static str) -> Self {
-        Self { said: Some(said), ..self }
-    }
-
     /// Says after how many seconds the request may be repeated.
-    pub(crate) fn after(self, seconds: u64) -> Self {
+    pub(crate) fn after(self, seconds: u32) -> Self {
         Self { after: Some(seconds), ..self }
     }
 
     /// Returns after how many seconds the request may be repeated.
-    pub(crate) fn retry_after(&self) -> Option<u64> {
+    pub(crate) fn retry_after(&self) -> Option<u32> {
         self.after
     }
 
@@ -216,7 +214,6 @@ impl Failure {
     /// Writes the body, with the newline that ends it.
     pub(crate) fn body(&self) -> String {
         let (code, _, message) = self.code.parts();
-        let message = self.said.unwrap_or(message);
         let body = Body { errors: [Entry { code, message, detail: self.detail.as_ref() }] };
         serde_json::to_string(&body).unwrap_or_default() + "\n"
     }

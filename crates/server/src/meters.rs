@@ -23,6 +23,8 @@ const HOUR: Duration = Duration::from_hours(1);
 const SHARDS: usize = 16;
 /// Clients of one part whose buckets are not empty.
 const MOST: usize = 8_192;
+/// Pause between two looks for buckets that have run empty, in a part that is full.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Who is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -93,7 +95,8 @@ impl Meters {
 }
 
 fn refusal(cause: &'static str, wait: Duration) -> Failure {
-    Failure::new(Code::TooManyRequests).after(wait.as_secs().saturating_add(1)).cause(cause)
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+    Failure::new(Code::TooManyRequests).after(seconds.saturating_add(1)).cause(cause)
 }
 
 /// Buckets of one size.
@@ -103,6 +106,8 @@ struct Meter {
     units: u64,
     /// The time in which a full one runs empty.
     time: Duration,
+    /// Clients of one part.
+    most: usize,
     begun: Instant,
     hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
@@ -114,12 +119,14 @@ struct Shard {
     empty: HashMap<Client, Duration>,
     /// The bucket of all for whom there is no room.
     others: Duration,
+    /// When empty buckets were last looked for.
+    swept: Duration,
 }
 
 impl Meter {
     fn new(units: u64, time: Duration) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { units, time, begun: Instant::now(), hasher: RandomState::new(), shards }
+        Self { units, time, most: MOST, begun: Instant::now(), hasher: RandomState::new(), shards }
     }
 
     /// Pours something in, or says how long to wait until there is room.
@@ -129,7 +136,7 @@ impl Meter {
             let full = now + self.time;
             let after = (*empty).max(now).saturating_add(self.pace(units));
             if after > full || (units == 0 && after == full) {
-                return Err(after - full);
+                return Err(after.saturating_sub(full));
             }
             *empty = after;
             Ok(())
@@ -156,10 +163,11 @@ impl Meter {
         if let Some(empty) = shard.empty.get_mut(client) {
             return change(empty);
         }
-        if shard.empty.len() >= MOST {
+        if shard.empty.len() >= self.most && now >= shard.swept.saturating_add(SWEEP) {
             shard.empty.retain(|_, empty| *empty > now);
+            shard.swept = now;
         }
-        if shard.empty.len() >= MOST {
+        if shard.empty.len() >= self.most {
             return change(&mut shard.others);
         }
         change(shard.empty.entry(client.clone()).or_default())
@@ -229,12 +237,19 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_clients_has_an_end() {
-        let meter = Meter::new(2, Duration::from_hours(1));
-        let most = u32::try_from(MOST * SHARDS).unwrap();
-        let refused = (0..3 * most).filter(|number| meter.pour(&Client::Address(address(*number)), 1).is_err()).count();
+        let meter = Meter { most: 4, ..Meter::new(2, Duration::from_hours(1)) };
+        let refused = (0..1000).filter(|number| meter.pour(&Client::Address(address(*number)), 1).is_err()).count();
         let kept: usize = meter.shards.iter().map(|shard| shard.lock().unwrap().empty.len()).sum();
-        assert!(kept <= MOST * SHARDS, "{kept}");
-        assert!(refused > 0, "those for whom there is no room share one bucket");
+        assert_eq!(kept, 4 * SHARDS);
+        assert_eq!(refused, 1000 - 4 * SHARDS - 2 * SHARDS, "those for whom there is no room share one bucket");
+        let meter = Meter { most: 4, ..Meter::new(1, Duration::from_nanos(1)) };
+        for shard in &meter.shards {
+            shard.lock().unwrap().empty.extend((0..4).map(|number| (Client::Address(address(number)), Duration::ZERO)));
+        }
+        std::thread::sleep(SWEEP);
+        meter.pour(&Client::Address(address(9)), 1).unwrap();
+        let swept = meter.shards.iter().filter(|shard| shard.lock().unwrap().empty.len() == 1).count();
+        assert_eq!(swept, 1, "buckets that have run empty make room");
     }
 
     #[test]

@@ -53,8 +53,8 @@ impl TestCa {
     #[must_use]
     pub fn expired_server(&self) -> TestCertificate {
         let mut params = params(&["127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, "expired");
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
         self.sign(&params)
     }
 
@@ -106,7 +106,8 @@ impl TestCa {
     fn sign(&self, params: &CertificateParams) -> TestCertificate {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let params = CertificateParams { serial_number: Some(serial.into()), ..params.clone() };
+        let mut params = params.clone();
+        params.serial_number = Some(serial.into());
         let key = KeyPair::generate().expect("a key for a certificate");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate signed by the test authority");
         TestCertificate { certificate_pem: certificate.pem(), key_pem: key.serialize_pem(), serial }

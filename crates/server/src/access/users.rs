@@ -194,7 +194,9 @@ impl Users {
             comparison.matches(&password)
         };
         if tokio::task::spawn_blocking(compare).await.unwrap_or(false) {
-            mark.into_iter().for_each(|mark| self.remembered.remember(mark));
+            if let Some(mark) = mark {
+                self.remembered.remember(mark);
+            }
             return Ok(());
         }
         self.tries.wrong(from, name);
@@ -202,7 +204,7 @@ impl Users {
     }
 
     /// Seconds after which somebody with too many wrong passwords may come again.
-    pub(super) fn pause() -> u64 {
-        tries::WINDOW.as_secs()
+    pub(super) fn pause() -> u32 {
+        u32::try_from(tries::WINDOW.as_secs()).unwrap_or(u32::MAX)
     }
 }

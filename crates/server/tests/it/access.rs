@@ -503,10 +503,8 @@ async fn clients_may_be_sent_to_the_host_that_they_asked() {
 
 #[tokio::test]
 async fn everybody_reads_without_a_token_where_that_is_said_and_does_nothing_else() {
-    let access = TokenAccess {
-        reading: Reading::Everybody,
-        ..settings(Some(&fixtures::path("auth-tokens/issuer.crt")), None)
-    };
+    let access =
+        TokenAccess { reading: Reading::Everybody, ..settings(Some(&fixtures::path("auth-tokens/issuer.crt")), None) };
     let service = TestService::with(|config| config.access = Access::Tokens(access)).await;
     assert_eq!(service.get(ROOT).await.status, 404);
     for path in ["/v2/", "/v2/_trust/changefeed", "/v2/golden.test/notary/auth/_trust/tuf/timestamp.key"] {

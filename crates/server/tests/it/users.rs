@@ -326,7 +326,8 @@ async fn who_has_uploaded_too_much_waits_and_others_do_not() {
     let house = House::with(|_, config| config.limits.rates.upload_bytes = NonZeroU64::new(10)).await;
     let upload = async |login: &str| {
         let request = house.service.client.post(format!("{}{OURS}", house.service.base));
-        let request = request.header("Authorization", basic(login)).header("Content-Type", "multipart/form-data; boundary=B");
+        let request =
+            request.header("Authorization", basic(login)).header("Content-Type", "multipart/form-data; boundary=B");
         house.service.send(request.body("--B\r\n".repeat(10))).await
     };
     assert_eq!(upload(ALICE).await.error(), "400 MALFORMED_UPLOAD");
@@ -349,7 +350,9 @@ impl Mutual {
         let (folder, clients) = (tempfile::tempdir().unwrap(), TestCa::new());
         let authority = folder.path().join("clients.pem");
         fs_err::write(&authority, clients.pem()).unwrap();
-        let mut certificates = ClientCertificates { authority, revoked: None, demand };
+        let revoked = folder.path().join("revoked.pem");
+        fs_err::write(&revoked, clients.revoking(&[])).unwrap();
+        let mut certificates = ClientCertificates { authority, revoked: Some(revoked), demand };
         let mut users = UserAccess { passwords: None, ..users(folder.path()) };
         change(&mut users, &mut certificates);
         let service = TestService::with(|config| {
@@ -389,11 +392,8 @@ async fn without_a_certificate_of_the_right_authority_there_is_no_connection() {
     assert_eq!(mutual.ask(Some(&alice), "", &file("timestamp.key")).await, Some(200));
     assert_eq!(mutual.ask(Some(&alice), "", "/v2/").await, Some(200));
     let stranger = TestCa::new();
-    for refused in [
-        stranger.client("alice"),
-        mutual.clients.expired_client("alice"),
-        mutual.clients.loopback_server(),
-    ] {
+    for refused in [stranger.client("alice"), mutual.clients.expired_client("alice"), mutual.clients.loopback_server()]
+    {
         assert_eq!(mutual.root(&refused).await, None);
     }
     assert_eq!(mutual.ask(None, "", "/_notary_server/health").await, None);
@@ -402,7 +402,8 @@ async fn without_a_certificate_of_the_right_authority_there_is_no_connection() {
 #[tokio::test]
 async fn the_subject_of_a_certificate_may_do_what_its_name_may() {
     let mutual = Mutual::start(Demand::Optional, |_, _| {}).await;
-    let (alice, bob, mallory) = (mutual.clients.client("alice"), mutual.clients.client("bob"), mutual.clients.client("mallory"));
+    let (alice, bob, mallory) =
+        (mutual.clients.client("alice"), mutual.clients.client("bob"), mutual.clients.client("mallory"));
     for (certificate, path, status) in [
         (&alice, file("timestamp.key"), 200),
         (&alice, format!("{OTHERS}root.json"), 401),
@@ -443,12 +444,7 @@ async fn what_a_request_says_counts_before_the_certificate_of_its_connection() {
 
 #[tokio::test]
 async fn a_revoked_certificate_counts_no_more_on_a_new_connection() {
-    let mutual = Mutual::start(Demand::Required, |_, certificates| {
-        let list = certificates.authority.with_file_name("revoked.pem");
-        fs_err::write(&list, TestCa::new().revoking(&[])).unwrap();
-        certificates.revoked = Some(list);
-    })
-    .await;
+    let mutual = Mutual::start(Demand::Required, |_, _| {}).await;
     let (alice, lost) = (mutual.clients.client("alice"), mutual.clients.client("alice"));
     assert_eq!((mutual.root(&alice).await, mutual.root(&lost).await), (Some(404), Some(404)));
     fs_err::write(mutual.folder.path().join("revoked.pem"), mutual.clients.revoking(&[&lost])).unwrap();
@@ -458,7 +454,7 @@ async fn a_revoked_certificate_counts_no_more_on_a_new_connection() {
 
 #[tokio::test]
 async fn another_authority_counts_at_once_and_a_broken_file_leaves_the_old_one() {
-    let mutual = Mutual::start(Demand::Required, |_, _| {}).await;
+    let mutual = Mutual::start(Demand::Required, |_, certificates| certificates.revoked = None).await;
     let (before, next) = (mutual.clients.client("alice"), TestCa::new());
     let after = next.client("alice");
     let file = mutual.folder.path().join("clients.pem");
