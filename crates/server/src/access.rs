@@ -204,7 +204,7 @@ impl Gate {
             Refused::Doubt(doubt) => {
                 doubtful(doubt).unwrap_or_else(|| Failure::new(Code::WrongPassword).challenge(BASIC))
             }
-            Refused::Nameless => Failure::new(Code::Unauthorized).challenge(BASIC),
+            Refused::Nameless => Failure::new(Code::LoginNeeded).challenge(BASIC),
             Refused::Denied { .. } => Failure::new(Code::Denied),
         };
         Err(failure.cause(refused))

@@ -30,8 +30,10 @@ pub(crate) enum Code {
     InvalidParameters,
     Unknown,
     Unauthorized,
-    /// The same in the words of registries, where a password is wrong.
+    /// The same where a password is wrong.
     WrongPassword,
+    /// The same where nobody has a name.
+    LoginNeeded,
     /// Of the registry protocol: somebody known may not do this.
     Denied,
     /// Of the registry protocol: a client asks too often.
@@ -44,7 +46,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::NoFilename,
         Self::InvalidRole,
         Self::MalformedJson,
@@ -58,6 +60,7 @@ impl Code {
         Self::Unknown,
         Self::Unauthorized,
         Self::WrongPassword,
+        Self::LoginNeeded,
         Self::Denied,
         Self::TooManyRequests,
         Self::Busy,
@@ -69,6 +72,7 @@ impl Code {
         match self {
             Self::CannotSign => "CANNOT_SIGN",
             Self::WrongPassword => "WRONG_PASSWORD",
+            Self::LoginNeeded => "LOGIN_NEEDED",
             code => code.parts().0,
         }
     }
@@ -103,7 +107,11 @@ impl Code {
             }
             Self::Unauthorized => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "authentication required"),
             Self::WrongPassword => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "incorrect username or password"),
-            Self::Denied => ("DENIED", StatusCode::FORBIDDEN, "requested access to the resource is denied"),
+            // docker repeats messages, but for those that it has for the code itself.
+            Self::LoginNeeded => {
+                ("UNAUTHORIZED", StatusCode::UNAUTHORIZED, "publishing needs a name and a password: log in first")
+            }
+            Self::Denied => ("DENIED", StatusCode::FORBIDDEN, "this account may not publish here"),
             Self::TooManyRequests => ("TOOMANYREQUESTS", StatusCode::TOO_MANY_REQUESTS, "too many requests"),
             Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR, "unknown error"),
             Self::Busy => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE, "The server is busy, try again later."),

@@ -144,7 +144,7 @@ fn a_settings_file_is_checked_and_explained_and_options_win_over_it() {
         (text.replace("[access.tokens]", "[access.token]"), "line 3"),
         (text.replace("\"tokens.pem\"", "\"missing.pem\""), "missing.pem"),
         (text.replace("realm = \"http", "realm = \"gopher"), "gopher"),
-        ("[access]\n".to_owned(), "says nothing"),
+        ("[access]\n".to_owned(), "nobody could be let in"),
         (format!("{text}[tls]\ncertificate = \"tokens.pem\"\nkey = \"tokens.pem\"\n"), "private key"),
     ] {
         let refused = check(&wrong).refused(LOCAL, part);

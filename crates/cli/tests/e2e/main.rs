@@ -34,6 +34,7 @@ mod outcomes;
 mod packaging;
 mod passphrase_command;
 mod passphrases;
+mod people;
 mod pin_files;
 mod pins;
 mod races;

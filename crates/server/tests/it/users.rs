@@ -126,7 +126,7 @@ async fn the_desk_says_what_is_wrong_in_words_that_clients_repeat() {
     let house = House::start().await;
     let nobody = house.token("r.test/acme/app:push,pull", "").await;
     assert_eq!(nobody.error(), "401 UNAUTHORIZED");
-    assert!(nobody.text().contains("authentication required"));
+    assert!(nobody.text().contains("log in first"));
     assert!(nobody.header("www-authenticate").starts_with("Basic "));
     let wrong = house.token("r.test/acme/app:pull", "alice:wonder").await;
     assert_eq!(wrong.error(), "401 UNAUTHORIZED");
