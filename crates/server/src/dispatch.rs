@@ -132,9 +132,7 @@ where
         Ok(Route::RotateKey(gun, role)) => Box::pin(keys::rotate(app, gun, role)).await,
         Ok(Route::Delete(gun)) => Box::pin(publish::delete(app, gun)).await.map(|()| answer::empty(StatusCode::OK)),
         Ok(Route::Changes(gun)) => Box::pin(feed::changes(app, gun, request.uri().query())).await,
-        Ok(Route::Token) => {
-            Box::pin(app.gate.at_the_desk(Asking::of(peer, &request))).await.map(answer::private_json)
-        }
+        Ok(Route::Token) => Box::pin(app.gate.at_the_desk(Asking::of(peer, &request))).await.map(answer::private_json),
         Ok(Route::Health) => Ok(Box::pin(health::health(app)).await),
         Ok(Route::Live) => Ok(health::live(app)),
         Ok(Route::Ready) => Ok(Box::pin(health::ready(app, request.uri().query())).await),

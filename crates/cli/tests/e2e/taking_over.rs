@@ -247,7 +247,7 @@ fn what_cannot_be_done_is_refused_by_name() {
         }
     };
     refused("notary-server", &set("/server/http_port", "1"), "server.http_port");
-    refused("notary-server", &set("/server/client_ca_file", "x"), "server.client_ca_file");
+    refused("notary-server", &set("/server/client_ca_file", "x"), "authorities of clients");
     refused("notary-server", &set("/storage/backend", "rethinkdb"), "rethinkdb");
     refused("notary-server", &set("/trust_service/type", "local"), "local");
     refused("notary-server", &set("/trust_service/key_algorithm", "rsa"), "rsa");

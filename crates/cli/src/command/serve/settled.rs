@@ -7,7 +7,7 @@ use crate::command::operation::{Lines, Operation, OperationOptions};
 use crate::context::variable;
 use crate::error::CliError;
 use crate::settings::{Reader, SettingsError, read_trusted};
-use countersign_server::{Access, ClockCheck, Config, KeyAlgorithm, Keys, MetricsConfig, Tls};
+use countersign_server::{Access, ClientCertificates, ClockCheck, Config, KeyAlgorithm, Keys, MetricsConfig, Tls};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,27 +95,10 @@ impl Settled {
         } else {
             chooser.row("collections", "all".to_owned(), Origin::Default);
         }
-        let algorithm = |algorithm: &KeyAlgorithm| match algorithm {
-            KeyAlgorithm::EcdsaP256 => "ecdsa".to_owned(),
-            KeyAlgorithm::Ed25519 => "ed25519".to_owned(),
-        };
         let ecdsa = || Ok(KeyAlgorithm::EcdsaP256);
-        config.key_algorithm = chooser.choose("key-algorithm", ("", None), said.key_algorithm, ecdsa, algorithm)?;
-        let (access, certificates) = match said.access {
-            Some(At { value: Decided { access, certificates }, line }) => {
-                (Some(At { value: access, line }), certificates)
-            }
-            None => (None, None),
-        };
-        let line = access.as_ref().map_or(0, |access| access.line);
-        config.access = chooser.choose("access", ("", None), access, || Ok(Access::Open), access::describe)?;
-        if let Some(rules) = access::describe_rules(&config.access) {
-            chooser.row("access.rules", rules, Origin::Line(line));
-        }
-        if let Some(At { value, line }) = certificates {
-            chooser.row("access.certificates", access::describe_certificates(&value), Origin::Line(line));
-            config.client_certificates = Some(value);
-        }
+        config.key_algorithm =
+            chooser.choose("key-algorithm", ("", None), said.key_algorithm, ecdsa, |name| spelled(*name))?;
+        (config.access, config.client_certificates) = access(&mut chooser, said.access)?;
         let ages =
             |ages: &countersign_server::CacheAges| format!("{} s, immutable {} s", ages.current(), ages.consistent());
         config.cache_ages = chooser.choose("caching", ("", None), said.caching, || Ok(config.cache_ages), ages)?;
@@ -143,6 +126,22 @@ impl Settled {
         config.metrics = metrics;
         Ok(Self { config, operation, file: None, rows: chooser.rows })
     }
+}
+
+fn access(chooser: &mut Chooser, said: Option<At<Decided>>) -> Result<(Access, Option<ClientCertificates>), CliError> {
+    let line = said.as_ref().map_or(0, |said| said.line);
+    let (access, certificates) = match said {
+        Some(At { value: Decided { access, certificates }, .. }) => (Some(At { value: access, line }), certificates),
+        None => (None, None),
+    };
+    let access = chooser.choose("access", ("", None), access, || Ok(Access::Open), access::describe)?;
+    if let Some(rules) = access::describe_rules(&access) {
+        chooser.row("access.rules", rules, Origin::Line(line));
+    }
+    if let Some(At { value, line }) = &certificates {
+        chooser.row("access.certificates", access::describe_certificates(value), Origin::Line(*line));
+    }
+    Ok((access, certificates.map(|certificates| certificates.value)))
 }
 
 fn observe(
@@ -220,6 +219,13 @@ fn tls(
         |names: &Vec<String>| if names.is_empty() { "none beside localhost".to_owned() } else { names.join(" ") };
     let names = chooser.choose("tls.names", ("--tls-name", own_names), names, || Ok(Vec::new()), show)?;
     Ok(Tls::OwnAuthority { names })
+}
+
+fn spelled(algorithm: KeyAlgorithm) -> String {
+    match algorithm {
+        KeyAlgorithm::EcdsaP256 => "ecdsa".to_owned(),
+        KeyAlgorithm::Ed25519 => "ed25519".to_owned(),
+    }
 }
 
 fn where_keys_are(keys: &Keys) -> String {
