@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Gate;
 use crate::answer::Policies;
 use crate::cache::{Caches, Sharing};
-use crate::config::{Clock, Limits, Renewal};
+use crate::config::{CacheAges, Clock, Limits, Renewal};
 use crate::confirm::Confirmations;
 use crate::error::{Code, Failure};
 use crate::meters::Meters;
@@ -46,6 +46,7 @@ pub(crate) struct App {
     pub(crate) signing: SigningClock,
     pub(crate) prefixes: GunPrefixes,
     pub(crate) policies: Policies,
+    pub(crate) cache_ages: CacheAges,
     pub(crate) limits: Limits,
     pub(crate) renewal: Renewal,
     pub(crate) metrics: Metrics,
@@ -112,6 +113,7 @@ impl App {
             signing: SigningClock::new(config.clock.clone(), config.clock_check),
             prefixes: config.gun_prefixes.clone(),
             policies: Policies::new(config.cache_ages),
+            cache_ages: config.cache_ages,
             renewal: config.renewal.clone(),
             metrics: Metrics::default(),
             survey: Survey::new(config.metrics.expiring),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use countersign_storage::{Account, Mode, PageSize, Retention, RetentionError, RetentionStore, StoreError, retain};
 use countersign_tuf::Gun;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::app::App;
-use crate::config::{Config, Storage};
+use crate::config::{CacheAges, Config, Storage};
 use crate::service::{Service, StartError};
 use crate::stores::{self, Stores};
 
@@ -18,6 +18,9 @@ const PAGE: i64 = 100;
 const FIRST: Duration = Duration::from_mins(5);
 /// Pause between two rounds.
 const INTERVAL: Duration = Duration::from_hours(6);
+/// What was current within this time stays: readers that hold the timestamp of that time are still on their way, and caches may
+/// serve it.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
 /// Troubles that are named one by one.
 const NAMED: usize = 100;
 
@@ -72,7 +75,10 @@ impl Service {
         let stores = Stores::open_at(config, &config.data_dir.join(stores::FILE)).await?;
         let metadata = stores.metadata();
         let report = match metadata.retention() {
-            Some(store) => all(store, retention, now, mode).await.map_err(RetainError::from),
+            Some(store) => {
+                let rules = rules(retention, config.cache_ages);
+                all(store, rules, now, mode).await.map_err(RetainError::from)
+            }
             None => Err(RetainError::ReferenceTables),
         };
         stores.close().await;
@@ -102,7 +108,8 @@ pub(crate) async fn round(app: &App, retention: Retention) -> RetentionReport {
             return RetentionReport::default();
         }
     };
-    let report = match all(store, retention, now, Mode::Apply).await {
+    let rules = rules(retention, app.cache_ages);
+    let report = match all(store, rules, now, Mode::Apply).await {
         Ok(report) => report,
         Err(error) => {
             tracing::error!(%error, "old versions cannot be taken away at the moment");
@@ -117,6 +124,11 @@ pub(crate) async fn round(app: &App, retention: Retention) -> RetentionReport {
         tracing::info!(versions = going.versions, bytes = going.bytes, failed = report.failed, "old versions are gone");
     }
     report
+}
+
+/// The rules as they count: what caches were allowed to serve leads to files that are there.
+fn rules(retention: Retention, ages: CacheAges) -> Retention {
+    retention.and_at_least(RECENT.max(SignedDuration::from_secs(i64::from(ages.current()))))
 }
 
 async fn all(

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{MetadataStore, PageSize, State, StoreError};
 
 /// Versions that one transaction takes away; others of the collection wait that long.
-const BATCH: usize = 500;
+const BATCH: usize = 200;
 /// How often a collection is looked at again that was published to meanwhile.
 const ATTEMPTS: u32 = 5;
 
@@ -40,6 +40,16 @@ impl Retention {
             (Some(versions), None) => Some(Self::Versions(versions)),
             (None, Some(age)) => Some(Self::Age(age)),
             (None, None) => None,
+        }
+    }
+
+    /// Returns the same rules, beside which everything stays that was current within this time.
+    #[must_use]
+    pub fn and_at_least(self, recent: SignedDuration) -> Self {
+        match self {
+            Self::Versions(versions) => Self::VersionsAndAge(versions, recent),
+            Self::Age(age) => Self::Age(age.max(recent)),
+            Self::VersionsAndAge(versions, age) => Self::VersionsAndAge(versions, age.max(recent)),
         }
     }
 
@@ -367,6 +377,20 @@ mod tests {
         assert_eq!(going(&history(&RoleName::Snapshot), &[], both(2, 4)), [6, 5, 4, 3, 2, 1]);
         assert_eq!(going(&history(&RoleName::Snapshot), &[], both(7, 1)), [3, 2, 1]);
         assert_eq!(Retention::of(None, None), None);
+    }
+
+    #[test]
+    fn what_was_current_lately_stays_whatever_the_rules_are() {
+        // Version 9 was current until two days ago, version 8 until three.
+        let recent = SignedDuration::from_secs(2 * DAY);
+        for rules in [versions(1), days(0), Retention::VersionsAndAge(NonZeroU32::MIN, SignedDuration::ZERO)] {
+            assert_eq!(
+                going(&history(&RoleName::Timestamp), &[], rules.and_at_least(recent)),
+                [8, 7, 6, 5, 4, 3, 2, 1]
+            );
+        }
+        assert_eq!(days(4).and_at_least(recent), days(4));
+        assert_eq!(going(&history(&RoleName::Targets), &[], versions(8).and_at_least(recent)), [2, 1]);
     }
 
     #[test]

@@ -66,6 +66,21 @@ async fn versions_go_by_age_too() {
     assert_eq!(found(&service, "targets").await, [3, 4, 5, 6]);
 }
 
+/// Who holds the timestamp of a few minutes ago, or reads it in a cache, finds what it leads to.
+#[tokio::test]
+async fn what_was_current_within_the_last_hour_stays_whatever_the_rules_are() {
+    let service = published().await;
+    assert_eq!(service.running.retain_now(newest(1)).await.failed, 0);
+    for role in ["targets", "snapshot", "timestamp"] {
+        assert_eq!(found(&service, role).await, [LAST - 1, LAST], "{role}");
+    }
+    service.time.pass(SignedDuration::from_mins(61));
+    service.running.retain_now(newest(1)).await;
+    for role in ["targets", "snapshot", "timestamp"] {
+        assert_eq!(found(&service, role).await, [LAST], "{role}");
+    }
+}
+
 #[tokio::test]
 async fn a_collection_whose_current_files_cannot_be_read_keeps_everything() {
     let service = published().await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_crypto::digest::sha256;
@@ -120,6 +121,35 @@ pub async fn what_has_to_stay_stays_whatever_is_asked(subject: &Subject) {
     let ask = [(role("targets/x"), version(1))];
     assert_eq!(keeper(&subject.second).prune(&gun, None, &ask).await.unwrap(), Pruning::Done);
     assert_eq!(versions(&subject.first, &gun, "targets/x").await, [3, 2]);
+}
+
+/// Taking versions away keeps the collection's publishers waiting no longer where there are many more.
+pub async fn old_versions_go_as_fast_from_a_long_history(subject: &Subject) {
+    const GOING: u64 = 400;
+    let mut took = Vec::new();
+    for (name, count) in [("example.com/short", 600), ("example.com/long", 12_000)] {
+        let gun = gun(name);
+        let all: Vec<u64> = (1..=count).collect();
+        for numbers in all.chunks(2_000) {
+            let file =
+                |number: &u64| NewMetadata::new(RoleName::Targets, version(*number), format!("{number}").into_bytes());
+            let files: Vec<NewMetadata> = numbers.iter().map(file).collect();
+            subject.first.metadata.publish(&gun, Base::Anything, &files, at(1)).await.unwrap();
+        }
+        let ask: Vec<_> = (1..=GOING).map(|number| (RoleName::Targets, version(number))).collect();
+        let mut quickest = Duration::MAX;
+        for ask in ask.chunks(100) {
+            let begun = Instant::now();
+            assert_eq!(keeper(&subject.second).prune(&gun, None, ask).await.unwrap(), Pruning::Done);
+            quickest = quickest.min(begun.elapsed());
+        }
+        took.push(quickest);
+        let left = versions(&subject.first, &gun, "targets").await;
+        assert_eq!((left.len(), left.last()), (usize::try_from(count - GOING).unwrap(), Some(&(GOING + 1))));
+    }
+    // Reading all versions for each one would take twenty times as long.
+    let [short, long] = took[..] else { unreachable!() };
+    assert!(long < 5 * short + Duration::from_millis(50), "{short:?} and {long:?}");
 }
 
 /// What was decided upon a state that is no longer there is not done.

@@ -1,13 +1,16 @@
 //! Taking old versions away.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use countersign_crypto::digest::Sha256Digest;
 use countersign_tuf::{Gun, RoleName, Version};
 use fail::fail_point;
 
+use super::NetworkedStore;
 use super::metadata::{ATTEMPTS, heads};
-use super::session::{Dialect, Row, Session};
-use super::{NetworkedStore, publication};
+use super::publication::{self, portions};
+use super::session::{Dialect, Row, Session, Value};
 use crate::columns::{number, read_digest, read_gun, read_role, read_size, read_time, read_version};
 use crate::{Held, PageSize, Pruning, RetentionStore, StoreError};
 
@@ -77,11 +80,14 @@ impl NetworkedStore {
             return Ok(Pruning::Superseded);
         }
         let is_current = |role: &RoleName, version: Version| heads.get(role).is_none_or(|(head, _)| *head == version);
+        let mut going: BTreeMap<&RoleName, Vec<Version>> = BTreeMap::new();
         for (role, version) in files {
             if *role != RoleName::Root && !is_current(role, *version) {
-                remove(&mut session, gun, role, *version).await?;
+                going.entry(role).or_default().push(*version);
             }
-            fail_point!("prune-file-gone");
+        }
+        for (role, versions) in going {
+            remove(&mut session, gun, role, versions).await?;
         }
         fail_point!("prune-before-commit");
         self.commit(session, "committed a retention").await?;
@@ -90,13 +96,57 @@ impl NetworkedStore {
     }
 }
 
-/// Removes a version that no other is a difference from; `MySQL` cannot ask that in the statement that removes it.
-async fn remove(session: &mut Session, gun: &Gun, role: &RoleName, version: Version) -> Result<(), StoreError> {
-    let values = [gun.as_str().into(), role.as_str().into(), number(version).into()];
-    let statement = "SELECT version FROM countersign_files WHERE gun = ? AND role = ? AND base = ? LIMIT 1";
-    if session.row("looked for differences", statement, &values).await?.is_some() {
-        return Ok(());
+/// Removes versions that no other is a difference from.
+async fn remove(
+    session: &mut Session,
+    gun: &Gun,
+    role: &RoleName,
+    mut versions: Vec<Version>,
+) -> Result<(), StoreError> {
+    while !versions.is_empty() {
+        let mut needed = Vec::new();
+        let mut removed = 0;
+        for portion in portions(&versions) {
+            let found = needed_among(session, gun, role, portion).await?;
+            let (stay, go): (Vec<Version>, Vec<Version>) = portion.iter().partition(|version| found.contains(version));
+            needed.extend(stay);
+            removed += go.len();
+            for go in portions(&go) {
+                let statement =
+                    format!("DELETE FROM countersign_files WHERE gun = ? AND role = ? AND version IN ({})", marks(go));
+                session.execute("removed old versions", &statement, &values(gun, role, go)).await?;
+                fail_point!("prune-file-gone");
+            }
+        }
+        if removed == 0 {
+            break;
+        }
+        // What was a difference from these may be gone now.
+        versions = needed;
     }
-    let statement = "DELETE FROM countersign_files WHERE gun = ? AND role = ? AND version = ?";
-    session.execute("removed an old version", statement, &values).await.map(drop)
+    Ok(())
+}
+
+/// Returns those of the versions that others are differences from.
+async fn needed_among(
+    session: &mut Session,
+    gun: &Gun,
+    role: &RoleName,
+    versions: &[Version],
+) -> Result<BTreeSet<Version>, StoreError> {
+    let statement = format!(
+        "SELECT DISTINCT base FROM countersign_files WHERE gun = ? AND role = ? AND base IN ({}) AND base <> 0",
+        marks(versions)
+    );
+    let rows = session.rows("looked for differences", &statement, &values(gun, role, versions)).await?;
+    rows.iter().map(|row| read_version(row.integer(0)?)).collect()
+}
+
+fn marks(versions: &[Version]) -> String {
+    vec!["?"; versions.len()].join(", ")
+}
+
+fn values<'a>(gun: &'a Gun, role: &'a RoleName, versions: &[Version]) -> Vec<Value<'a>> {
+    let first = [gun.as_str().into(), role.as_str().into()];
+    first.into_iter().chain(versions.iter().map(|version| number(*version).into())).collect()
 }

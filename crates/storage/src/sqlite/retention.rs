@@ -78,7 +78,8 @@ async fn remove(
     sqlx::query(
         "DELETE FROM tuf_files WHERE gun = ?1 AND role = ?2 AND version = ?3 \
          AND id NOT IN (SELECT file_id FROM current_files WHERE gun = ?1 AND role = ?2) \
-         AND NOT EXISTS (SELECT 1 FROM tuf_files d WHERE d.gun = ?1 AND d.role = ?2 AND d.base = ?3)",
+         AND NOT EXISTS (SELECT 1 FROM tuf_files d WHERE d.gun = ?1 AND d.role = ?2 AND d.base = ?3 \
+         AND d.base <> 0)",
     )
     .bind(gun.as_str())
     .bind(role.as_str())
