@@ -68,7 +68,7 @@ pub async fn rotate(
         return Err(RotationError::NoDatabase(data_dir.to_owned()));
     }
     let store = SqliteSigningKeys::open(&path, PATIENCE).await?;
-    let in_use = store.one_of_each_alias().await?.iter().any(|key| key.stored.alias == *to);
+    let in_use = store.some_of_each_alias().await?.iter().any(|key| key.stored.alias == *to);
     // A missing passphrase of keys that there are must not be replaced by a new one.
     let _ = if in_use { passphrases.get(to)? } else { passphrases.get_or_make(to)? };
     let mut done = Rotation::default();

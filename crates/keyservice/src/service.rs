@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_signer_rpc::{ServerConfig, SignerServer, SigningService, TlsError};
-use countersign_storage::{Absent, Alias, ReferenceSigningKeys, SigningKeyStore, SqliteSigningKeys, StoreError};
+use countersign_storage::{
+    Absent, Alias, ReferenceSigningKeys, SigningKey, SigningKeyStore, SqliteSigningKeys, StoreError,
+};
 use countersign_telemetry::Listener;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -142,29 +144,38 @@ async fn operators(keys: &Arc<Counted>, listen: Option<SocketAddr>) -> Result<Op
     Ok(Some(listener.map_err(|source| StartError::Listen { address, source })?))
 }
 
-/// Checks that the keys in the database can be opened, one of each alias, and that there is a passphrase for new ones.
+/// Opens one of the keys under an alias: that one opens shows that the passphrase is right, whatever is wrong with another row.
+async fn open_one(of_alias: &[SigningKey], config: &Config) -> Result<(), KeyTrouble> {
+    let mut opened = Ok(());
+    for key in of_alias {
+        let (id, alias) = (key.stored.key.id, &key.stored.alias);
+        let (key, passphrases, tokens) = (key.clone(), config.passphrases.clone(), config.tokens.clone());
+        let opening = tokio::task::spawn_blocking(move || keys::hold(&key, &passphrases, &tokens).map(drop));
+        opened = opening.await.unwrap_or(Err(KeyTrouble::Busy));
+        match &opened {
+            Ok(()) => break,
+            Err(source) => tracing::error!(%alias, %id, %source, "a key cannot be used"),
+        }
+    }
+    opened
+}
+
+/// Checks that the keys in the database can be opened, by one of each alias, and that there is a passphrase for new ones.
 async fn check_passphrases(store: &Store, config: &Config) -> Result<(), StartError> {
     let mut made = matches!(store, Store::Reference(_));
-    for key in store.shared().one_of_each_alias().await? {
-        let alias = key.stored.alias.clone();
+    let found = store.shared().some_of_each_alias().await?;
+    for of_alias in found.chunk_by(|one, next| one.stored.alias == next.stored.alias) {
+        let Some(alias) = of_alias.first().map(|key| key.stored.alias.clone()) else { continue };
         made |= alias == config.alias;
         if alias.token().is_some() && alias == config.alias {
             continue;
         }
-        let (passphrases, tokens) = (config.passphrases.clone(), config.tokens.clone());
-        let opened = tokio::task::spawn_blocking(move || keys::hold(&key, &passphrases, &tokens).map(drop)).await;
-        let opened = opened.unwrap_or(Err(KeyTrouble::Busy));
-        let unusable = |source| StartError::Keys { alias: alias.clone(), source: Box::new(source) };
-        match (opened, store) {
+        match (open_one(of_alias, config).await, store) {
             // As with the reference: keys under an old passphrase that is gone are not found, and the others are.
-            (Err(source), Store::Reference(_)) if alias != config.alias => {
-                tracing::error!(%alias, %source, "keys under this alias cannot be opened");
-            }
+            (Err(_), Store::Reference(_)) if alias != config.alias => {}
             // A token may be in a drawer: its keys are refused until it is back, and all others are used.
-            (Err(KeyTrouble::Token(source)), _) if tokens::may_come_back(&source) => {
-                tracing::error!(%alias, %source, "keys on this token cannot be used");
-            }
-            (opened, _) => opened.map_err(unusable)?,
+            (Err(KeyTrouble::Token(source)), _) if tokens::may_come_back(&source) => {}
+            (opened, _) => opened.map_err(|source| StartError::Keys { alias, source: Box::new(source) })?,
         }
     }
     if config.alias.token().is_some() {

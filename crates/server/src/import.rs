@@ -17,7 +17,7 @@ use countersign_storage::{
     Absent, Alias, Category, ChangeQuery, Connections, DatabaseUrl, KeyStore, MetadataStore, PageSize, PendingKeyError,
     PublishError, ReferenceSigningKeys, ReferenceStore, ServiceRole, StoreError, Window,
 };
-use countersign_tuf::{Gun, RoleName};
+use countersign_tuf::{Gun, GunError, RoleName};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -133,6 +133,10 @@ impl Outcome {
         Self { gun: gun.to_owned(), done, problems: Vec::new(), remarks: Vec::new() }
     }
 
+    fn nameless(name: &str, error: &GunError) -> Self {
+        Self::left_out(name, format!("this is no collection's name: {error}"))
+    }
+
     fn left_out(gun: &str, problem: String) -> Self {
         Self { problems: vec![problem], ..Self::new(gun, Done::LeftOut) }
     }
@@ -213,8 +217,8 @@ impl Importer {
     async fn begin(&mut self) -> Result<(), ImportError> {
         if self.progress.change().is_none() {
             let query = ChangeQuery { gun: None, window: Window::Newest, limit: PageSize::wished(1) };
-            let newest = self.server.changes(&query).await.map_err(of_server)?;
-            self.progress.reached(newest.last().map_or(0, |change| change.id))?;
+            let newest = self.server.feed(&query).await.map_err(of_server)?;
+            self.progress.reached(newest.first().map_or(0, |found| found.id))?;
         }
         let reached = self.progress.change().unwrap_or(0);
         self.dealt_with = self.feed(reached.saturating_sub(OVERLAP), Some(reached)).await?.into_keys().collect();
@@ -253,7 +257,7 @@ impl Importer {
             for name in page {
                 tell(match Gun::parse(&name) {
                     Ok(gun) => self.take(&gun).await?,
-                    Err(error) => Outcome::left_out(&name, format!("this is no collection's name: {error}")),
+                    Err(error) => Outcome::nameless(&name, &error),
                 });
             }
         }
@@ -270,9 +274,15 @@ impl Importer {
         found.retain(|id, _| !self.dealt_with.contains(id));
         let (count, last) = (found.len(), found.keys().next_back().copied());
         let mut changed: BTreeMap<Gun, Deleted> = BTreeMap::new();
-        for (gun, deleted) in found.values() {
-            let known = changed.entry(gun.clone()).or_insert(Deleted::No);
-            *known = (*known).max(*deleted);
+        for (name, deleted) in found.values() {
+            match (Gun::parse(name), *deleted) {
+                (Ok(gun), deleted) => {
+                    let known = changed.entry(gun).or_insert(Deleted::No);
+                    *known = (*known).max(deleted);
+                }
+                (Err(_), Deleted::Yes) => tell(Outcome::new(name, Done::Deleted)),
+                (Err(error), Deleted::No) => tell(Outcome::nameless(name, &error)),
+            }
         }
         for (gun, deleted) in changed {
             if deleted == Deleted::Yes {
@@ -319,19 +329,24 @@ impl Importer {
     }
 
     /// Reads the old service's feed, from after a number up to another; not all of it at once.
-    async fn feed(&self, mut after: i64, until: Option<i64>) -> Result<BTreeMap<i64, (Gun, Deleted)>, ImportError> {
+    /// A change that cannot be read is one of its collection all the same: its files say what there is.
+    async fn feed(&self, mut after: i64, until: Option<i64>) -> Result<BTreeMap<i64, (String, Deleted)>, ImportError> {
         let mut found = BTreeMap::new();
         while found.len() < AT_ONCE {
             let query = ChangeQuery { gun: None, window: Window::After(after), limit: PageSize::wished(i64::MAX) };
-            let page = self.server.changes(&query).await.map_err(of_server)?;
+            let page = self.server.feed(&query).await.map_err(of_server)?;
             let Some(last) = page.last() else { return Ok(found) };
             after = last.id;
-            for change in page {
-                if until.is_some_and(|until| change.id > until) {
+            for row in page {
+                if until.is_some_and(|until| row.id > until) {
                     return Ok(found);
                 }
-                let deleted = if change.category == Category::Deletion { Deleted::Yes } else { Deleted::No };
-                found.insert(change.id, (change.gun, deleted));
+                let deleted = match row.category {
+                    Ok(Category::Deletion) => Deleted::Yes,
+                    Ok(_) => Deleted::No,
+                    Err(error) => damaged(error, of_server).map(|_| Deleted::No)?,
+                };
+                found.insert(row.id, (row.gun, deleted));
             }
         }
         Ok(found)

@@ -41,9 +41,11 @@ pub(crate) async fn publish(app: &Arc<App>, gun: Gun, upload: Upload, memory: Me
         let roles = accept::needed(upload.parts.keys());
         for _ in 0..ATTEMPTS {
             let basis = basis(&work, &gun, &roles).await?;
-            let files = prepare(&work, &gun, &basis, task(&upload, basis.state.base())?).await?;
+            let task = task(&upload, basis.state.base())?;
+            let base = if matches!(task, Task::Move(..)) { Base::Moved } else { basis.state.base() };
+            let files = prepare(&work, &gun, &basis, task).await?;
             fail_point!("publication-prepared");
-            if store(&work, &gun, basis, &files).await? == Stored::Yes {
+            if store(&work, &gun, basis, base, &files).await? == Stored::Yes {
                 return Ok(());
             }
         }
@@ -74,7 +76,8 @@ async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result
     let roles = [RoleName::Root, RoleName::Snapshot, RoleName::Timestamp].into();
     for _ in 0..ATTEMPTS {
         let basis = basis(app, gun, &roles).await?;
-        if basis.state.base() == Base::Nothing {
+        let base = basis.state.base();
+        if base == Base::Nothing {
             return Ok(Stored::No);
         }
         let files = prepare(app, gun, &basis, Task::Renew(before)).await?;
@@ -82,7 +85,7 @@ async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result
         if files.is_empty() {
             return Ok(Stored::No);
         }
-        if store(app, gun, basis, &files).await? == Stored::Yes {
+        if store(app, gun, basis, base, &files).await? == Stored::Yes {
             return Ok(Stored::Yes);
         }
     }
@@ -207,12 +210,12 @@ pub(crate) enum Stored {
     No,
 }
 
-async fn store(app: &App, gun: &Gun, basis: Basis, files: &[NewMetadata]) -> Result<Stored, Failure> {
+async fn store(app: &App, gun: &Gun, basis: Basis, base: Base, files: &[NewMetadata]) -> Result<Stored, Failure> {
     let now = app.clock.now();
     let timestamp = files.iter().find(|file| *file.role() == RoleName::Timestamp).map(NewMetadata::sha256);
     // Whatever comes of it, what is kept of the old state is not served from then on: the commit may have come through.
     let publishing = app.caches.publishing(gun, basis.seen, timestamp);
-    let storing = app.metadata.publish(gun, basis.state.base(), files, now);
+    let storing = app.metadata.publish(gun, base, files, now);
     let result = traced("database.publish", storing).await;
     fail_point!("publication-stored");
     let Err(error) = result else {

@@ -72,6 +72,7 @@ macro_rules! store_contract {
         $crate::store_contract!(@$how $open, retention: [
             old_versions_go_and_all_others_read_back, what_has_to_stay_stays_whatever_is_asked,
             nothing_goes_after_another_publication, retention_beside_publishers_and_readers,
+            old_versions_go_as_fast_from_a_long_history,
         ]);
     };
     (@metadata $how:ident $open:tt) => {
@@ -83,7 +84,7 @@ macro_rules! store_contract {
             a_superseded_base_is_refused, a_base_of_before_a_deletion_is_refused, names_are_compared_byte_by_byte,
             a_checksum_is_found_only_under_its_role, deletion_takes_exactly_one_collection,
             deletion_of_nothing_says_so, versions_begin_anew_after_a_deletion, the_highest_version_can_be_stored,
-            a_version_too_far_ahead_is_refused, imports_may_leap,
+            a_version_too_far_ahead_is_refused, imports_may_leap, moves_may_leap_with_what_was_there_before,
             files_are_returned_byte_for_byte, large_files_come_back_whatever_came_before_them, state_tells_the_base, stale_pages_through_old_timestamps, health_is_good,
         ]);
         $crate::store_contract!(@$how $open, changes: [

@@ -30,7 +30,7 @@ pub use keys::{EncryptedKey, KeyStore, NewServiceKey, PendingLimits, ServiceKey,
 pub use metadata::{Base, Deletion, MetadataStore, NewMetadata, Pointer, State, Stored};
 pub use networked::{Connections, DatabaseUrl, DatabaseUrlError, Layout, NetworkedStore, Password};
 pub use pool_use::PoolUse;
-pub use reference::{Absent, Backend, FoundKey, MAX_VERSION, ReferenceSigningKeys, ReferenceStore};
+pub use reference::{Absent, Backend, FoundChange, FoundKey, MAX_VERSION, ReferenceSigningKeys, ReferenceStore};
 pub use retention::{Account, Amount, Figures, Held, Mode, Pruning, Retention, RetentionError, RetentionStore, retain};
 pub use signing_keys::{
     Alias, AliasError, Binding, MAX_ALIAS, NewSigningKey, Resealed, Sealed, SigningKey, SigningKeyStore, Taken,

@@ -69,7 +69,12 @@ impl NewMetadata {
             return Err(PublishError::VersionConflict { role: role.clone(), offered, stored });
         }
         let stored = highest.map_or(0, Version::get);
-        if base != Base::Anything && offered.get() - stored > MAX_VERSION_STEP {
+        let is_any = match base {
+            Base::Anything => true,
+            Base::Moved => highest.is_none(),
+            Base::Nothing | Base::Timestamp(_) => false,
+        };
+        if !is_any && offered.get() - stored > MAX_VERSION_STEP {
             return Err(PublishError::TooFarAhead { role: role.clone(), offered, stored });
         }
         Ok(())
@@ -127,6 +132,8 @@ pub enum Base {
     Anything,
     /// The collection has no current timestamp.
     Nothing,
+    /// The collection has no current timestamp; what comes first of each role was there at another service, whatever its version.
+    Moved,
     /// The current timestamp has this digest.
     Timestamp(Sha256Digest),
 }
@@ -192,7 +199,7 @@ pub trait MetadataStore: Send + Sync {
     /// # Errors
     /// Nothing is stored when the collection's state is not `base` (`Superseded`), or when a version is not greater than
     /// every stored version of its role (`VersionConflict`) or is too far ahead of them (`TooFarAhead`; not with
-    /// [`Base::Anything`]), or when the database fails.
+    /// [`Base::Anything`], and not the first one with [`Base::Moved`]), or when the database fails.
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError>;
 
     /// Removes every version of every role of exactly this collection, and retires the service's keys that have signed for it.

@@ -6,7 +6,7 @@
 //! database). What follows from that:
 //! - Publishers are fenced off from each other by the unique index on collection, role and version, which the reference obeys
 //!   too: everybody who publishes writes the next timestamp. Among our own processes, whoever changes a collection also locks
-//!   its first row. A deletion by the reference, which asks for no lock, may still cut a publication in half, as it may cut one
+//!   its first row, and whoever begins one takes a lock in place of that row. A deletion by the reference, which asks for no lock, may still cut a publication in half, as it may cut one
 //!   of the reference itself.
 //! - Changes are numbered by the database. Among our own processes numbers become visible in their order, because whoever
 //!   adds one first locks the row of its category; the reference's processes, which obey no such lock between themselves, may
@@ -14,12 +14,15 @@
 //! - Versions end at [`MAX_VERSION`]. On `MySQL`, names of collections that differ in letter case alone are one name to the
 //!   unique index: the second collection is refused ([`StoreError::SpeltAlike`](crate::StoreError::SpeltAlike)). Times are
 //!   whole seconds there. A file must fit into one statement (`max_allowed_packet`).
+//! - The reference takes names of collections that are none here. Where rows are listed, those that cannot be read are passed
+//!   over and said to be broken: nobody can end a list for all others by one row.
 //! - A private key's row has no place for a [`Binding`](crate::Binding): whoever can write to the signer's database can give a
 //!   key another collection.
 
 mod address;
 mod change;
 mod metadata;
+mod passed_over;
 mod schema;
 mod signing_keys;
 mod survey;
@@ -31,8 +34,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 pub use self::address::Backend;
+use self::passed_over::PassedOver;
 use self::schema::Tables;
-pub use self::survey::FoundKey;
+pub use self::survey::{FoundChange, FoundKey};
 use crate::condition::Condition;
 use crate::networked;
 use crate::networked::session::{Dialect, Pool, Session, Value};
@@ -67,6 +71,7 @@ pub struct ReferenceSigningKeys(Database);
 struct Database {
     pool: Pool,
     condition: Arc<Condition>,
+    passed_over: Arc<PassedOver>,
 }
 
 impl ReferenceStore {
@@ -119,7 +124,7 @@ impl Database {
         };
         let pool = networked::pool(&options, connections.most.max(1), connections.patience);
         schema::look(&pool, tables, absent).await?;
-        Ok(Self { pool, condition: Arc::default() })
+        Ok(Self { pool, condition: Arc::default(), passed_over: Arc::default() })
     }
 
     async fn begin_read(&self) -> Result<Session, StoreError> {

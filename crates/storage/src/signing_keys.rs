@@ -175,11 +175,12 @@ pub trait SigningKeyStore: Send + Sync {
     /// Fails when the database does.
     async fn delete(&self, id: &KeyId, now: Timestamp) -> Result<Option<SigningKey>, StoreError>;
 
-    /// Returns one key, deleted or not, for each alias in use: enough to check that all passphrases are at hand.
+    /// Returns a key or a few for each alias in use, those of an alias together: enough to check that all passphrases are at
+    /// hand. Where others write to the database too, keys that cannot be read are left out, and deleted ones.
     ///
     /// # Errors
     /// Fails when the database does.
-    async fn one_of_each_alias(&self) -> Result<Vec<SigningKey>, StoreError>;
+    async fn some_of_each_alias(&self) -> Result<Vec<SigningKey>, StoreError>;
 
     /// Returns keys, deleted ones too, that are sealed under another alias than this, in the order of their ids.
     ///

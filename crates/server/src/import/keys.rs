@@ -47,18 +47,24 @@ struct About {
 }
 
 impl Importer {
-    /// Tries every alias on one of its keys: a missing passphrase is told before anything is done.
+    /// Tries every alias on a few of its keys: a missing passphrase is told before anything is done.
     pub(super) async fn try_passphrases(&self) -> Result<(), ImportError> {
         if self.secret.is_none() {
             return Ok(());
         }
-        for key in self.signer.one_of_each_alias().await.map_err(of_signer)? {
-            let alias = key.stored.alias.clone();
-            let passphrase = self.passphrase(&alias);
-            let opened = match passphrase {
-                Some(passphrase) => open(&key, &passphrase).map(drop),
-                None => Err("its passphrase is not known".to_owned()),
-            };
+        let found = self.signer.some_of_each_alias().await.map_err(of_signer)?;
+        for of_alias in found.chunk_by(|one, next| one.stored.alias == next.stored.alias) {
+            let Some(alias) = of_alias.first().map(|key| key.stored.alias.clone()) else { continue };
+            let mut opened = Err("its passphrase is not known".to_owned());
+            if let Some(passphrase) = self.passphrase(&alias) {
+                // One that opens shows that the passphrase is right; a row that is damaged is told when it has its turn.
+                for key in of_alias {
+                    opened = open(key, &passphrase).map(drop);
+                    if opened.is_ok() {
+                        break;
+                    }
+                }
+            }
             opened.map_err(|reason| ImportError::Passphrase { alias, reason })?;
         }
         Ok(())
@@ -137,13 +143,16 @@ impl Importer {
 
     /// Stores a key; returns why it cannot be.
     async fn keep(&self, new: NewServiceKey, about: &About) -> Result<Option<String>, ImportError> {
-        let kept = match self.keys.insert_pending(new, UNLIMITED, about.created).await {
-            Ok(kept) => kept.key.id,
-            Err(error) => {
-                tracing::info!("{}", unkept(error, &about.id)?);
-                return Ok(None);
-            }
-        };
+        let Some(mut kept) = self.insert(new.clone(), about).await? else { return Ok(None) };
+        // What waits here may have signed at the old service since: then it makes room.
+        if kept != about.id
+            && about.used.is_some()
+            && let Some(used) = self.used_since(&kept, &about.gun).await?
+        {
+            self.keys.mark_used(&about.gun, &kept, used).await?;
+            let Some(now) = self.insert(new, about).await? else { return Ok(None) };
+            kept = now;
+        }
         match about.used {
             Some(used) if kept == about.id => {
                 self.keys.mark_used(&about.gun, &about.id, used).await?;
@@ -154,6 +163,25 @@ impl Importer {
             }
             // Of keys that wait, one is enough.
             None => Ok(None),
+        }
+    }
+
+    /// Returns the key that waits here afterwards: this one, or the one that was there; none when this one is out of use.
+    async fn insert(&self, new: NewServiceKey, about: &About) -> Result<Option<KeyId>, ImportError> {
+        match self.keys.insert_pending(new, UNLIMITED, about.created).await {
+            Ok(kept) => Ok(Some(kept.key.id)),
+            Err(error) => {
+                tracing::info!("{}", unkept(error, &about.id)?);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns when a key of the collection has last signed at the old service.
+    async fn used_since(&self, id: &KeyId, gun: &Gun) -> Result<Option<Timestamp>, ImportError> {
+        match self.signer.signing_key(id).await {
+            Ok(found) => Ok(found.filter(|found| found.stored.key.gun == *gun).and_then(|found| found.last_used)),
+            Err(error) => damaged(error, of_signer).map(|_| None),
         }
     }
 

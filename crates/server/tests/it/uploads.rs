@@ -288,6 +288,37 @@ async fn a_stolen_key_cannot_use_up_the_versions() {
     service.upload(GUN, &[("targets", owner.targets(2 * step + 2, &["next"]))]).await.ok();
 }
 
+/// What whoever once had a stolen key left behind is legitimately there, and no reason to stay at the old service.
+#[tokio::test]
+async fn a_collection_whose_versions_were_once_driven_up_moves_here() {
+    const HIGH: u64 = (1 << 31) - 1;
+    let service = TestService::start().await;
+    let mut owner = Owner::of(&service, GUN).await;
+    let here = (owner.snapshot_key.clone(), owner.timestamp_key.clone());
+    let (snapshot_key, timestamp_key) = (Key::bare(), Key::bare());
+    (owner.snapshot_key, owner.timestamp_key) = (public(&snapshot_key.public), public(&timestamp_key.public));
+    let (root, targets) = (owner.root(1), owner.targets(HIGH, &["v1"]));
+    let mut payload = json!({"_type": "Snapshot", "expires": owner.expires(30), "version": HIGH});
+    payload["meta"] = json!({"root": file_meta(&root), "targets": file_meta(&targets)});
+    let snapshot = signed(&payload, &[&snapshot_key]);
+    let mut payload = json!({"_type": "Timestamp", "expires": owner.expires(14), "version": HIGH});
+    payload["meta"] = json!({"snapshot": file_meta(&snapshot)});
+    let timestamp = signed(&payload, &[&timestamp_key]);
+    (owner.snapshot_key, owner.timestamp_key) = here;
+    let [targets_name, snapshot_name, timestamp_name] =
+        ["targets", "snapshot", "timestamp"].map(|role| format!("{HIGH}.{role}"));
+    let parts = [
+        ("1.root", root),
+        (&targets_name, targets.clone()),
+        (&snapshot_name, snapshot),
+        (&timestamp_name, timestamp),
+        ("root", owner.root(2)),
+    ];
+    service.upload(GUN, &parts).await.ok();
+    assert_eq!(service.file(GUN, "targets.json").await.ok().body, targets);
+    service.upload(GUN, &[("targets", owner.targets(HIGH + 1, &["v2"]))]).await.ok();
+}
+
 #[tokio::test]
 async fn bad_roots_are_refused() {
     let (service, owner) = published().await;

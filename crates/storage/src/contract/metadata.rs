@@ -266,6 +266,22 @@ pub async fn imports_may_leap(subject: &Subject) {
     assert_eq!(current_version(store, &gun, "root").await, Some(MAX_VERSION_STEP + 2));
 }
 
+/// What was at another service moves whatever its versions are; what is new is counted from there.
+pub async fn moves_may_leap_with_what_was_there_before(subject: &Subject) {
+    let (store, high) = (&*subject.first.metadata, i32::MAX.unsigned_abs().into());
+    let gun = gun("example.com/move");
+    let too_far = [file("targets", 1, "a"), file("targets", high, "b")];
+    let refused = store.publish(&gun, Base::Moved, &too_far, at(0)).await;
+    assert!(matches!(refused, Err(PublishError::TooFarAhead { .. })), "{refused:?}");
+    let moved = [file("root", 3, "a"), file("root", 4, "b"), file("targets", high, "a"), file("timestamp", high, "a")];
+    store.publish(&gun, Base::Moved, &moved, at(0)).await.unwrap();
+    for (name, version) in [("root", 4), ("targets", high), ("timestamp", high)] {
+        assert_eq!(current_version(store, &gun, name).await, Some(version));
+    }
+    let again = store.publish(&gun, Base::Moved, &[file("targets/a", 1, "a")], at(0)).await;
+    assert!(matches!(again, Err(PublishError::Superseded)), "{again:?}");
+}
+
 /// The whole range of versions fits.
 pub async fn the_highest_version_can_be_stored(subject: &Subject) {
     let store = &*subject.first.metadata;

@@ -159,15 +159,16 @@ pub async fn a_key_is_sealed_anew_only_if_nobody_was_faster(subject: &KeySubject
     assert_eq!(subject.first.sealed_otherwise(&two, None, page).await.unwrap().len(), 2, "deleted keys are sealed too");
 }
 
-/// One key of each alias is enough to check the passphrases.
+/// A key or a few of each alias are enough to check the passphrases.
 pub async fn every_alias_in_use_is_known(subject: &KeySubject) {
-    assert!(subject.first.one_of_each_alias().await.unwrap().is_empty());
+    assert!(subject.first.some_of_each_alias().await.unwrap().is_empty());
     for (seed, name) in [("1", "one"), ("2", "one"), ("3", "other")] {
         let key = NewSigningKey { alias: alias(name), ..signing(seed, ServiceRole::Timestamp, seed) };
         subject.first.insert(key, ROOMY, at(1)).await.unwrap();
     }
-    let found = subject.second.one_of_each_alias().await.unwrap();
-    let names: Vec<_> = found.iter().map(|key| key.stored.alias.as_str().to_owned()).collect();
+    let found = subject.second.some_of_each_alias().await.unwrap();
+    let mut names: Vec<_> = found.iter().map(|key| key.stored.alias.as_str().to_owned()).collect();
+    names.dedup();
     assert_eq!(names, ["one", "other"]);
 }
 

@@ -194,7 +194,7 @@ pub(crate) fn check(base: Base, heads: &Heads, new: &[NewMetadata]) -> Result<()
     let timestamp = heads.get(&RoleName::Timestamp).map(|(_, sha256)| *sha256);
     let expected = match base {
         Base::Anything => timestamp,
-        Base::Nothing => None,
+        Base::Nothing | Base::Moved => None,
         Base::Timestamp(digest) => Some(digest),
     };
     if timestamp != expected {

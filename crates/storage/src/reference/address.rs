@@ -55,6 +55,17 @@ fn setting(text: impl Into<String>) -> DatabaseUrlError {
     DatabaseUrlError::Setting(text.into())
 }
 
+/// Names a setting that is not understood, if it looks like one: where a quote or a sign was forgotten it is part of the password.
+fn unknown(key: &str, value: &str) -> DatabaseUrlError {
+    let plain =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    match (plain(key), plain(value)) {
+        (true, true) => setting(format!("{key}={value}")),
+        (true, false) => setting(key),
+        (false, _) => setting("something that is no setting"),
+    }
+}
+
 /// Writes what may be shown of the address.
 fn shown(scheme: &str, user: &str, place: &str, name: &str) -> Result<Url, DatabaseUrlError> {
     let place = if place.starts_with('/') { "localhost" } else { place };
@@ -66,13 +77,10 @@ fn shown(scheme: &str, user: &str, place: &str, name: &str) -> Result<Url, Datab
 
 /// Reads `[user[:password]@][net[(address)]]/name[?key=value…]`.
 fn mysql(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
-    // The password may have any character, a slash too; the name of the database comes after the last one.
-    let (before, settings) = match text.rsplit_once('/').and_then(|(_, tail)| tail.split_once('?')) {
-        Some((_, settings)) => (text.get(..text.len() - settings.len() - 1).unwrap_or_default(), settings),
-        // Paths in settings have slashes of their own.
-        None => text.find('?').and_then(|at| text.split_at_checked(at)).map_or((text, ""), |(a, b)| (a, &b[1..])),
-    };
-    let (place, name) = before.rsplit_once('/').ok_or(DatabaseUrlError::Unknown)?;
+    // The password may have any character, slashes and question marks too: as in the reference's driver, what comes after the
+    // last slash is the name of the database and the settings, and who connects ends before the last `@`.
+    let (place, tail) = text.rsplit_once('/').ok_or(DatabaseUrlError::Unknown)?;
+    let (name, settings) = tail.split_once('?').unwrap_or((tail, ""));
     if name.is_empty() {
         return Err(DatabaseUrlError::NoName);
     }
@@ -94,7 +102,8 @@ fn mysql(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
             (options.host(host.trim_matches(['[', ']'])).port(port), format!("{host}:{port}"))
         }
         "unix" => (options.socket(if address.is_empty() { "/tmp/mysql.sock" } else { address }), "/".to_owned()),
-        other => return Err(setting(format!("{other}: the network is tcp or unix"))),
+        // Never shown: where the `@` was forgotten it has the password.
+        _ => return Err(setting("the network is tcp or unix")),
     };
     let options = with_mysql_settings(options, settings)?;
     Ok(DatabaseUrl::from_parts(Options::MySql(options), shown("mysql", user, &place, &name)?))
@@ -116,7 +125,7 @@ fn with_mysql_settings(
             ("allowcleartextpasswords", value) => {
                 options = options.enable_cleartext_plugin(value.eq_ignore_ascii_case("true"));
             }
-            _ => return Err(setting(format!("{key}={value}"))),
+            _ => return Err(unknown(&key, &value)),
         }
     }
     Ok(options)
@@ -181,7 +190,7 @@ fn postgres(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
         said.remove(harmless);
     }
     if let Some((key, value)) = said.first_key_value() {
-        return Err(setting(format!("{key}={value}")));
+        return Err(unknown(key, value));
     }
     let place = if host.starts_with('/') { host } else { format!("{host}:{port}") };
     Ok(DatabaseUrl::from_parts(Options::Postgres(options), shown("postgres", &user, &place, &name)?))
@@ -213,7 +222,7 @@ fn of_words(text: &str) -> Result<BTreeMap<String, String>, DatabaseUrlError> {
             None => after.split_once(char::is_whitespace).unwrap_or((after, "")),
         };
         if value.contains('\\') {
-            return Err(setting(format!("{}: a value with a backslash", key.trim())));
+            return Err(setting("a value with a backslash"));
         }
         said.insert(key.trim().to_owned(), value.to_owned());
         rest = after.trim_start();
@@ -272,7 +281,7 @@ mod tests {
             ("u@tcp(h)/x?tls=custom", "tls=custom"),
             ("u@tcp(h)/x?loc=Local", "loc=Local"),
             ("u@tcp(h)/x?time_zone=%27CET%27", "time_zone"),
-            ("u@cloudsql(h)/x", "cloudsql"),
+            ("u@cloudsql(h)/x", "tcp or unix"),
             ("u@tcp(h)/x?allowOldPasswords=1", "allowOldPasswords"),
         ] {
             assert!(refused(Backend::MySql, text).contains(named), "{text}");
@@ -287,6 +296,42 @@ mod tests {
         }
         for text in ["", "nothing", "postgres://u@h", "host=h"] {
             assert!(DatabaseUrl::of_reference(Backend::Postgres, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_the_references_configuration_may_have_any_character() {
+        for password in ["p?w", "a/b?c", "?", "/", "a@b?c/d", "(x)/y?z=1", "a:b"] {
+            let read = to_mysql(&format!("server:{password}@tcp(db:7)/n?parseTime=True"));
+            assert_eq!((read.get_host(), read.get_port(), read.get_username()), ("db", 7, "server"), "{password}");
+            assert_eq!(read.get_database(), Some("n"), "{password}");
+            let read = to_mysql(&format!("server:{password}@tcp(db)/n"));
+            assert_eq!((read.get_host(), read.get_database()), ("db", Some("n")), "{password}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_in_no_error() {
+        for text in [
+            "server:hush/n",
+            "server:hush@tcp(db)",
+            "server:a/hush?x@tcp(db)",
+            "server:hush?a/b@tcp(db)",
+            "server:hush@tcp(db/n",
+            "server:hush@tcp(db:hush)/n",
+            "server:hush@odd(db)/n?x=y",
+            "server:x@tcp(db)/n?hush@x=y",
+        ] {
+            let error = DatabaseUrl::of_reference(Backend::MySql, text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hush"), "{text}: {error}");
+        }
+        for text in [
+            "postgres://u:p?hush@h/x?sslmode=disable",
+            "host=h dbname=x password=hu hush sslmode=disable",
+            "host=h dbname=x password=hu\\sh",
+        ] {
+            let error = DatabaseUrl::of_reference(Backend::Postgres, text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hush"), "{text}: {error}");
         }
     }
 

@@ -3,10 +3,10 @@
 use countersign_tuf::Gun;
 use jiff::Timestamp;
 
-use super::{read_time, write_time};
+use super::{FoundChange, PassedOver, read_time, write_time};
 use crate::columns::{number, read_digest, read_gun, read_version};
 use crate::networked::session::{Row, Session, Value};
-use crate::{Category, Change, ChangeQuery, NewMetadata, StoreError, Window};
+use crate::{Category, Change, ChangeQuery, MAX_PAGE, NewMetadata, PageSize, StoreError, Window};
 
 /// Waits until no other process is between numbering a change of this category and committing it; those of the reference
 /// hold a share of the same row, by the foreign key.
@@ -59,20 +59,71 @@ async fn record(
     session.execute("recorded a change", &statement, &values).await.map(drop)
 }
 
-fn change(row: &Row) -> Result<Change, StoreError> {
-    let category = match row.text(5)?.as_str() {
+fn category(row: &Row) -> Result<Category, StoreError> {
+    match row.text(5)?.as_str() {
         "update" => {
             let sha256 = read_digest(row.optional_text(4)?.unwrap_or_default().trim_end())?;
-            Category::Update { version: read_version(row.integer(3)?)?, sha256 }
+            Ok(Category::Update { version: read_version(row.integer(3)?)?, sha256 })
         }
-        "deletion" => Category::Deletion,
-        other => return Err(StoreError::damaged("category", other)),
-    };
-    let created_at = read_time(row.optional_text(1)?)?;
-    Ok(Change { id: row.integer(0)?, created_at, gun: read_gun(&row.text(2)?)?, category })
+        "deletion" => Ok(Category::Deletion),
+        other => Err(StoreError::damaged("category", other)),
+    }
 }
 
-pub(super) async fn changes(session: &mut Session, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
+fn found_change(row: &Row) -> Result<FoundChange, StoreError> {
+    let created_at = row.optional_text(1)?;
+    Ok(FoundChange {
+        id: row.integer(0)?,
+        gun: row.text(2)?,
+        created_at: read_time(created_at),
+        category: category(row),
+    })
+}
+
+impl FoundChange {
+    fn into_change(self) -> Result<Change, StoreError> {
+        Ok(Change { id: self.id, created_at: self.created_at?, gun: read_gun(&self.gun)?, category: self.category? })
+    }
+}
+
+/// Returns as many changes as are wanted, if there are so many, oldest first; rows that are none are passed over.
+pub(super) async fn changes(
+    session: &mut Session,
+    query: &ChangeQuery,
+    passed_over: &PassedOver,
+) -> Result<Vec<Change>, StoreError> {
+    let wanted = usize::from(query.limit.get());
+    let (mut changes, mut query) = (Vec::new(), query.clone());
+    loop {
+        let page = found(session, &query).await?;
+        let is_last = page.len() < usize::from(query.limit.get());
+        let Some(last) = page.last().map(|found| found.id) else { break };
+        for found in page {
+            let name = found.gun.clone();
+            match found.into_change() {
+                Ok(change) => changes.push(change),
+                Err(error @ StoreError::Damaged { .. }) => passed_over.tell("changefeed", &name, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        if is_last || changes.len() >= wanted {
+            break;
+        }
+        query.window = match query.window {
+            Window::After(_) => Window::After(last),
+            Window::Before(_) | Window::Newest => Window::Before(last),
+        };
+        query.limit = PageSize::wished(i64::from(MAX_PAGE));
+    }
+    changes.truncate(wanted);
+    if !matches!(query.window, Window::After(_)) {
+        changes.reverse();
+    }
+    Ok(changes)
+}
+
+/// Returns rows of the feed from the window's edge on: backwards where it looks back.
+pub(super) async fn found(session: &mut Session, query: &ChangeQuery) -> Result<Vec<FoundChange>, StoreError> {
     let dialect = session.dialect();
     let (bound, id, order) = match query.window {
         Window::After(id) => ("id > ?", id, "id"),
@@ -93,9 +144,5 @@ pub(super) async fn changes(session: &mut Session, query: &ChangeQuery) -> Resul
         dialect.integer("version")
     );
     let rows = session.rows("read the change feed", &statement, &values).await?;
-    let mut changes: Vec<Change> = rows.iter().map(change).collect::<Result<_, _>>()?;
-    if !matches!(query.window, Window::After(_)) {
-        changes.reverse();
-    }
-    Ok(changes)
+    rows.iter().map(found_change).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
-use countersign_crypto::digest::Sha256Digest;
+use countersign_crypto::digest::{Sha256Digest, sha256};
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
@@ -109,7 +109,7 @@ impl MetadataStore for ReferenceStore {
     }
 
     async fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
-        change::changes(&mut self.0.pool.session().await?, query).await
+        change::changes(&mut self.0.pool.session().await?, query, &self.0.passed_over).await
     }
 
     async fn stale(
@@ -127,14 +127,31 @@ impl MetadataStore for ReferenceStore {
              AND n.version > f.version AND n.deleted_at IS NULL) ORDER BY {name} LIMIT ?"
         );
         let (oldest, newest) = (write_time(*fresh.start()), write_time(*fresh.end()));
-        let values = [
-            after.map_or("", Gun::as_str).into(),
-            Value::Characters(&oldest),
-            Value::Characters(&newest),
-            i64::from(limit.get()).into(),
-        ];
-        let rows = session.rows("looked for old timestamps", &statement, &values).await?;
-        rows.iter().map(|row| read_gun(&row.text(0)?)).collect()
+        let (mut found, mut after) = (Vec::new(), after.map_or("", Gun::as_str).to_owned());
+        // Names that are none do not end the page: whoever asks takes a short one for the last.
+        while found.len() < usize::from(limit.get()) {
+            let values = [
+                after.as_str().into(),
+                Value::Characters(&oldest),
+                Value::Characters(&newest),
+                i64::from(limit.get()).into(),
+            ];
+            let rows = session.rows("looked for old timestamps", &statement, &values).await?;
+            let names: Vec<String> = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
+            let is_last = names.len() < usize::from(limit.get());
+            for name in names {
+                match read_gun(&name) {
+                    Ok(gun) => found.push(gun),
+                    Err(error) => self.0.passed_over.tell("tuf_files", &name, &error),
+                }
+                after = name;
+            }
+            if is_last {
+                break;
+            }
+        }
+        found.truncate(usize::from(limit.get()));
+        Ok(found)
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -158,6 +175,9 @@ impl MetadataStore for ReferenceStore {
 impl Database {
     async fn publish(&self, gun: &Gun, base: Base, new: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
         let mut session = self.begin_write().await?;
+        if matches!(base, Base::Nothing | Base::Moved) {
+            lock_place(&mut session, gun).await?;
+        }
         lock(&mut session, gun).await?;
         let heads = heads(&mut session, gun).await?;
         check(base, &heads, new)?;
@@ -200,6 +220,21 @@ async fn lock(session: &mut Session, gun: &Gun) -> Result<(), StoreError> {
     );
     let values = session.dialect().named(gun.as_str());
     session.row("locked a collection", &statement, &values).await.map(drop)
+}
+
+/// Keeps other processes of ours from beginning the same collection until the transaction ends: there is no row yet that could be
+/// locked, and two beginnings that have no version in common do not meet in the unique index.
+async fn lock_place(session: &mut Session, gun: &Gun) -> Result<(), StoreError> {
+    match session.dialect() {
+        Dialect::Postgres => {
+            let digest = sha256(format!("notary collection {gun}").as_bytes());
+            let number = digest.as_bytes().iter().take(8).fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
+            let statement = "SELECT pg_advisory_xact_lock(?)";
+            session.row("waited to begin a collection", statement, &[number.into()]).await.map(drop)
+        }
+        // Named locks outlive transactions there; of this row the reference only holds a share while it deletes.
+        Dialect::MySql => change::lock(session, "deletion").await,
+    }
 }
 
 /// Refuses a collection whose name the unique index takes for that of another one.

@@ -10,13 +10,15 @@ use super::{ReferenceSigningKeys, read_time, write_time};
 use crate::columns::{read_gun, read_service_role};
 use crate::networked::session::{Dialect, Pool, Row, Session, Value};
 use crate::{
-    Alias, EncryptedKey, NewServiceKey, NewSigningKey, PageSize, PendingKeyError, PendingLimits, Resealed, Sealed,
-    ServiceRole, SigningKey, SigningKeyStore, StoreError,
+    Alias, DEFAULT_PAGE, EncryptedKey, NewServiceKey, NewSigningKey, PageSize, PendingKeyError, PendingLimits,
+    Resealed, Sealed, ServiceRole, SigningKey, SigningKeyStore, StoreError,
 };
 
 /// How the reference says what its keys are encrypted with.
 const ENCRYPTION: &str = "A256GCM";
 const KEY_WRAP: &str = "PBES2-HS256+A128KW";
+/// Keys that are enough to see whether a passphrase opens those under its alias.
+const OF_EACH_ALIAS: usize = 5;
 /// Keeps two of our processes from making keys at the same time; a number of no meaning.
 const POSTGRES_TURN: &str = "SELECT pg_advisory_xact_lock(4961153006245014)";
 const MYSQL_TURN: &str = "SELECT CAST(GET_LOCK(LEFT(CONCAT('notary keys ', DATABASE()), 64), 10) AS SIGNED)";
@@ -105,15 +107,16 @@ impl SigningKeyStore for ReferenceSigningKeys {
         Ok(found)
     }
 
-    async fn one_of_each_alias(&self) -> Result<Vec<SigningKey>, StoreError> {
+    async fn some_of_each_alias(&self) -> Result<Vec<SigningKey>, StoreError> {
         let mut session = self.0.pool.session().await?;
-        let statement = keys_where(
-            session.dialect(),
-            "key_id IN (SELECT min(key_id) FROM private_keys WHERE gun <> '' AND role <> '' GROUP BY passphrase_alias) \
-             ORDER BY passphrase_alias",
-        );
-        let rows = session.rows("looked for the aliases in use", &statement, &[]).await?;
-        rows.iter().map(signing_key).collect()
+        let statement = "SELECT DISTINCT passphrase_alias FROM private_keys \
+                         WHERE deleted_at IS NULL AND gun <> '' AND role <> '' ORDER BY passphrase_alias";
+        let aliases = session.rows("looked for the aliases in use", statement, &[]).await?;
+        let mut found = Vec::new();
+        for alias in aliases {
+            found.append(&mut self.some_of(&mut session, &alias.text(0)?).await?);
+        }
+        Ok(found)
     }
 
     async fn sealed_otherwise(
@@ -184,6 +187,33 @@ impl ReferenceSigningKeys {
         self.0.commit(session, "committed a key").await?;
         let created_at = read_time(Some(write_time(now)))?;
         Ok(SigningKey { stored: NewSigningKey { binding: None, ..new }, created_at, last_used: None })
+    }
+
+    /// Returns the first keys under an alias that can be read.
+    async fn some_of(&self, session: &mut Session, alias: &str) -> Result<Vec<SigningKey>, StoreError> {
+        let rest = "passphrase_alias = ? AND deleted_at IS NULL AND gun <> '' AND role <> '' AND key_id > ? \
+                    ORDER BY key_id LIMIT ?";
+        let statement = keys_where(session.dialect(), rest);
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = i64::from(DEFAULT_PAGE);
+            let values = [Value::Characters(alias), Value::Characters(&after), page.into()];
+            let rows = session.rows("looked for keys under an alias", &statement, &values).await?;
+            let Some(last) = rows.last() else { return Ok(found) };
+            after = last.text(0)?;
+            for row in &rows {
+                match signing_key(row) {
+                    Ok(key) => found.push(key),
+                    Err(error @ StoreError::Damaged { .. }) => {
+                        self.0.passed_over.tell("private_keys", &row.text(0)?, &error);
+                    }
+                    Err(error) => return Err(error),
+                }
+                if found.len() == OF_EACH_ALIAS {
+                    return Ok(found);
+                }
+            }
+        }
     }
 
     /// Waits until no other process of ours makes a key.

@@ -1,12 +1,13 @@
 //! What there is altogether: for whoever takes everything out of a database of the reference.
 
 use countersign_tuf::{Gun, RoleName, Version};
+use jiff::Timestamp;
 
 use super::signing_keys::{keys_where, signing_key};
-use super::{ReferenceSigningKeys, ReferenceStore};
+use super::{ReferenceSigningKeys, ReferenceStore, change};
 use crate::columns::{read_role, read_version};
 use crate::networked::session::Value;
-use crate::{PageSize, SigningKey, StoreError};
+use crate::{Category, ChangeQuery, PageSize, SigningKey, StoreError};
 
 /// A key's row.
 #[derive(Debug)]
@@ -17,7 +18,29 @@ pub struct FoundKey {
     pub key: Result<SigningKey, StoreError>,
 }
 
+/// A row of the change feed.
+#[derive(Debug)]
+pub struct FoundChange {
+    /// Its number.
+    pub id: i64,
+    /// What stands where the collection's name should be.
+    pub gun: String,
+    /// When it happened, or why that cannot be read.
+    pub created_at: Result<Timestamp, StoreError>,
+    /// What happened, or why that cannot be read.
+    pub category: Result<Category, StoreError>,
+}
+
 impl ReferenceStore {
+    /// Returns rows of the change feed, beginning at the window's edge; one that cannot be read does not keep the others from
+    /// being returned.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    pub async fn feed(&self, query: &ChangeQuery) -> Result<Vec<FoundChange>, StoreError> {
+        change::found(&mut self.0.pool.session().await?, query).await
+    }
+
     /// Returns the names of all collections in the order of their bytes, those after `after`; also what is no name.
     ///
     /// # Errors

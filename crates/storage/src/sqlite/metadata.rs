@@ -306,7 +306,7 @@ pub(super) async fn current_timestamp(
 async fn check_base(connection: &mut SqliteConnection, gun: &Gun, base: Base) -> Result<(), PublishError> {
     let expected = match base {
         Base::Anything => return Ok(()),
-        Base::Nothing => None,
+        Base::Nothing | Base::Moved => None,
         Base::Timestamp(digest) => Some(digest),
     };
     if current_timestamp(connection, gun).await? == expected { Ok(()) } else { Err(PublishError::Superseded) }

@@ -173,7 +173,7 @@ impl SigningKeyStore for SqliteSigningKeys {
         Ok(found)
     }
 
-    async fn one_of_each_alias(&self) -> Result<Vec<SigningKey>, StoreError> {
+    async fn some_of_each_alias(&self) -> Result<Vec<SigningKey>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(keys_where!(
             "key_id IN (SELECT min(key_id) FROM private_keys GROUP BY passphrase_alias) ORDER BY passphrase_alias"
         ))

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use countersign_storage::contract::signing_keys::{Bindings, KeySubject};
 use countersign_storage::contract::{Handle, Subject};
 use countersign_storage::{
-    Absent, Backend, Base, ChangeQuery, Connections, DatabaseUrl, MAX_VERSION, MetadataStore, NewMetadata, PageSize,
-    PublishError, ReferenceSigningKeys, ReferenceStore, SqliteStore, StoreError,
+    Absent, Alias, Backend, Base, ChangeQuery, Connections, DatabaseUrl, EncryptedKey, MAX_VERSION, MetadataStore,
+    NewMetadata, NewServiceKey, NewSigningKey, PageSize, PendingLimits, PublishError, ReferenceSigningKeys,
+    ReferenceStore, ServiceRole, SigningKeyStore, SqliteStore, StoreError,
 };
 use countersign_testkit::{DatabaseServer, Product};
 use countersign_tuf::{Gun, RoleName, Version};
@@ -186,6 +187,114 @@ async fn a_publication_of_the_reference_in_between_supersedes_ours_and_none_is_l
         assert_eq!(all, [gun.as_str()]);
         assert_eq!(store.versions(&gun).await.unwrap().len(), 9);
         assert_eq!(store.changes(&ChangeQuery::new(None, 0, 0)).await.unwrap().len(), 2);
+    }
+}
+
+/// The reference's routes take nearly any name; whoever asks for a key or publishes under one leaves such rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_reference_takes_and_we_do_not_end_no_list() {
+    for product in PRODUCTS {
+        let server = Arc::new(DatabaseServer::start(product));
+        let url = database(&server).await;
+        let store = store(&url).await;
+        store.publish(&gun("a"), Base::Nothing, &whole(1), now()).await.unwrap();
+        let _ = server.ask(
+            &url,
+            "INSERT INTO changefeed (gun, version, sha256, category) VALUES ('a b', 1, repeat('0', 64), 'update'), \
+             ('50%', 1, repeat('0', 64), 'update'), ('b', 1, 'none', 'update')",
+        );
+        let _ = server.ask(
+            &url,
+            "INSERT INTO tuf_files (gun, role, version, data, sha256) VALUES ('a b', 'timestamp', 1, 'x', repeat('0', 64)), \
+             ('a|b', 'timestamp', 1, 'x', repeat('0', 64))",
+        );
+        store.publish(&gun("z"), Base::Nothing, &whole(1), now()).await.unwrap();
+        for (after, records, wanted) in [
+            (0, 0, "az"),
+            (0, 1, "a"),
+            (0, 2, "az"),
+            (1, 1, "z"),
+            (-1, 1, "z"),
+            (-1, 2, "az"),
+            (5, -1, "a"),
+            (5, 1, ""),
+        ] {
+            let found = store.changes(&ChangeQuery::new(None, after, records)).await.unwrap();
+            let names: String = found.iter().map(|change| change.gun.as_str()).collect();
+            assert_eq!(names, wanted, "{product:?}: {records} changes after {after}");
+        }
+        let rows = store.feed(&ChangeQuery::new(None, 0, 0)).await.unwrap();
+        let seen: Vec<_> = rows.iter().map(|row| (row.gun.as_str(), row.category.is_ok())).collect();
+        assert_eq!(seen, [("a", true), ("a b", true), ("50%", true), ("b", false), ("z", true)]);
+        for (after, limit, wanted) in
+            [(None, 10, "az"), (None, 1, "a"), (Some(gun("a")), 1, "z"), (Some(gun("z")), 1, "")]
+        {
+            let limit = PageSize::wished(limit);
+            let found = store.stale(Timestamp::MAX..=Timestamp::MAX, after.as_ref(), limit).await.unwrap();
+            assert_eq!(found.iter().map(Gun::as_str).collect::<String>(), wanted, "{product:?}: after {after:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_read_or_were_deleted_do_not_stand_for_their_alias() {
+    for product in PRODUCTS {
+        let server = Arc::new(DatabaseServer::start(product));
+        let url = database(&server).await;
+        let keys = signing_keys(&url).await;
+        let key = NewServiceKey {
+            id: "f".repeat(64).parse().unwrap(),
+            gun: gun("a"),
+            role: ServiceRole::Timestamp,
+            algorithm: "ecdsa".into(),
+            public: b"public".to_vec(),
+            private: EncryptedKey::new("private"),
+        };
+        let new = NewSigningKey { key, alias: Alias::parse("one").unwrap(), binding: None };
+        let limits = PendingLimits { count: 9, keep: jiff::SignedDuration::MAX };
+        let stored = keys.insert(new, limits, now()).await.unwrap();
+        for (id, alias, gun, deleted) in
+            [(0, "one", "a b", "NULL"), (1, "gone", "a", "'2026-01-01 00:00:00'"), (2, "two", "50%", "NULL")]
+        {
+            let _ = server.ask(
+                &url,
+                &format!(
+                    "INSERT INTO private_keys (key_id, encryption_alg, keywrap_alg, algorithm, passphrase_alias, public, private, \
+                     gun, role, deleted_at) SELECT repeat('{id}', 64), encryption_alg, keywrap_alg, algorithm, '{alias}', public, \
+                     private, '{gun}', role, {deleted} FROM private_keys WHERE key_id = repeat('f', 64)"
+                ),
+            );
+        }
+        let found = keys.some_of_each_alias().await.unwrap();
+        let ids: Vec<_> = found.iter().map(|key| key.stored.key.id).collect();
+        assert_eq!(ids, [stored.stored.key.id], "{product:?}");
+    }
+}
+
+/// A move and an ordinary first publication have no version in common, so that the unique index lets both in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_beginnings_without_a_common_version_one_wins() {
+    for product in PRODUCTS {
+        let server = Arc::new(DatabaseServer::start(product));
+        let url = database(&server).await;
+        let (one, other) = (store(&url).await, store(&url).await);
+        let versions = [3, 7, 1007, 2040].map(|version| Version::new(version).unwrap());
+        let moved: Vec<_> = RoleName::BASE
+            .iter()
+            .zip(versions)
+            .map(|(role, version)| NewMetadata::new(role.clone(), version, format!("{version}").into_bytes()))
+            .collect();
+        for round in 0..20 {
+            let gun = gun(&format!("example.com/{round}"));
+            let first = whole(1);
+            let (here, there) = tokio::join!(
+                one.publish(&gun, Base::Nothing, &first, now()),
+                other.publish(&gun, Base::Moved, &moved, now())
+            );
+            let lost = if here.is_ok() { there } else { here.and(there) };
+            assert!(matches!(lost, Err(PublishError::Superseded)), "{product:?}: {round}: {lost:?}");
+            assert_eq!(one.versions(&gun).await.unwrap().len(), 4, "{product:?}: {round}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! where the former service stopped.
 
 use super::listing::Pace;
-use super::{Files, NewMetadata, Refusal, Submission, accept_at, to_store};
+use super::{Files, MAX_VERSION_STEP, NewMetadata, Refusal, Submission, accept_at, to_store};
 use crate::metadata::{MetadataError, Payload, Root, Snapshot, Targets, Timestamp};
 use crate::name::{Gun, RoleName, Version};
 use crate::pinning::Pin;
@@ -78,7 +78,15 @@ pub fn accept_move(moved: Move<'_>, signers: &dyn SignerSet) -> Result<Vec<NewMe
     if let Some(role) = snapshot.meta.keys().find(|role| !has(role) && described(role)) {
         return Err(Refusal::of(role, &format!("the former snapshot lists {role}, and it is missing")));
     }
-    files.extend(accept_at(Submission { gun, now, stored: &stored, parts }, signers, Pace::Ahead)?);
+    let new = accept_at(Submission { gun, now, stored: &stored, parts }, signers, Pace::Ahead)?;
+    // Former files may have any version; what is new begins as everywhere.
+    if let Some(file) =
+        new.iter().find(|file| !stored.contains_key(&file.role) && file.version.get() > MAX_VERSION_STEP)
+    {
+        let message = format!("version {} is more than {MAX_VERSION_STEP} ahead of none", file.version);
+        return Err(Refusal::of(&file.role, &message));
+    }
+    files.extend(new);
     Ok(files)
 }
 

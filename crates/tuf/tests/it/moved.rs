@@ -2,7 +2,7 @@
 
 use crate::workshop::*;
 use bytes::Bytes;
-use countersign_tuf::accept::{Files, Former, MOVE_AHEAD, Move, NewMetadata, Refusal, accept_move};
+use countersign_tuf::accept::{Files, Former, MAX_VERSION_STEP, MOVE_AHEAD, Move, NewMetadata, Refusal, accept_move};
 use countersign_tuf::{RoleName, Version};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -132,6 +132,33 @@ fn what_has_expired_moves_when_it_is_signed_anew() {
     moving.parts.insert("targets".into(), seal(&targets, &old.keys["targets"]));
     let files = moving.accept().unwrap();
     assert!(holds(&Client::new(GUN).update(&service(&files)).unwrap(), "v1", "one"));
+}
+
+/// Versions that were once driven up, and are there legitimately, move along; what is new begins as everywhere.
+#[test]
+fn former_files_move_whatever_their_versions_and_new_ones_begin_low() {
+    let high = u64::from(u32::MAX >> 1);
+    let mut old = Repository::new();
+    old.tag("targets", "v1", "one");
+    old.delegate("targets/alice", &[""]);
+    let undelegated = old.clone();
+    old.tag("targets/alice", "v2", "two");
+    for name in ["targets", "snapshot", "timestamp"] {
+        old.edit(name, |payload| payload["version"] = high.into());
+    }
+    old.link();
+    let files = Moving::of(old).accept().unwrap();
+    assert!(holds(&Client::new(GUN).update(&service(&files)).unwrap(), "v1", "one"));
+    let mut moving = Moving::of(undelegated.clone());
+    let mut alice = undelegated.clone();
+    alice.tag("targets/alice", "v2", "two");
+    for (version, taken) in [(MAX_VERSION_STEP, true), (MAX_VERSION_STEP + 1, false), (high, false)] {
+        let mut payload = alice.payload("targets/alice");
+        payload["version"] = version.into();
+        moving.parts.insert("targets/alice".into(), seal(&payload, &alice.keys["targets/alice"]));
+        moving.former.retain(|(name, _), _| name != "targets/alice");
+        assert_eq!(moving.accept().is_ok(), taken, "{version}: {:?}", moving.accept().err());
+    }
 }
 
 #[test]

@@ -89,7 +89,8 @@ impl Notary {
             }
             while importer.take_changes(&mut |outcome| ledger.changed(outcome)).await? > 0 {}
         }
-        // Keys that were made meanwhile and have not signed yet are in no root.
+        // Keys that were made meanwhile and have not signed yet are in no root. What is wrong with a key now is said again.
+        ledger.forget_keys();
         importer.take_keys(&mut |outcome| ledger.key(outcome)).await?;
         message("everything that is there has been taken over: start the new service");
         Ok(())
@@ -153,7 +154,7 @@ struct Row {
     done: Option<Done>,
     files: u64,
     problems: Vec<String>,
-    /// Each once: the keys are looked at twice.
+    /// Each once: several looks may find the same.
     keys: BTreeSet<String>,
     remarks: Vec<String>,
 }
@@ -161,6 +162,12 @@ struct Row {
 impl Ledger {
     fn key(&mut self, outcome: Outcome) {
         self.rows.entry(outcome.gun).or_default().keys.extend(outcome.problems);
+    }
+
+    /// Before all keys are looked at once more: what has been taken since is not broken.
+    fn forget_keys(&mut self) {
+        self.rows.values_mut().for_each(|row| row.keys.clear());
+        self.rows.retain(|_, row| row.done.is_some());
     }
 
     fn collection(&mut self, outcome: Outcome) {

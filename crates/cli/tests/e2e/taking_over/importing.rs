@@ -319,6 +319,88 @@ fn what_is_broken_is_said_and_left_out_and_the_rest_goes_on() {
     service.notary_client().run(&["list", "golden.test/notary/x509"]).succeeded();
 }
 
+/// A key that waited is taken over; at the old service it signs, and another one is made that signs, too: whichever id is lower.
+#[test]
+fn a_key_that_has_signed_is_taken_whichever_key_waited_in_its_place_before() {
+    for first in ["min", "max"] {
+        let house = House::with(Product::Postgres, Dump::Ecdsa);
+        let second = if first == "min" { "max" } else { "min" };
+        let pick = |which: &str| {
+            format!(
+                "(SELECT {which}(key_id) FROM private_keys WHERE gun <> '' AND gun NOT IN ('{ROTATIONS}', '{DELEGATIONS}'))"
+            )
+        };
+        // Two keys of others, so that what they are encrypted under is right: one waits, the other is not there yet.
+        house.tamper_keys(&format!(
+            "CREATE TABLE aside AS SELECT * FROM private_keys WHERE key_id = {second}; \
+             UPDATE aside SET gun = 'example.com/rotated', role = 'timestamp', last_used = now(); \
+             UPDATE private_keys SET gun = 'example.com/rotated', role = 'timestamp', last_used = NULL WHERE key_id = {first}; \
+             DELETE FROM private_keys WHERE key_id = (SELECT key_id FROM aside)",
+            first = pick(first),
+            second = pick(second),
+        ));
+        let service = new_service(Deployment::Embedded);
+        import(&house, &service, Deployment::Embedded);
+        house.tamper_keys(
+            "UPDATE private_keys SET last_used = now() WHERE gun = 'example.com/rotated'; \
+             INSERT INTO private_keys SELECT * FROM aside",
+        );
+        let again = import(&house, &service, Deployment::Embedded);
+        assert!(again.stderr.contains("keys taken over: 1\n"), "{first}: {again}");
+        assert!(!rows(&again).contains_key("example.com/rotated"), "{first}: {again}");
+    }
+}
+
+/// What whoever may reach the old service can leave in its tables: names that it takes and we do not, and keys for them.
+#[test]
+fn a_row_that_the_reference_takes_and_we_do_not_ends_neither_the_import_nor_the_signers_start() {
+    let house = House::with(Product::Postgres, Dump::Ecdsa);
+    house.tamper_files(
+        "INSERT INTO changefeed (gun, version, sha256, category) VALUES ('a b', 1, repeat('0', 64), 'update'); \
+         INSERT INTO tuf_files (gun, role, version, data, sha256) VALUES ('a b', 'timestamp', 1, 'x', repeat('0', 64))",
+    );
+    let key = |id: &str, alias: &str, private: &str, gun: &str, deleted: &str| {
+        house.tamper_keys(&format!(
+            "INSERT INTO private_keys (key_id, encryption_alg, keywrap_alg, algorithm, passphrase_alias, public, private, gun, role, \
+             last_used, deleted_at) SELECT '{id}' || repeat('0', 63), encryption_alg, keywrap_alg, algorithm, '{alias}', public, \
+             {private}, '{gun}', 'timestamp', now(), {deleted} FROM private_keys WHERE deleted_at IS NULL LIMIT 1"
+        ));
+    };
+    key("0", "interopalias", "private", "a b", "NULL");
+    key("1", "interopalias", "'x'", "example.com/damaged", "NULL");
+    key("2", "thrownaway", "'x'", "example.com/old", "now()");
+    let ours = house.start(Who::Ours);
+    let rotations = house.notary().with_golden_trust("rotations/trust");
+    publish(&rotations, ROTATIONS, "inplace", &[]);
+    drop(ours);
+    let mut service = new_service(Deployment::Embedded);
+    let imported = import(&house, &service, Deployment::Embedded);
+    assert!(imported.code == TRUST && imported.stderr.contains("something is broken in 3 collections"), "{imported}");
+    let found = rows(&imported);
+    for (gun, state, problem) in [
+        ("a b", "left out", "no collection's name"),
+        ("", "key left out", "cannot be read"),
+        ("example.com/damaged", "key left out", "was left out"),
+        (ROTATIONS, "taken over", "[]"),
+        (DELEGATIONS, "taken over", "[]"),
+    ] {
+        let row = &found[gun];
+        assert!(row["state"] == state && row["problems"].to_string().contains(problem), "{gun}: {imported}");
+    }
+    // One that comes while changes are followed.
+    house.tamper_files(
+        "INSERT INTO changefeed (gun, version, sha256, category) VALUES ('c d', 1, repeat('0', 64), 'update'), \
+         ('e f', 0, '', 'deletion')",
+    );
+    let again = import(&house, &service, Deployment::Embedded);
+    let found = rows(&again);
+    assert_eq!((&found["c d"]["state"], &found["e f"]["state"]), (&"left out".into(), &"deleted".into()), "{again}");
+    service.restart();
+    lists(&service, ROTATIONS, "inplace");
+    let rotations = service.notary_client().with_golden_trust("rotations/trust");
+    publish(&rotations, ROTATIONS, "new1", &[]);
+}
+
 #[test]
 fn a_passphrase_that_is_missing_or_wrong_is_told_before_anything_is_done() {
     let house = House::with(Product::MariaDb, Dump::Ecdsa);
