@@ -101,7 +101,7 @@ impl Intake {
         }
         make_folder(data_dir).map_err(|source| DataDirError::Folder { path: data_dir.to_owned(), source })?;
         let store = SqliteSigningKeys::open(&data_dir.join(DATABASE), PATIENCE).await?;
-        let in_use = store.one_of_each_alias().await?.iter().any(|key| key.stored.alias == *alias);
+        let in_use = store.some_of_each_alias().await?.iter().any(|key| key.stored.alias == *alias);
         // A missing passphrase of keys that there are must not be replaced by a new one.
         let _ = if in_use { passphrases.get(alias)? } else { passphrases.get_or_make(alias)? };
         Ok(Self { store, passphrases: passphrases.clone(), alias: alias.clone() })
