@@ -109,11 +109,16 @@ fn old_versions_go_when_the_rules_say_so_and_the_collection_lives_on_beside_the_
     std::fs::write(person.folder().join("serve.toml"), settings).unwrap();
     let look = ["serve", "retention", "--config", "serve.toml"];
     let lately = person.run(&look).succeeded();
-    assert!(lately.stdout.contains("collections; would go: 0 versions"), "all was current within the last hour: {lately}");
+    assert!(
+        lately.stdout.contains("collections; would go: 0 versions"),
+        "all was current within the last hour: {lately}"
+    );
     let _ = server.ask(&database, "UPDATE countersign_files SET stored_at = stored_at - 7200000000");
     let dry = person.run(&look).succeeded();
     assert!(
-        dry.stdout.contains("would go") && !dry.stdout.contains("collections; would go: 0 ") && dry.stderr.contains("--apply"),
+        dry.stdout.contains("would go")
+            && !dry.stdout.contains("collections; would go: 0 ")
+            && dry.stderr.contains("--apply"),
         "{dry}"
     );
     let again = person.run(&look).succeeded();
