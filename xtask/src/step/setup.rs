@@ -117,6 +117,7 @@ mod tests {
         "mkfifo",
         "script",
         "sh",
+        "setpriv",
         "sha256sum",
         "ssh",
         "tar",

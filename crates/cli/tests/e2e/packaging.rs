@@ -1,12 +1,16 @@
 //! The files in `packaging/`: what they say is what the program understands, and what they watch is what it measures.
 
 use crate::client::Client;
-use countersign_testkit::{Deployment, KeyPlace, Keyserver, Port, TrustService};
+use countersign_testkit::{Deployment, Finished, KeyPlace, Keyserver, Port, Process, TrustService};
 use serde_yaml_ng::Value;
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 /// What a histogram's or a summary's samples have after the family's name.
@@ -154,10 +158,9 @@ fn every_option_of_units_containers_and_charts_is_one_that_the_program_knows() {
 #[test]
 fn every_settings_file_is_understood() {
     let person = Client::new();
-    let (values, compose) = (yaml("helm/countersign/values.yaml"), yaml("compose/compose.yaml"));
+    let values = yaml("helm/countersign/values.yaml");
     let of = |document: &Value| document.as_str().unwrap().to_owned();
-    let of_trust =
-        [text("systemd/serve.toml"), of(&values["serve"]["settings"]), of(&compose["configs"]["serve"]["content"])];
+    let of_trust = [text("systemd/serve.toml"), of(&values["serve"]["settings"]), text("compose/serve.toml")];
     let file = person.folder().join("serve.toml");
     let explain = ["serve", "config", "explain", "--config", "serve.toml"];
     for settings in of_trust {
@@ -168,11 +171,8 @@ fn every_settings_file_is_understood() {
     std::fs::write(&file, "[metrics]\nlisen = \"127.0.0.1:1\"\n").unwrap();
     person.run(&explain).failed();
 
-    let of_keys = [
-        text("systemd/keyserver.toml"),
-        of(&values["keyserver"]["settings"]),
-        of(&compose["configs"]["keyserver"]["content"]),
-    ];
+    let of_keys =
+        [text("systemd/keyserver.toml"), of(&values["keyserver"]["settings"]), text("compose/keyserver.toml")];
     let file = person.folder().join("keyserver.toml");
     // Understood, it fails at what the file names, which is not here.
     for settings in of_keys {
@@ -180,5 +180,94 @@ fn every_settings_file_is_understood() {
         let started = person.run(&["keyserver", "--settings", "keyserver.toml"]).failed();
         assert!(started.stderr.contains(".crt") || started.stderr.contains(".pem"), "{started}");
         assert!(!started.stderr.contains("keyserver.toml"), "{started}");
+    }
+}
+
+/// Who the programs are in containers.
+const NOBODY: &str = "65532";
+
+/// What `compose/prepare` lays out, in folders of a test.
+fn prepared(folder: &Path) -> PathBuf {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+    let from = folder.join("from");
+    std::fs::create_dir(&from).unwrap();
+    for name in ["keyserver.toml", "serve.toml"] {
+        std::fs::write(from.join(name), text(&format!("compose/{name}"))).unwrap();
+    }
+    std::fs::write(from.join("database-password"), "secret").unwrap();
+    for name in ["keyserver", "service"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+    }
+    for _ in 0..2 {
+        let mut prepare = Command::new("sh");
+        Finished::of(prepare.arg(packaging("compose/prepare")).arg(folder).env("TMPDIR", &from), b"").succeeded();
+    }
+    folder.join("service")
+}
+
+/// A command of the program as nobody's user.
+fn as_nobody(arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).args(["--clear-groups", "--", PROGRAM]);
+    command.args(arguments).env("HOME", "/nonexistent");
+    command
+}
+
+fn explain(settings: &Path) -> Finished {
+    Finished::of(&mut as_nobody(&["serve", "config", "explain", "--config", settings.to_str().unwrap()]), b"")
+}
+
+#[test]
+fn what_compose_prepares_can_be_read_by_the_programs_and_by_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = prepared(folder.path());
+    for name in ["serve.toml", "database-password", "ca.pem", "service.crt", "service.key"] {
+        let file = service.join(name).metadata().unwrap();
+        assert_eq!((file.mode() & 0o777, file.uid().to_string()), (0o400, NOBODY.to_owned()), "{name}");
+    }
+    explain(&service.join("serve.toml")).succeeded();
+    let mut keys =
+        text("compose/keyserver.toml").replace("/settings/", &format!("{}/keyserver/", folder.path().display()));
+    keys = keys.replace("/var/lib/countersign", &format!("{}/keyserver", folder.path().display()));
+    let port = Port::take();
+    keys = keys.replace("0.0.0.0:7899", &port.address().to_string()).replace("0.0.0.0:9464", "127.0.0.1:0");
+    let settings = folder.path().join("keyserver.toml");
+    std::fs::write(&settings, keys).unwrap();
+    std::fs::set_permissions(&settings, Permissions::from_mode(0o644)).unwrap();
+    let settings = settings.to_str().unwrap();
+    // Everything is there but an alias's passphrase, which the program makes; it listens until it is ended.
+    let command = as_nobody(&["keyserver", "--settings", settings]);
+    let mut started = Process::start(&command, &folder.path().join("log"), Duration::from_secs(5));
+    started.wait_until(Duration::from_secs(30), || TcpStream::connect(port.address()).is_ok().into());
+}
+
+#[test]
+fn a_settings_file_of_the_chart_is_believed_by_itself_and_not_in_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let of_map = folder.path().join("map");
+    std::fs::create_dir(&of_map).unwrap();
+    // As the kubelet makes it: everybody may write, and the mount does not let anybody.
+    std::fs::set_permissions(&of_map, Permissions::from_mode(0o2777)).unwrap();
+    let values = yaml("helm/countersign/values.yaml");
+    for file in [of_map.join("serve.toml"), folder.path().join("serve.toml")] {
+        std::fs::write(&file, values["serve"]["settings"].as_str().unwrap()).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    }
+    explain(&of_map.join("serve.toml")).failed();
+    explain(&folder.path().join("serve.toml")).succeeded();
+    let chart = text("helm/countersign/templates/serve.yaml");
+    assert!(chart.contains("--config=/etc/countersign/serve.toml"));
+    assert!(chart.contains("mountPath: /etc/countersign/serve.toml, subPath: serve.toml, readOnly: true"));
+}
+
+#[test]
+fn the_alerts_know_the_jobs_by_the_names_that_the_chart_gives_them() {
+    let monitor = text("helm/countersign/templates/podmonitor.yaml");
+    for (component, job) in [("serve", "countersign"), ("keyserver", "countersign-keyserver")] {
+        let rule = format!("regex: {component}\n          targetLabel: job\n          replacement: {job}\n");
+        assert!(monitor.contains(&rule), "{job}");
+        let pods = text(&format!("helm/countersign/templates/{component}.yaml"));
+        assert!(pods.contains(&format!("app.kubernetes.io/component: {component}")));
     }
 }
