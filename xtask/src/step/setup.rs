@@ -106,7 +106,7 @@ mod tests {
     }
 
     /// What every Debian machine has; `ssh` is a script that the test writes.
-    const EVERYWHERE: [&str; 14] = [
+    const EVERYWHERE: [&str; 15] = [
         "base64",
         "bash",
         "cp",
