@@ -7,7 +7,7 @@
 mod collection;
 mod keys;
 mod progress;
-mod sound;
+pub(crate) mod sound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod app;
+mod backup;
 mod cache;
 mod chain;
 mod coding;
@@ -46,6 +47,7 @@ mod upload;
 mod watched;
 
 pub use access::{Access, AccessError, Allowance, OwnHost, Reading, Right, RuleError, TokenAccess, UserAccess};
+pub use backup::{BackupError, Contents, Despite, Findings, Restored, SecretState};
 pub use config::{
     CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits,
     MetricsConfig, Rates, Renewal, Storage, Tls,

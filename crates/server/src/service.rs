@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_storage::StoreError;
+use countersign_storage::{Holding, StoreError};
 use countersign_telemetry::Listener;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -61,6 +61,12 @@ pub enum StartError {
     /// The keyserver's certificates cannot be used.
     #[error("the keyserver cannot be asked")]
     Keyserver(#[from] countersign_signer_rpc::TlsError),
+    /// A restore into the database has begun and not ended, or what it found was not accepted.
+    #[error(
+        "the database holds a restore that has not ended: begin it again with `countersign serve restore`, which takes away \
+         what is there"
+    )]
+    UnfinishedRestore,
     /// The database has keys that are at a keyserver, but none is named.
     #[error("the collections' keys are at a keyserver: name it with --keyserver")]
     NoKeyserver,
@@ -116,6 +122,11 @@ impl Service {
         let (authority, certificates) = certificates(&config, &data)?;
         let clients = tls::client_verifier(&config.tls, config.client_certificates.as_ref())?;
         let stores = Stores::open(&config, &data).await?;
+        if let Some(store) = stores.backup()
+            && store.holding().await? == Holding::Part
+        {
+            return Err(StartError::UnfinishedRestore);
+        }
         let (metadata, keys) = (stores.metadata(), stores.keys());
         let follower = metadata.follow();
         let sharing = stores.sharing(follower.as_deref());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_crypto::digest::sha256;
 use countersign_storage::{
-    Absent, Follower, KeyStore, Layout, MetadataStore, NetworkedStore, PoolUse, ReferenceStore, SqliteStore, StoreError,
+    Absent, BackupStore, Follower, KeyStore, Layout, MetadataStore, NetworkedStore, PoolUse, ReferenceStore, SqliteStore, StoreError,
 };
 
 use crate::cache::Sharing;
@@ -18,6 +18,11 @@ use crate::service::{Service, StartError};
 pub(crate) const FILE: &str = "trust.db";
 /// What goes before the secret when its fingerprint is taken.
 const FINGERPRINT: &str = "countersign: the secret of the keys in this database: ";
+
+/// Returns what tells secrets apart. The secret is random and long, so that this gives nothing away.
+pub(crate) fn fingerprint(secret: &Secret) -> String {
+    sha256(format!("{FINGERPRINT}{}", **secret).as_bytes()).hex()
+}
 
 /// Tells how the connections of each pool are used.
 pub(crate) type Pools = Box<dyn Fn() -> Vec<(&'static str, PoolUse)> + Send + Sync>;
@@ -69,6 +74,15 @@ impl Stores {
         }
     }
 
+    /// Returns the store that can be backed up; the reference's tables are backed up as the reference is.
+    pub(crate) fn backup(&self) -> Option<Arc<dyn BackupStore>> {
+        match self {
+            Self::Sqlite(store) => Some(Arc::new(store.clone())),
+            Self::Networked(store) => Some(Arc::new(store.clone())),
+            Self::Reference(_) | Self::Given { .. } => None,
+        }
+    }
+
     /// Only the file is known to be nobody else's: this process holds its folder.
     pub(crate) fn sharing(&self, follower: Option<&dyn Follower>) -> Sharing {
         match (self, follower) {
@@ -78,11 +92,10 @@ impl Stores {
         }
     }
 
-    /// Tells whether every other service on the database encrypts its keys under the same secret. The secret is random and
-    /// long, so that its fingerprint gives nothing away.
+    /// Tells whether every other service on the database encrypts its keys under the same secret.
     pub(crate) async fn agree_on(&self, secret: &Secret) -> Result<bool, StoreError> {
         let Self::Networked(store) = self else { return Ok(true) };
-        let fingerprint = sha256(format!("{FINGERPRINT}{}", **secret).as_bytes()).hex();
+        let fingerprint = fingerprint(secret);
         Ok(store.agree_on_secret(&fingerprint).await? == fingerprint)
     }
 

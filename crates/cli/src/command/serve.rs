@@ -1,6 +1,7 @@
 //! `countersign serve`: run the trust service.
 
 mod access;
+mod backup;
 mod config;
 mod document;
 mod retention;
@@ -42,9 +43,11 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Subcommand)]
 enum ServeCommand {
+    Backup(Box<backup::Save>),
     #[command(subcommand)]
     Config(Box<config::Look>),
     Migrate(Box<storage::Migrate>),
+    Restore(Box<backup::Restore>),
     Retention(Box<retention::Retain>),
 }
 
@@ -126,6 +129,8 @@ impl Serve {
         if let Some(command) = &self.command {
             runtime::start_log(runtime::level(options.verbose));
             return match command {
+                ServeCommand::Backup(save) => save.run().await,
+                ServeCommand::Restore(restore) => restore.run().await,
                 ServeCommand::Config(look) => look.run(),
                 ServeCommand::Migrate(migrate) => migrate.run().await,
                 ServeCommand::Retention(retain) => retain.run().await,

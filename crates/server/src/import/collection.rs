@@ -53,7 +53,7 @@ impl Importer {
             }
         }
         let reached = reached.map(|file| file.version);
-        let sound = match sound::check(&self.server, gun, &history, self.now).await? {
+        let sound = match sound::check(&self.server, gun, &history, self.now).await.map_err(of_server)? {
             Ok(sound) => sound,
             Err(problem) => return Ok(Outcome::left_out(name, problem)),
         };

@@ -1,33 +1,31 @@
-//! Whether a collection is sound at the old service: what is present there verifies as clients verify it, and the chain of roots
+//! Whether a collection is sound, at an old service or after a restore: what is present there verifies as clients verify it, and the chain of roots
 //! leads from the earliest to the present one. Ages do not count: services renew what expires, owners sign anew.
 
 use std::collections::BTreeMap;
 
-use countersign_storage::{MetadataStore, ReferenceStore, StoreError, Stored};
+use countersign_storage::{MetadataStore, StoreError, Stored};
 use countersign_tuf::metadata::Timestamp as TimestampFile;
 use countersign_tuf::update::{Answer, Fetch, LostRoot, MAX_ROTATIONS, Purpose, Request, Step, Update, Which};
 use countersign_tuf::{Collection, FirstUse, Gun, Pinning, RoleName, Seen, Unverified, Version};
 use jiff::Timestamp;
 
-use super::{ImportError, damaged, of_server};
-
-/// What a collection has at the old service, in the order in which it was stored.
-pub(super) struct History {
-    pub(super) files: Vec<(RoleName, Version)>,
+/// What a collection has, in the order in which it was stored.
+pub(crate) struct History {
+    pub(crate) files: Vec<(RoleName, Version)>,
     present: BTreeMap<RoleName, Version>,
 }
 
 /// A collection that verifies.
-pub(super) struct Sound {
-    pub(super) collection: Collection,
+pub(crate) struct Sound {
+    pub(crate) collection: Collection,
     /// What some readers stumble over.
-    pub(super) problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// What is worth knowing.
-    pub(super) remarks: Vec<String>,
+    pub(crate) remarks: Vec<String>,
 }
 
 impl History {
-    pub(super) fn of(files: Vec<(RoleName, Version)>) -> Self {
+    pub(crate) fn of(files: Vec<(RoleName, Version)>) -> Self {
         let mut present = BTreeMap::new();
         for (role, version) in &files {
             let highest = present.entry(role.clone()).or_insert(*version);
@@ -36,7 +34,7 @@ impl History {
         Self { files, present }
     }
 
-    pub(super) fn present(&self, role: &RoleName) -> Option<Version> {
+    pub(crate) fn present(&self, role: &RoleName) -> Option<Version> {
         self.present.get(role).copied()
     }
 
@@ -61,16 +59,16 @@ impl History {
 }
 
 /// Verifies a collection; an error is what a client would say.
-pub(super) async fn check(
-    server: &ReferenceStore,
+pub(crate) async fn check(
+    server: &dyn MetadataStore,
     gun: &Gun,
     history: &History,
     now: Timestamp,
-) -> Result<Result<Sound, String>, ImportError> {
+) -> Result<Result<Sound, String>, StoreError> {
     let at = match present(server, gun, history, &RoleName::Timestamp).await {
         Ok(Some(file)) => valid_at(file, now),
         Ok(None) => return Ok(Err("it has no timestamp: it was never published whole".to_owned())),
-        Err(error) => return damaged(error, of_server).map(Err),
+        Err(error) => return damaged(error).map(Err),
     };
     let first = match update(server, gun, history, at, None).await? {
         Ok(collection) => collection,
@@ -101,6 +99,14 @@ pub(super) async fn check(
     Ok(Ok(Sound { collection: first, problems, remarks }))
 }
 
+/// Tells what is wrong with a row; that the database fails is nothing about the collection.
+fn damaged(error: StoreError) -> Result<String, StoreError> {
+    match error {
+        StoreError::Damaged { .. } => Ok(error.to_string()),
+        error => Err(error),
+    }
+}
+
 /// A moment at which a timestamp was valid: now, or its last one.
 fn valid_at(file: Stored, now: Timestamp) -> Timestamp {
     let read = Unverified::<TimestampFile>::read(&RoleName::Timestamp, file.bytes);
@@ -109,7 +115,7 @@ fn valid_at(file: Stored, now: Timestamp) -> Timestamp {
 }
 
 async fn present(
-    server: &ReferenceStore,
+    server: &dyn MetadataStore,
     gun: &Gun,
     history: &History,
     role: &RoleName,
@@ -122,12 +128,12 @@ async fn present(
 
 /// Does what a client does that has never seen the collection, or knows this root of it.
 async fn update(
-    server: &ReferenceStore,
+    server: &dyn MetadataStore,
     gun: &Gun,
     history: &History,
     now: Timestamp,
     known: Option<Version>,
-) -> Result<Result<Collection, String>, ImportError> {
+) -> Result<Result<Collection, String>, StoreError> {
     let pinning = Pinning::new(if known.is_some() { FirstUse::Deny } else { FirstUse::Allow });
     let (gun, seen, purpose, lost_root) = (gun.clone(), Seen::default(), Purpose::Renew, LostRoot::Refuse);
     let request = Request { gun: gun.clone(), now, pinning: &pinning, seen, purpose, lost_root };
@@ -148,7 +154,7 @@ async fn update(
         };
         let answer = match found {
             Ok(file) => file.map_or(Answer::Missing, |file| Answer::File(file.bytes)),
-            Err(error) => return damaged(error, of_server).map(Err),
+            Err(error) => return damaged(error).map(Err),
         };
         if let Err(error) = update.feed(answer) {
             return Ok(Err(error.to_string()));

@@ -67,7 +67,7 @@ pub(super) async fn record_deletion(session: &mut Session, gun: &Gun, now: Times
     session.execute("recorded a deletion", statement, &values).await.map(drop)
 }
 
-fn change(row: &Row) -> Result<Change, StoreError> {
+pub(super) fn change(row: &Row) -> Result<Change, StoreError> {
     let category = match (row.text(5)?.as_str(), row.optional_text(4)?) {
         ("update", Some(sha256)) => {
             Category::Update { version: read_version(row.integer(3)?)?, sha256: read_digest(&sha256)? }

@@ -13,7 +13,7 @@ use crate::packing::{self, Packed, Reference, unpack};
 use crate::{NewMetadata, StoreError, Stored};
 
 /// Bytes of a piece; only the last one is shorter.
-const PIECE: usize = 1024 * 1024;
+pub(super) const PIECE: usize = 1024 * 1024;
 /// Bytes of a row up to which it shares a statement with others.
 const TOGETHER: usize = 64 * 1024;
 
@@ -127,7 +127,7 @@ async fn fetch(
 }
 
 /// Returns all that a row and its further pieces hold.
-async fn pieces(session: &mut Session, gun: &Gun, role: &RoleName, row: &Row) -> Result<Vec<u8>, StoreError> {
+pub(super) async fn pieces(session: &mut Session, gun: &Gun, role: &RoleName, row: &Row) -> Result<Vec<u8>, StoreError> {
     let (version, pieces, mut bytes) = (row.integer(1)?, row.integer(4)?, row.bytes(5)?);
     for piece in 1..=pieces {
         let statement = "SELECT data FROM countersign_pieces WHERE gun = ? AND role = ? AND version = ? AND number = ?";

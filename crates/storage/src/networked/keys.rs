@@ -14,7 +14,7 @@ use crate::{
     StoreError,
 };
 
-fn service_key(row: &Row) -> Result<ServiceKey, StoreError> {
+pub(super) fn service_key(row: &Row) -> Result<ServiceKey, StoreError> {
     let id = row.text(0)?;
     let key = NewServiceKey {
         id: id.parse().map_err(|_| StoreError::damaged("key_id", &id))?,

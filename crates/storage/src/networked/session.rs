@@ -69,6 +69,10 @@ pub(crate) enum Value<'a> {
     Bytes(&'a [u8]),
     /// A text for a column that has a character set: compared as `MySQL` compares such columns, and found by their indexes.
     Characters(&'a str),
+    /// A number that may be missing.
+    MaybeInteger(Option<i64>),
+    /// A text that may be missing.
+    MaybeText(Option<&'a str>),
 }
 
 impl From<i64> for Value<'_> {
@@ -343,6 +347,8 @@ fn postgres<'q>(statement: &str, values: &[Value<'q>]) -> Query<'q, Postgres, Pg
             Value::Integer(number) => query.bind(number),
             Value::Text(text) | Value::Characters(text) => query.bind(text),
             Value::Bytes(bytes) => query.bind(bytes),
+            Value::MaybeInteger(number) => query.bind(number),
+            Value::MaybeText(text) => query.bind(text),
         };
     }
     query
@@ -356,6 +362,8 @@ fn mysql<'q>(statement: &str, values: &[Value<'q>]) -> Query<'q, MySql, MySqlArg
             Value::Text(text) => query.bind(text.as_bytes()),
             Value::Characters(text) => query.bind(text),
             Value::Bytes(bytes) => query.bind(bytes),
+            Value::MaybeInteger(number) => query.bind(number),
+            Value::MaybeText(text) => query.bind(text.map(str::as_bytes)),
         };
     }
     query

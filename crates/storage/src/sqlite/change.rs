@@ -62,6 +62,18 @@ const ONE_UP: &str = "SELECT id, created_at, gun, version, sha256, category FROM
 const ONE_DOWN: &str = "SELECT id, created_at, gun, version, sha256, category FROM changefeed \
     WHERE gun = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
 
+/// Returns changes after this one, within a transaction.
+pub(super) async fn after(connection: &mut SqliteConnection, id: i64, limit: i64) -> Result<Vec<Change>, StoreError> {
+    let rows: Vec<ChangeRow> = sqlx::query_as(ALL_UP)
+        .bind(None::<&str>)
+        .bind(id)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::database("read the change feed"))?;
+    rows.into_iter().map(change).collect()
+}
+
 pub(super) async fn changes(pool: &SqlitePool, query: &ChangeQuery) -> Result<Vec<Change>, StoreError> {
     let gun = query.gun.as_ref().map(Gun::as_str);
     let (statement, id) = match (query.window, gun) {

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::SqliteStore;
 use crate::columns::{micros, read_gun, read_service_role, read_time};
 use crate::{
-    EncryptedKey, KeyStore, NewServiceKey, PageSize, PendingKeyError, PendingLimits, Resealed, ServiceKey, ServiceRole,
+    EncryptedKey, KeptKey, KeyStore, NewServiceKey, PageSize, PendingKeyError, PendingLimits, Resealed, ServiceKey, ServiceRole,
     StoreError,
 };
 
@@ -235,5 +235,50 @@ async fn insert(connection: &mut SqliteConnection, new: &NewServiceKey, now: Tim
     .execute(connection)
     .await
     .map_err(StoreError::database("stored a key"))?;
+    Ok(())
+}
+
+/// Returns keys after this id, retired ones too, in the order of their ids.
+pub(super) async fn kept(
+    connection: &mut SqliteConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<KeptKey>, StoreError> {
+    let rows: Vec<(String, String, String, String, Vec<u8>, String, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+        "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used, retired_at \
+         FROM service_keys WHERE key_id > ? ORDER BY key_id LIMIT ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::database("read keys"))?;
+    let kept = |(id, gun, role, algorithm, public, private, created_at, last_used, retired_at)| {
+        let key = service_key((id, gun, role, algorithm, public, private, created_at, last_used))?;
+        Ok(KeptKey { key, retired_at: Option::<i64>::map(retired_at, read_time).transpose()? })
+    };
+    rows.into_iter().map(kept).collect()
+}
+
+/// Stores a key of a backup.
+pub(super) async fn load(connection: &mut SqliteConnection, kept: &KeptKey) -> Result<(), StoreError> {
+    let key = &kept.key.key;
+    sqlx::query(
+        "INSERT INTO service_keys \
+         (key_id, gun, role, algorithm, public, private, created_at, last_used, retired_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(key.id.to_string())
+    .bind(key.gun.as_str())
+    .bind(key.role.as_str())
+    .bind(key.algorithm.as_str())
+    .bind(key.public.as_slice())
+    .bind(key.private.as_str())
+    .bind(micros(kept.key.created_at))
+    .bind(kept.key.last_used.map(micros))
+    .bind(kept.retired_at.map(micros))
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("restored a key"))?;
     Ok(())
 }

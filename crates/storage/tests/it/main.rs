@@ -1,6 +1,7 @@
 //! The contract on `SQLite`, and what only `SQLite` promises.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
+mod backup;
 mod crash;
 mod following;
 mod full_disk;
