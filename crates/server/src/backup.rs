@@ -40,7 +40,9 @@ pub enum BackupError {
     #[error("the database holds a restore that has not ended, which is nothing to back up")]
     UnfinishedRestore,
     /// The database holds something.
-    #[error("the database holds something already: a backup is restored into an empty one only, and nothing was changed")]
+    #[error(
+        "the database holds something already: a backup is restored into an empty one only, and nothing was changed"
+    )]
     NotEmpty,
     /// The file is something else.
     #[error("the file is no backup of a service, or one of a newer release")]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use countersign_crypto::digest::sha256;
 use countersign_storage::{
-    Absent, BackupStore, Follower, KeyStore, Layout, MetadataStore, NetworkedStore, PoolUse, ReferenceStore, SqliteStore, StoreError,
+    Absent, BackupStore, Follower, KeyStore, Layout, MetadataStore, NetworkedStore, PoolUse, ReferenceStore,
+    SqliteStore, StoreError,
 };
 
 use crate::cache::Sharing;

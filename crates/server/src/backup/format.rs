@@ -349,7 +349,8 @@ impl Reader {
         let frame = BufReader::new(archive).take(framed);
         let mut inner = zstd::Decoder::with_buffer(frame).map_err(read)?.single_frame();
         inner.window_log_max(WINDOW).map_err(read)?;
-        let about = About { created_at: Timestamp::UNIX_EPOCH, program: String::new(), database: String::new(), secret: None };
+        let about =
+            About { created_at: Timestamp::UNIX_EPOCH, program: String::new(), database: String::new(), secret: None };
         let mut reader = Self { inner, about };
         match reader.part()? {
             (Part::Service(about), _) => reader.about = about,
@@ -404,7 +405,11 @@ impl Reader {
                 Part::Key(key) => give(&mut count, &mut take, key.kept()?)?,
                 Part::End { contents } => {
                     give(&mut count, &mut take, Kept::LastChange(contents.last_change))?;
-                    return if count.contents == contents { self.end().map(|()| contents) } else { Err(wrong("its count")) };
+                    return if count.contents == contents {
+                        self.end().map(|()| contents)
+                    } else {
+                        Err(wrong("its count"))
+                    };
                 }
             }
         }

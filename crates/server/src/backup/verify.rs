@@ -138,5 +138,9 @@ fn opens(kept: &KeptKey, secret: &Secret) -> Result<(), String> {
     }
     let opened = jwe::open_key(key.private.as_str(), &key.algorithm, secret.as_bytes());
     let opened = opened.map_err(|_| "the secret does not open it".to_owned())?;
-    if opened.public_key().canonical_id() == key.id { Ok(()) } else { Err("it belongs to another public key".to_owned()) }
+    if opened.public_key().canonical_id() == key.id {
+        Ok(())
+    } else {
+        Err("it belongs to another public key".to_owned())
+    }
 }

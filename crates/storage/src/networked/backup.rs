@@ -20,7 +20,9 @@ impl BackupStore for NetworkedStore {
         let mut session = self.begin_read().await?;
         take_time(&mut session).await?;
         let mut gun = String::new();
-        while let Some(next) = first(&mut session, "SELECT min(gun) FROM countersign_files WHERE gun > ?", &[&gun]).await? {
+        while let Some(next) =
+            first(&mut session, "SELECT min(gun) FROM countersign_files WHERE gun > ?", &[&gun]).await?
+        {
             if dump_collection(&mut session, &read_gun(&next)?, &to).await?.is_err() {
                 return Ok(());
             }

@@ -127,7 +127,12 @@ async fn fetch(
 }
 
 /// Returns all that a row and its further pieces hold.
-pub(super) async fn pieces(session: &mut Session, gun: &Gun, role: &RoleName, row: &Row) -> Result<Vec<u8>, StoreError> {
+pub(super) async fn pieces(
+    session: &mut Session,
+    gun: &Gun,
+    role: &RoleName,
+    row: &Row,
+) -> Result<Vec<u8>, StoreError> {
     let (version, pieces, mut bytes) = (row.integer(1)?, row.integer(4)?, row.bytes(5)?);
     for piece in 1..=pieces {
         let statement = "SELECT data FROM countersign_pieces WHERE gun = ? AND role = ? AND version = ? AND number = ?";

@@ -68,11 +68,8 @@ struct Which {
 
 impl Which {
     fn settled(&self) -> Result<countersign_server::Config, CliError> {
-        let place = Place {
-            config: self.config.clone(),
-            data_dir: self.data_dir.clone(),
-            database: self.database.clone(),
-        };
+        let place =
+            Place { config: self.config.clone(), data_dir: self.data_dir.clone(), database: self.database.clone() };
         place.config()
     }
 }
@@ -117,7 +114,10 @@ impl Save {
             message(format_args!("the keys in it are of no use without {}: keep a copy elsewhere", secret.display()));
         }
         if contents.keys_at_keyserver > 0 {
-            message(format_args!("{} keys are at the keyserver, which is backed up by itself", contents.keys_at_keyserver));
+            message(format_args!(
+                "{} keys are at the keyserver, which is backed up by itself",
+                contents.keys_at_keyserver
+            ));
         }
         Ok(())
     }
@@ -152,7 +152,9 @@ impl Restore {
             }
         }
         match restored.secret {
-            SecretState::Missing if self.check => message("no keys were tried: the file secret that opens them is not here"),
+            SecretState::Missing if self.check => {
+                message("no keys were tried: the file secret that opens them is not here")
+            }
             SecretState::Missing => message(format_args!(
                 "put the file secret of the old service into {} before you start the service",
                 config.data_dir.display()
@@ -191,9 +193,10 @@ impl Restore {
                 SecretState::Missing => "missing",
                 SecretState::NotNeeded => "not needed",
             };
-            let named = findings.named.iter().map(|(gun, what)| {
-                json!({"collection": gun.as_ref().map(ToString::to_string), "finding": what})
-            });
+            let named = findings
+                .named
+                .iter()
+                .map(|(gun, what)| json!({"collection": gun.as_ref().map(ToString::to_string), "finding": what}));
             let more = [
                 ("created_at", json!(created_at.to_string())),
                 ("program", json!(program)),
