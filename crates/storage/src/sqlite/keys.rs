@@ -16,6 +16,9 @@ use crate::{
 
 type KeyRow = (String, String, String, String, Vec<u8>, String, i64, Option<i64>);
 
+/// A key's row with when it was retired.
+type KeptRow = (String, String, String, String, Vec<u8>, String, i64, Option<i64>, Option<i64>);
+
 fn service_key(
     (id, gun, role, algorithm, public, private, created_at, last_used): KeyRow,
 ) -> Result<ServiceKey, StoreError> {
@@ -244,7 +247,7 @@ pub(super) async fn kept(
     after: &str,
     limit: i64,
 ) -> Result<Vec<KeptKey>, StoreError> {
-    let rows: Vec<(String, String, String, String, Vec<u8>, String, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+    let rows: Vec<KeptRow> = sqlx::query_as(
         "SELECT key_id, gun, role, algorithm, public, private, created_at, last_used, retired_at \
          FROM service_keys WHERE key_id > ? ORDER BY key_id LIMIT ?",
     )
