@@ -96,7 +96,7 @@ async fn a_service_goes_from_database_to_database_and_its_owners_publish_on() {
         for name in ["timestamp.json", "snapshot.json", "targets.json", "root.json", "2.targets.json", "1.root.json"] {
             files.push(service.file(GUN, name).await.ok().body);
         }
-        files.push(service.get("/v2/_trust/changefeed").await.ok().body);
+        files.push(service.get("/v2/_trust/changefeed?records=100").await.ok().body);
         files
     };
     let mut before = files(&service).await;
