@@ -375,7 +375,9 @@ impl Reader {
         }
         let (text, data) = (self.bytes(text)?, self.bytes(data)?);
         let mut hasher = Sha256Hasher::default();
-        [lengths.as_flattened(), &text, &data].into_iter().for_each(|bytes| hasher.update(bytes));
+        for bytes in [lengths.as_flattened(), &text, &data] {
+            hasher.update(bytes);
+        }
         if self.bytes(DIGEST)? != hasher.finish().as_bytes()[..] {
             return Err(BackupError::Altered);
         }
@@ -450,7 +452,7 @@ enum Last {
     File(Vec<u8>, Vec<u8>, Version),
     Change(i64),
     Key(String),
-    LastChange,
+    All,
 }
 
 impl Count {
@@ -485,7 +487,7 @@ impl Count {
                     return false;
                 }
                 contents.last_change = *last;
-                Last::LastChange
+                Last::All
             }
         };
         let in_order = self.last < next;

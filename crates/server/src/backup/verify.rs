@@ -23,10 +23,10 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, gun: Option<&Gun>, what: impl ToString) {
+    fn add(&mut self, gun: Option<&Gun>, what: impl Into<String>) {
         self.count += 1;
         if self.named.len() < NAMED {
-            self.named.push((gun.cloned(), what.to_string()));
+            self.named.push((gun.cloned(), what.into()));
         }
     }
 }
@@ -106,7 +106,7 @@ async fn signing(
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
     let keys = collection.root().keys_of(&RoleName::Timestamp);
-    for (_, key) in keys.iter().flat_map(|keys| keys.iter()) {
+    for (_, key) in keys.iter().flat_map(countersign_tuf::TrustedKeys::iter) {
         let held = store.service_key(gun, &key.canonical_id()).await?;
         if held.is_some_and(|held| held.key.role == ServiceRole::Timestamp) {
             return Ok(());

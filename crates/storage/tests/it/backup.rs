@@ -191,7 +191,7 @@ async fn a_dump_is_of_one_moment_and_keeps_nobody_from_publishing() {
         done.store(true, Ordering::Relaxed);
         assert!(publisher.await.unwrap() > 44);
         let last =
-            all.iter().filter_map(|kept| if let Kept::Change(change) = kept { Some(change) } else { None }).last();
+            all.iter().filter_map(|kept| if let Kept::Change(change) = kept { Some(change) } else { None }).next_back();
         let last = last.unwrap();
         assert!(last.id <= before, "nothing of what came after the dump began");
         for name in ["small", "zz"] {
