@@ -203,8 +203,8 @@ async fn a_hostile_archive_costs_little_memory_and_is_refused() {
         archive
     };
     let packed = |bytes: &[u8]| sealed(&zstd::encode_all(bytes, 3).unwrap());
-    let endless = [&[0xff; 8][..], &[b' '; 1 << 20]].concat();
-    for archive in [sealed(b""), sealed(b"no frame"), packed(b""), packed(&[0; 1 << 20]), packed(&endless)] {
+    let endless = [&[0xff; 8][..], &vec![b' '; 1 << 20]].concat();
+    for archive in [sealed(b""), sealed(b"no frame"), packed(b""), packed(&vec![0; 1 << 20]), packed(&endless)] {
         let refused = check(&archive).await.unwrap_err();
         assert!(matches!(refused, BackupError::Altered | BackupError::Malformed(_)), "{refused:?}");
     }

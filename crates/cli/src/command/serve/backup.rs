@@ -83,7 +83,7 @@ impl Save {
                 return Err(CliError::user("a backup is nothing for a terminal: name a file"));
             }
             let written = Service::backup(&config, io::stdout(), Timestamp::now()).await;
-            let (_, contents, bytes) = written.map_err(failed)?;
+            let (_, contents, bytes) = written.map_err(|error| failed(&error))?;
             message(format_args!("{}; {}", counted(&contents), taken(bytes, begun)));
             return Ok(());
         }
@@ -98,7 +98,8 @@ impl Save {
         let local = |error: io::Error| CliError::new(Kind::Local, format!("{}: {error}", self.file.display()));
         // Readable for the owner alone: it has every key, although encrypted.
         let staged = tempfile::Builder::new().prefix(".countersign-backup-").tempfile_in(folder).map_err(local)?;
-        let (staged, contents, bytes) = Service::backup(&config, staged, Timestamp::now()).await.map_err(failed)?;
+        let (staged, contents, bytes) =
+            Service::backup(&config, staged, Timestamp::now()).await.map_err(|error| failed(&error))?;
         put(staged, &self.file, folder).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => there(),
             _ => local(error),
@@ -143,7 +144,7 @@ impl Restore {
             let despite = if self.despite_findings { Despite::Findings } else { Despite::Nothing };
             Service::restore(&config, archive, now, despite).await
         };
-        let restored = restored.map_err(failed)?;
+        let restored = restored.map_err(|error| failed(&error))?;
         self.print(&restored, begun)?;
         for (gun, what) in &restored.findings.named {
             match gun {
@@ -153,7 +154,7 @@ impl Restore {
         }
         match restored.secret {
             SecretState::Missing if self.check => {
-                message("no keys were tried: the file secret that opens them is not here")
+                message("no keys were tried: the file secret that opens them is not here");
             }
             SecretState::Missing => message(format_args!(
                 "put the file secret of the old service into {} before you start the service",
@@ -246,10 +247,10 @@ fn add<const N: usize>(figures: &mut Value, more: [(&str, Value); N]) {
     }
 }
 
-fn failed(error: BackupError) -> CliError {
-    let kind = match &error {
+fn failed(error: &BackupError) -> CliError {
+    let kind = match error {
         BackupError::NotEmpty | BackupError::NoBackup | BackupError::ReferenceTables => Kind::User,
         _ => Kind::Local,
     };
-    CliError::new(kind, chain(&error))
+    CliError::new(kind, chain(error))
 }
