@@ -46,7 +46,6 @@ mod replicas;
 mod rotating;
 mod secrecy;
 mod service_away;
-mod service_backup;
 mod serving;
 mod settings;
 mod shim;
