@@ -10,8 +10,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::SqliteStore;
 use crate::columns::{micros, read_gun, read_service_role, read_time};
 use crate::{
-    EncryptedKey, KeptKey, KeyStore, NewServiceKey, PageSize, PendingKeyError, PendingLimits, Resealed, ServiceKey, ServiceRole,
-    StoreError,
+    EncryptedKey, KeptKey, KeyStore, NewServiceKey, PageSize, PendingKeyError, PendingLimits, Resealed, ServiceKey,
+    ServiceRole, StoreError,
 };
 
 type KeyRow = (String, String, String, String, Vec<u8>, String, i64, Option<i64>);
