@@ -46,6 +46,7 @@ mod replicas;
 mod rotating;
 mod secrecy;
 mod service_away;
+mod service_backup;
 mod serving;
 mod settings;
 mod shim;
