@@ -1,7 +1,8 @@
 //! What all handlers share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use countersign_storage::{Follower, MetadataStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -63,6 +64,8 @@ pub(crate) struct App {
     pub(crate) metrics_apart: bool,
     /// Whether the service is about to end, and wants no more requests.
     draining: AtomicBool,
+    /// Files that could not be read again, by what they are, and why.
+    pub(crate) unread: Mutex<BTreeMap<&'static str, String>>,
     /// Tasks that run as long as the service does.
     tasks: OnceLock<Vec<AbortHandle>>,
     /// Changes that go on when the client that asked for them is gone.
@@ -123,6 +126,7 @@ impl App {
             pools: parts.pools,
             metrics_apart: config.metrics.listen.is_some(),
             draining: AtomicBool::new(false),
+            unread: Mutex::default(),
             tasks: OnceLock::new(),
             work: TaskTracker::new(),
             large_uploads: Arc::new(Semaphore::new(limits.large_uploads)),

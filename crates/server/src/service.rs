@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use countersign_storage::{Holding, StoreError};
@@ -333,11 +333,21 @@ async fn refresh_from_time_to_time(app: Arc<App>) {
 }
 
 fn refresh(app: &App, when: When) {
-    let logged = |result: Result<bool, &dyn std::error::Error>, what: &str| match result {
-        Ok(true) => tracing::info!("{what} has been read again"),
-        Ok(false) => {}
+    let mut unread = app.unread.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut logged = |result: Result<bool, &dyn std::error::Error>, what: &'static str| match result {
+        Ok(again) => {
+            if again {
+                tracing::info!("{what} has been read again");
+            }
+            unread.remove(what);
+        }
         Err(error) => {
-            tracing::error!(%error, source = ?error.source(), "{what} cannot be read again: the old one stays in use");
+            // It is tried every few seconds, and said once.
+            let text = chain(error);
+            if unread.get(what) != Some(&text) {
+                tracing::error!(error = text, "{what} cannot be read again: the old one stays in use");
+                unread.insert(what, text);
+            }
         }
     };
     if let Some(certificates) = &app.certificates {
@@ -356,4 +366,10 @@ fn refresh(app: &App, when: When) {
         app.gate.refresh(when).as_ref().map_or_else(|error| Err(error as _), |done| Ok(*done)),
         "what says who is let in",
     );
+}
+
+/// Writes an error with everything that led to it.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, error| format!("{text}: {error}"))
 }

@@ -5,7 +5,7 @@ mod clients;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -133,22 +133,23 @@ impl Certificates {
         Ok(Arc::new(Self { source, current: ArcSwap::from_pointee(loaded), seen }))
     }
 
-    /// Takes up changed files, or makes a new certificate when it is time. The old one stays in use when that fails, and files
-    /// are tried anew when they change once more.
-    /// Tells whether there is a new one.
+    /// Takes up changed files, or makes a new certificate when it is time; tells whether there is a new one. The old one stays
+    /// in use when that fails, and the new one is tried anew the next time: it may be valid then.
     pub(crate) fn refresh(&self, when: When) -> Result<bool, TlsError> {
+        let looks = looks(&self.source);
         let due = match &self.source {
             Source::Authority { .. } => self.current.load().at.elapsed() >= REISSUE,
-            Source::Files { .. } => {
-                let looks = looks(&self.source);
-                let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), looks);
-                when == When::Always || before != looks
-            }
+            Source::Files { .. } => when == When::Always || *self.seen() != looks,
         };
         if due {
             self.current.store(Arc::new(load(&self.source)?));
+            *self.seen() = looks;
         }
         Ok(due)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Looks> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when the certificate in use ends.
@@ -348,5 +349,6 @@ mod tests {
         fs_err::write(path("c.pem"), "broken").unwrap();
         assert!(certificates.refresh(When::Changed).is_err());
         assert_eq!(leaf(&certificates), second, "the old one stays in use");
+        assert!(certificates.refresh(When::Changed).is_err(), "it is tried anew");
     }
 }

@@ -50,18 +50,16 @@ impl<T, E> Watched<T, E> {
         self.current.load_full()
     }
 
-    /// Reads again; tells whether it did. What cannot be read leaves the old value in use, and is tried anew when the files
-    /// change once more.
+    /// Reads again; tells whether it did. What cannot be read leaves the old value in use, and is tried anew the next time:
+    /// what failed may be the machine, or the time, and not the files.
     pub(crate) fn refresh(&self, when: When) -> Result<bool, E> {
         let looks = looks(&self.files);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if when == When::Changed && *seen == looks {
-                return Ok(false);
-            }
-            *seen = looks;
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if when == When::Changed && *seen() == looks {
+            return Ok(false);
         }
         self.current.store(Arc::new((self.read)()?));
+        *seen() = looks;
         Ok(true)
     }
 }
@@ -109,8 +107,26 @@ mod tests {
         assert_eq!((watched.refresh(When::Changed), *watched.get()), (Ok(true), 22));
         fs_err::write(&path, "x").unwrap();
         assert!(watched.refresh(When::Changed).is_err());
-        assert_eq!((watched.refresh(When::Changed), *watched.get()), (Ok(false), 22));
+        assert!(watched.refresh(When::Changed).is_err() && *watched.get() == 22, "it is tried anew");
         assert!(watched.refresh(When::Always).is_err());
+    }
+
+    #[test]
+    fn what_could_not_be_read_once_is_read_the_next_time_although_the_file_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        fs_err::write(&path, "1").unwrap();
+        let failing = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let fails = Arc::clone(&failing);
+        let read =
+            move || if fails.load(std::sync::atomic::Ordering::SeqCst) { Err("too many open files") } else { Ok(()) };
+        let watched = Watched::new(vec![path.clone()], Box::new(read)).unwrap();
+        fs_err::write(&path, "22").unwrap();
+        failing.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(watched.refresh(When::Changed).is_err());
+        failing.store(false, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(watched.refresh(When::Changed), Ok(true));
+        assert_eq!(watched.refresh(When::Changed), Ok(false));
     }
 
     #[test]

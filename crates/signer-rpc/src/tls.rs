@@ -172,9 +172,9 @@ impl<T> Fresh<T> {
         let changed = changed(&self.files);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 != changed {
-            current.0 = changed;
+            // What fails is tried anew for the next connection: it may be the machine that fails, or the time.
             match (self.make)() {
-                Ok(made) => current.1 = made,
+                Ok(made) => *current = (changed, made),
                 Err(error) => {
                     tracing::error!(%error, source = ?std::error::Error::source(&error), "changed certificates cannot be used");
                 }
