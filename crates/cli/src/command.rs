@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod audit;
 mod ci;
 mod completion;
 mod demo;
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Ci(ci::Ci),
     #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
     Trust(trust::Trust),
     #[command(subcommand)]
     Import(import::Import),
@@ -67,6 +70,7 @@ impl Command {
             Self::Key(key) => key.run(options).await,
             Self::Pin(pin) => pin.run(options).await,
             Self::Doctor(doctor) => doctor.run(options).await,
+            Self::Audit(audit) => audit.run().await,
             Self::Ci(ci) => ci.run(options).await,
             Self::Trust(trust) => trust.run(options).await,
             Self::Import(import) => import.run(options).await,

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Local,
     /// The command has done what it was asked, and what it looked at is not in order: exit code 6.
     Findings,
+    /// An audit log is not as it was written: exit code 7.
+    Tampered,
     /// A command that was run for somebody ended so, or was ended: its own exit code.
     Exit(u8),
 }
@@ -71,6 +73,7 @@ impl CliError {
             Kind::Network => 4,
             Kind::Local => 5,
             Kind::Findings => 6,
+            Kind::Tampered => 7,
             Kind::Exit(code) => code,
         })
     }

@@ -126,6 +126,16 @@ impl Who {
             Self::Token(name) | Self::User(name) | Self::Certificate(name) => Some(name),
         }
     }
+
+    /// Returns how it was proved, in the audit log's words.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unasked | Self::Anonymous => "anonymous",
+            Self::Token(_) => "token",
+            Self::User(_) => "user",
+            Self::Certificate(_) => "certificate",
+        }
+    }
 }
 
 /// The other end of a connection.

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Gate;
 use crate::answer::Policies;
+use crate::audit::Journal;
 use crate::cache::{Caches, Sharing};
 use crate::config::{CacheAges, Clock, Limits, Renewal};
 use crate::confirm::Confirmations;
@@ -37,6 +38,8 @@ const MAX_ROOM: usize = (u32::MAX >> 3) as usize;
 pub(crate) struct App {
     /// Decides who may do what.
     pub(crate) gate: Gate,
+    /// Who did what.
+    pub(crate) audit: Journal,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Arc<ServerKeys>,
     pub(crate) caches: Arc<Caches>,
@@ -89,6 +92,7 @@ pub(crate) struct Parts {
     pub(crate) gate: Gate,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) clients: Option<Arc<ClientVerifier>>,
+    pub(crate) audit: Journal,
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) keys: Rows,
     pub(crate) secret: Option<crate::data_dir::Secret>,
@@ -107,6 +111,7 @@ impl App {
         let caches = Arc::new(Caches::new(parts.sharing, limits.memory));
         Self {
             gate: parts.gate,
+            audit: parts.audit,
             metadata: parts.metadata,
             keys: Arc::new(ServerKeys::new(parts.keys, parts.secret, parts.remote, config)),
             confirmations: Confirmations::new(parts.follower, &caches),

@@ -13,6 +13,7 @@ use countersign_storage::{Connections, DatabaseUrl, KeyStore, MetadataStore, Ret
 use jiff::{SignedDuration, Timestamp};
 
 use crate::access::{Access, AccessError, Gate};
+use crate::audit::AuditConfig;
 use crate::route::GunPrefixes;
 use crate::service::StartError;
 use crate::tls::{self, ClientCertificates};
@@ -30,6 +31,8 @@ pub struct Config {
     pub client_certificates: Option<ClientCertificates>,
     /// Who may do what.
     pub access: Access,
+    /// Where it is written down who did what; nowhere unless something is said.
+    pub audit: Option<AuditConfig>,
     /// Where metadata and keys are stored.
     pub storage: Storage,
     /// Who makes and uses the keys of snapshots and timestamps.
@@ -64,6 +67,7 @@ impl Config {
             tls: Tls::OwnAuthority { names: Vec::new() },
             client_certificates: None,
             access: Access::Open,
+            audit: None,
             storage: Storage::Sqlite,
             keys: Keys::Here,
             key_algorithm: KeyAlgorithm::EcdsaP256,

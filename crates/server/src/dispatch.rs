@@ -10,7 +10,7 @@ use bytes::Bytes;
 use countersign_telemetry::within;
 use countersign_tuf::Gun;
 use futures_util::FutureExt;
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::Body;
 use serde_json::json;
@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::access::{Asking, Needed, Peer};
 use crate::answer::{self, Answer, Wished};
 use crate::app::App;
+use crate::audit::{By, Introduced, Refused};
 use crate::error::{Code, Failure};
 use crate::meters::Client;
 use crate::metrics::{Finished, Form, Operation, Reader};
@@ -108,16 +109,26 @@ where
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return (0, Ok(answer::empty(StatusCode::BAD_REQUEST)));
     }
+    let address = peer.address.ip();
+    let nobody = |failure: Failure, route: Result<&Route, &NoRoute>| {
+        if app.audit.is_on() {
+            Asked::of(route, &request).refused(app, &By::nobody(address), &failure);
+        }
+        (0, Err(failure))
+    };
     let measured = !matches!(route, Ok(Route::Health | Route::Live | Route::Ready | Route::Metrics));
-    if measured && let Err(failure) = app.meters.address(peer.address.ip()) {
-        return (0, Err(failure));
+    if measured && let Err(failure) = app.meters.address(address) {
+        return nobody(failure, route.as_ref());
     }
     let who = match app.gate.admit(&Needed::of(&route), Asking::of(peer, &request), app.clock.now()).await {
         Ok(who) => who,
-        Err(failure) => return (0, Err(failure)),
+        Err(failure) => return nobody(failure, route.as_ref()),
     };
     let client = Client::of(&who, peer);
     if let Err(failure) = app.meters.name(&client) {
+        if app.audit.is_on() {
+            Asked::of(route.as_ref(), &request).refused(app, &By::of(&who, address), &failure);
+        }
         return (0, Err(failure));
     }
     let wished = &Wished::of(request.headers());
@@ -126,11 +137,10 @@ where
         Ok(Route::ByVersion(gun, role, version)) => read::by_version(app, gun, role, version, wished).await,
         Ok(Route::Current(gun, role)) => read::current(app, gun, role, wished).await,
         // The rest on the heap: what every read carries along is not to be as large as what an upload takes.
-        Ok(Route::Upload(gun)) => return Box::pin(upload(app, &client, gun, request)).await,
+        Ok(route @ (Route::Upload(_) | Route::Key(..) | Route::RotateKey(..) | Route::Delete(_))) => {
+            return Box::pin(change(app, &client, route, request, By::of(&who, address))).await;
+        }
         Ok(Route::Ping) => Ok(answer::text("{}")),
-        Ok(Route::Key(gun, role)) => Box::pin(keys::get(app, gun, role)).await,
-        Ok(Route::RotateKey(gun, role)) => Box::pin(keys::rotate(app, gun, role)).await,
-        Ok(Route::Delete(gun)) => Box::pin(publish::delete(app, gun)).await.map(|()| answer::empty(StatusCode::OK)),
         Ok(Route::Changes(gun)) => Box::pin(feed::changes(app, gun, request.uri().query())).await,
         Ok(Route::Token) => Box::pin(app.gate.at_the_desk(Asking::of(peer, &request))).await.map(answer::private_json),
         Ok(Route::Health) => Ok(Box::pin(health::health(app)).await),
@@ -146,7 +156,39 @@ where
     (0, result)
 }
 
-async fn upload<B>(app: &Arc<App>, client: &Client, gun: Gun, request: Request<B>) -> (u64, Result<Answer, Failure>)
+/// Changes something, which may be asked for.
+async fn change<B>(
+    app: &Arc<App>,
+    client: &Client,
+    route: Route,
+    request: Request<B>,
+    by: By,
+) -> (u64, Result<Answer, Failure>)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let asked = app.audit.is_on().then(|| Asked::of(Ok(&route), &request));
+    let (received, result) = match route {
+        Route::Upload(gun) => upload(app, client, gun, request, by.clone()).await,
+        Route::Key(gun, role) => (0, keys::get(app, gun, role, &by).await),
+        Route::RotateKey(gun, role) => (0, keys::rotate(app, gun, role, &by).await),
+        Route::Delete(gun) => (0, publish::delete(app, gun, by.clone()).await.map(|()| answer::empty(StatusCode::OK))),
+        _ => (0, Err(Failure::new(Code::MetadataNotFound))),
+    };
+    if let (Some(asked), Err(failure)) = (asked, &result) {
+        asked.refused(app, &by, failure);
+    }
+    (received, result)
+}
+
+async fn upload<B>(
+    app: &Arc<App>,
+    client: &Client,
+    gun: Gun,
+    request: Request<B>,
+    by: By,
+) -> (u64, Result<Answer, Failure>)
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -154,9 +196,44 @@ where
     if let Err(failure) = app.meters.may_upload(client) {
         return (0, Err(failure));
     }
-    let (bytes, result) = upload::post(app, gun, request).await;
+    let (bytes, result) = upload::post(app, gun, request, by).await;
     app.meters.uploaded(client, bytes);
     (bytes, result)
+}
+
+/// What the audit log says of a request that is refused.
+struct Asked {
+    operation: Option<Operation>,
+    gun: Option<String>,
+    introduced: Introduced,
+}
+
+impl Asked {
+    fn of<B>(route: Result<&Route, &NoRoute>, request: &Request<B>) -> Self {
+        let gun = match Needed::of(&route.cloned().map_err(Clone::clone)) {
+            Needed::Collection(gun, _) => Some(gun.as_str().to_owned()),
+            Needed::Nothing | Needed::Ping | Needed::Catalog => None,
+        };
+        let introduced = if request.headers().contains_key(AUTHORIZATION) { Introduced::Yes } else { Introduced::No };
+        Self { operation: route.ok().and_then(Route::operation), gun, introduced }
+    }
+
+    /// Takes note of a refusal: of access, and of changes that are not right.
+    fn refused(self, app: &App, by: &By, failure: &Failure) {
+        let changes =
+            matches!(self.operation, Some(Operation::UpdateTuf | Operation::RotateKey | Operation::DeleteTuf));
+        let status = failure.status_code();
+        let of_access = matches!(status.as_u16(), 401 | 403 | 429);
+        let of_change = changes && status.is_client_error();
+        if !of_access && !of_change {
+            return;
+        }
+        // Only a request that is asked for a name has none to be blamed for.
+        let introduced = if status == StatusCode::UNAUTHORIZED { self.introduced } else { Introduced::Yes };
+        let reason = failure.chain().unwrap_or_default();
+        let operation = self.operation.map(Operation::name);
+        app.audit.refused(by, &Refused { operation, gun: self.gun, status: status.as_u16(), reason, introduced });
+    }
 }
 
 fn invalid_gun(app: &App) -> Failure {

@@ -42,11 +42,13 @@ pub(crate) enum Code {
     Busy,
     /// Not of the reference: the service cannot sign now, and the request may be repeated.
     CannotSign,
+    /// Not of the reference: the service cannot write its audit log now, and the request may be repeated.
+    CannotAudit,
 }
 
 impl Code {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::NoFilename,
         Self::InvalidRole,
         Self::MalformedJson,
@@ -65,12 +67,14 @@ impl Code {
         Self::TooManyRequests,
         Self::Busy,
         Self::CannotSign,
+        Self::CannotAudit,
     ];
 
     /// Names it in metrics: as on the wire, but for those that look alike there.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::CannotSign => "CANNOT_SIGN",
+            Self::CannotAudit => "CANNOT_AUDIT",
             Self::WrongPassword => "WRONG_PASSWORD",
             Self::LoginNeeded => "LOGIN_NEEDED",
             code => code.parts().0,
@@ -120,6 +124,11 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server cannot sign at the moment, try again later.",
             ),
+            Self::CannotAudit => (
+                "UNAVAILABLE",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server cannot write its audit log at the moment, try again later.",
+            ),
         }
     }
 
@@ -143,7 +152,8 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code) -> Self {
         // Whoever is told that the service is busy may ask again soon.
-        let after = matches!(code, Code::Busy | Code::CannotSign).then_some(RETRY_SECONDS);
+        let busy = matches!(code, Code::Busy | Code::CannotSign | Code::CannotAudit);
+        let after = busy.then_some(RETRY_SECONDS);
         Self { code, status: code.status(), detail: None, challenge: None, after, cause: None }
     }
 
@@ -211,7 +221,7 @@ impl Failure {
 
     /// Tells whether trying again may help.
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.code, Code::Busy | Code::CannotSign)
+        matches!(self.code, Code::Busy | Code::CannotSign | Code::CannotAudit)
     }
 
     /// Tells whether nothing can be signed at the moment, whatever the collection.

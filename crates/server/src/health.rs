@@ -19,7 +19,7 @@ pub(crate) fn live(app: &App) -> Answer {
 }
 
 /// Answers 200 when requests can be answered, publications among them, and are wanted: not while the service is about to
-/// end. `exclude=signer` leaves the keyserver out: reading goes on without it.
+/// end. `exclude=signer` and `exclude=audit` leave out what only changes need.
 pub(crate) async fn ready(app: &App, query: Option<&str>) -> Answer {
     if app.is_draining() {
         return report([("draining", Some("the service is about to end"))]);
@@ -27,8 +27,10 @@ pub(crate) async fn ready(app: &App, query: Option<&str>) -> Answer {
     let excluded =
         |name: &str| query.unwrap_or_default().split('&').any(|part| part.strip_prefix("exclude=") == Some(name));
     let signer = async { if excluded("signer") { None } else { signer(app).await } };
+    let audit = app.audit.is_failing() && !excluded("audit");
+    let audit = audit.then_some("the audit log cannot be written: changes are refused");
     let (database, signer) = tokio::join!(database(app), signer);
-    report([("database", database), ("signer", signer)])
+    report([("database", database), ("signer", signer), ("audit", audit)])
 }
 
 fn report<const N: usize>(checks: [(&str, Option<&'static str>); N]) -> Answer {

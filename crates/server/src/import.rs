@@ -21,6 +21,7 @@ use countersign_tuf::{Gun, GunError, RoleName};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use crate::audit::{By, Entry, Journal};
 use crate::config::{Config, Keys};
 use crate::data_dir::{DataDir, DataDirError, Secret};
 use crate::server_keys::Rows;
@@ -155,6 +156,8 @@ pub struct Importer {
     /// Changes that have been dealt with, of the last ones.
     dealt_with: BTreeSet<i64>,
     now: Timestamp,
+    /// The new service's audit log.
+    audit: Journal,
     stores: Stores,
     _data: DataDir,
 }
@@ -192,6 +195,7 @@ impl Importer {
         {
             return Err(StartError::AnotherSecret.into());
         }
+        let audit = Journal::of_command(config, &metadata, "import notary").await.map_err(StartError::from)?;
         let progress = Progress::open(data.file("import-notary.json"), &old.server.to_string())?;
         let now = config.clock.now();
         let dealt_with = BTreeSet::new();
@@ -205,6 +209,7 @@ impl Importer {
             progress,
             dealt_with,
             now,
+            audit,
             stores,
             _data: data,
         };
@@ -255,10 +260,12 @@ impl Importer {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for name in page {
-                tell(match Gun::parse(&name) {
+                let outcome = match Gun::parse(&name) {
                     Ok(gun) => self.take(&gun).await?,
                     Err(error) => Outcome::nameless(&name, &error),
-                });
+                };
+                self.write_down(&outcome);
+                tell(outcome);
             }
         }
     }
@@ -300,6 +307,7 @@ impl Importer {
             if deleted == Deleted::Yes && outcome.done == Done::Nothing {
                 outcome.done = Done::Deleted;
             }
+            self.write_down(&outcome);
             tell(outcome);
         }
         self.dealt_with.extend(found.into_keys());
@@ -352,8 +360,19 @@ impl Importer {
         Ok(found)
     }
 
+    /// Has the audit log tell what was done about a collection.
+    fn write_down(&self, outcome: &Outcome) {
+        let (entry, files) = match outcome.done {
+            Done::Copied(files) => (Entry::new("import", &By::operator()), files),
+            Done::Deleted => (Entry::new("delete", &By::operator()), 0),
+            Done::Nothing | Done::LeftOut | Done::KeyLeftOut => return,
+        };
+        self.audit.later(entry.of_gun(&outcome.gun).count(files).outcome(crate::audit::Outcome::Done));
+    }
+
     /// Ends; what was taken over is stored already.
     pub async fn close(self) {
+        self.audit.end().await;
         self.server.close().await;
         self.signer.close().await;
         self.stores.close().await;

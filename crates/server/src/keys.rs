@@ -12,19 +12,20 @@ use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
+use crate::audit::{self, By, Entry, Outcome};
 use crate::error::{Code, Failure};
 use crate::server_keys::KeyTrouble;
 
 /// Answers with the key in use, or else with one to use.
-pub(crate) async fn get(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Result<Answer, Failure> {
+pub(crate) async fn get(app: &Arc<App>, gun: Gun, role: ServiceRole, by: &By) -> Result<Answer, Failure> {
     match in_use(app, &gun, role).await? {
         Some(key) => Ok(answer(&key)),
-        None => rotate(app, gun, role).await,
+        None => rotate(app, gun, role, by).await,
     }
 }
 
 /// Answers with a key that has never signed; the same until it has.
-pub(crate) async fn rotate(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Result<Answer, Failure> {
+pub(crate) async fn rotate(app: &Arc<App>, gun: Gun, role: ServiceRole, by: &By) -> Result<Answer, Failure> {
     if let Some(key) = app.keys.pending(&gun, role).await? {
         return Ok(answer(&key));
     }
@@ -36,8 +37,20 @@ pub(crate) async fn rotate(app: &Arc<App>, gun: Gun, role: ServiceRole) -> Resul
         let keys = Arc::clone(&app.keys);
         app.compute(&app.key_making, move || keys.make(gun, role)).await??
     };
-    let keys = Arc::clone(&app.keys);
-    let key = app.to_the_end(async move { Ok(keys.keep(made).await?) }).await?;
+    let entry = Entry::new("key", by).gun(&made.gun).role(made.role.as_str()).key(&made.id.to_string());
+    let work = Arc::clone(app);
+    let key = app
+        .to_the_end(async move {
+            let ticket = work.audit.begin(entry).await?;
+            let kept = work.keys.keep(made).await.map_err(Failure::from);
+            match &kept {
+                // Somebody else's may have been stored meanwhile.
+                Ok(key) => ticket.end_with(Outcome::Done, |entry| entry.key(&key.canonical_id().to_string())),
+                Err(failure) => ticket.end(audit::outcome_of(failure)),
+            }
+            kept
+        })
+        .await?;
     Ok(answer(&key))
 }
 

@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod app;
+mod audit;
 mod backup;
 mod cache;
 mod chain;
@@ -47,6 +48,7 @@ mod upload;
 mod watched;
 
 pub use access::{Access, AccessError, Allowance, OwnHost, Reading, Right, RuleError, TokenAccess, UserAccess};
+pub use audit::{AuditChainName, AuditConfig, AuditError, AuditReadError, AuditReader, AuditSink, AuditedRenewals};
 pub use backup::{BackupError, Contents, Despite, Findings, Restored, SecretState};
 pub use config::{
     CacheAges, Clock, ClockCheck, Config, KeyAlgorithm, Keys, KeyserverConfig, KeyserverIdentity, Limits,

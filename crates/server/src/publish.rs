@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use countersign_storage::{Base, NewMetadata, PublishError, State};
+use countersign_storage::{Base, Deletion, NewMetadata, PublishError, State};
 use countersign_telemetry::traced;
 use countersign_tuf::accept::{self, Files, Former, Move, Refusal, RenewBefore, Submission};
 use countersign_tuf::{Gun, RoleName};
@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::app::App;
+use crate::audit::{By, Entry, Outcome};
 use crate::cache::{Current, Parts, Seen, Sharing};
 use crate::content::Content;
 use crate::error::{Code, Failure};
@@ -32,7 +33,12 @@ const SMALL: usize = 256 * 1024;
 const ATTEMPTS: u32 = 16;
 
 /// Publishes an upload; `memory` is given back when it is done with, also when the client is gone before.
-pub(crate) async fn publish(app: &Arc<App>, gun: Gun, upload: Upload, memory: Memory) -> Result<(), Failure> {
+pub(crate) async fn publish(
+    app: &Arc<App>,
+    gun: Gun,
+    upload: Upload,
+    (memory, by): (Memory, By),
+) -> Result<(), Failure> {
     let app = Arc::clone(app);
     let work = Arc::clone(&app);
     app.to_the_end(async move {
@@ -45,7 +51,7 @@ pub(crate) async fn publish(app: &Arc<App>, gun: Gun, upload: Upload, memory: Me
             let base = if matches!(task, Task::Move(..)) { Base::Moved } else { basis.state.base() };
             let files = prepare(&work, &gun, &basis, task).await?;
             fail_point!("publication-prepared");
-            if store(&work, &gun, basis, base, &files).await? == Stored::Yes {
+            if store(&work, &by, &gun, basis, base, &files).await? == Stored::Yes {
                 return Ok(());
             }
         }
@@ -74,6 +80,7 @@ pub(crate) async fn renew(app: &Arc<App>, gun: Gun, before: RenewBefore) -> Resu
 
 async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result<Stored, Failure> {
     let roles = [RoleName::Root, RoleName::Snapshot, RoleName::Timestamp].into();
+    let by = By::service();
     for _ in 0..ATTEMPTS {
         let basis = basis(app, gun, &roles).await?;
         let base = basis.state.base();
@@ -85,7 +92,7 @@ async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result
         if files.is_empty() {
             return Ok(Stored::No);
         }
-        if store(app, gun, basis, base, &files).await? == Stored::Yes {
+        if store(app, &by, gun, basis, base, &files).await? == Stored::Yes {
             return Ok(Stored::Yes);
         }
     }
@@ -93,12 +100,20 @@ async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result
 }
 
 /// Deletes a collection, if it is there.
-pub(crate) async fn delete(app: &Arc<App>, gun: Gun) -> Result<(), Failure> {
+pub(crate) async fn delete(app: &Arc<App>, gun: Gun, by: By) -> Result<(), Failure> {
     let app = Arc::clone(app);
     let work = Arc::clone(&app);
     app.to_the_end(async move {
         let _turn = turn(&work, &gun).await?;
+        let ticket = work.audit.begin(Entry::new("delete", &by).gun(&gun)).await?;
         let result = traced("database.delete", work.metadata.delete(&gun, work.clock.now())).await;
+        match &result {
+            Ok(Deletion::Deleted) => ticket.end(Outcome::Done),
+            Ok(Deletion::NothingThere) => {
+                ticket.end_with(Outcome::Done, |entry| entry.reason("there was nothing to delete"));
+            }
+            Err(_) => ticket.end(Outcome::Unknown),
+        }
         // Also after an error: the commit may have come through.
         work.caches.deleted(&gun);
         result.map(drop).map_err(Failure::from)
@@ -210,13 +225,19 @@ pub(crate) enum Stored {
     No,
 }
 
-async fn store(app: &App, gun: &Gun, basis: Basis, base: Base, files: &[NewMetadata]) -> Result<Stored, Failure> {
+async fn store(
+    app: &App,
+    by: &By,
+    gun: &Gun,
+    basis: Basis,
+    base: Base,
+    files: &[NewMetadata],
+) -> Result<Stored, Failure> {
     let now = app.clock.now();
     let timestamp = files.iter().find(|file| *file.role() == RoleName::Timestamp).map(NewMetadata::sha256);
     // Whatever comes of it, what is kept of the old state is not served from then on: the commit may have come through.
     let publishing = app.caches.publishing(gun, basis.seen, timestamp);
-    let storing = app.metadata.publish(gun, base, files, now);
-    let result = traced("database.publish", storing).await;
+    let result = app.audit.publish(&*app.metadata, by, (gun, base, files), now).await?;
     fail_point!("publication-stored");
     let Err(error) = result else {
         app.signing.signed(now);

@@ -8,6 +8,7 @@ use countersign_tuf::Gun;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::App;
+use crate::audit::{AuditError, By, Entry, Journal, Outcome};
 use crate::config::{CacheAges, Config, Storage};
 use crate::service::{Service, StartError};
 use crate::stores::{self, Stores};
@@ -49,6 +50,10 @@ pub enum RetainError {
     /// The database could not be opened.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// It cannot be written down: a service that runs holds the file of the audit log, and takes old versions away itself
+    /// where `[retention]` says which.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,6 +79,17 @@ impl Service {
         }
         let stores = Stores::open_at(config, &config.data_dir.join(stores::FILE)).await?;
         let metadata = stores.metadata();
+        let journal = match mode {
+            Mode::Apply => Journal::of_command(config, &metadata, "serve retention --apply").await,
+            Mode::DryRun => Ok(Journal::off(config)),
+        };
+        let journal = match journal {
+            Ok(journal) => journal,
+            Err(error) => {
+                stores.close().await;
+                return Err(error.into());
+            }
+        };
         let report = match metadata.retention() {
             Some(store) => {
                 let rules = rules(retention, config.cache_ages);
@@ -81,6 +97,10 @@ impl Service {
             }
             None => Err(RetainError::ReferenceTables),
         };
+        if let Ok(report) = &report {
+            journal.later(told(Entry::new("retention", &By::operator()).outcome(Outcome::Done), report));
+        }
+        journal.end().await;
         stores.close().await;
         report
     }
@@ -108,10 +128,19 @@ pub(crate) async fn round(app: &App, retention: Retention) -> RetentionReport {
             return RetentionReport::default();
         }
     };
+    let ticket = match app.audit.begin(Entry::new("retention", &By::service())).await {
+        Ok(ticket) => ticket,
+        Err(failure) => {
+            let cause = failure.chain().unwrap_or_default();
+            tracing::error!(cause, "old versions are not taken away at the moment");
+            return RetentionReport::default();
+        }
+    };
     let rules = rules(retention, app.cache_ages);
     let report = match all(store, rules, now, Mode::Apply).await {
         Ok(report) => report,
         Err(error) => {
+            ticket.end(Outcome::Unknown);
             tracing::error!(%error, "old versions cannot be taken away at the moment");
             return RetentionReport::default();
         }
@@ -120,6 +149,7 @@ pub(crate) async fn round(app: &App, retention: Retention) -> RetentionReport {
         tracing::warn!(gun = gun.as_str(), error = %trouble, "a collection keeps everything");
     }
     let going = report.account.going();
+    ticket.end_with(Outcome::Done, |entry| told(entry, &report));
     if going.versions > 0 || report.failed > 0 {
         tracing::info!(versions = going.versions, bytes = going.bytes, failed = report.failed, "old versions are gone");
     }
@@ -129,6 +159,12 @@ pub(crate) async fn round(app: &App, retention: Retention) -> RetentionReport {
 /// The rules as they count: what caches were allowed to serve leads to files that are there.
 fn rules(retention: Retention, ages: CacheAges) -> Retention {
     retention.and_at_least(RECENT.max(SignedDuration::from_secs(i64::from(ages.current()))))
+}
+
+/// Adds the figures to an entry of the audit log.
+fn told(entry: Entry, report: &RetentionReport) -> Entry {
+    let going = report.account.going();
+    entry.count(going.versions).reason(&format!("{} collections, {} bytes", report.collections, going.bytes))
 }
 
 async fn all(

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessError;
 use crate::app::{App, Parts};
+use crate::audit::{self, AuditError, By, Entry, Journal};
 use crate::config::{Config, Keys, Tls};
 use crate::data_dir::{DataDir, DataDirError, Secret, SecretFile};
 use crate::listen::{Ending, listen};
@@ -44,6 +45,9 @@ pub enum StartError {
     /// Who may do what cannot be decided.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// It cannot be written down who did what.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The secret does not open the keys in the database.
     #[error(
         "the file secret in the data folder does not open the keys in the database: restore the right one from a backup"
@@ -138,7 +142,9 @@ impl Service {
         }
         let remote = remote(&config)?;
         let pools = stores.pools();
-        let parts = Parts { gate, certificates, clients, metadata, keys, secret, remote, sharing, follower, pools };
+        let audit = Journal::open(&config, &metadata).await?;
+        let parts =
+            Parts { gate, certificates, clients, audit, metadata, keys, secret, remote, sharing, follower, pools };
         let app = Arc::new(App::new(parts, &config));
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(unavailable)?;
@@ -156,6 +162,9 @@ impl Service {
         }
         tasks.push(tokio::spawn(refresh_from_time_to_time(Arc::clone(&app))));
         tasks.push(tokio::spawn(survey::run(Arc::clone(&app), config.metrics.survey_pause)));
+        if app.audit.is_on() {
+            tasks.push(tokio::spawn(audit::run(Arc::clone(&app))));
+        }
         let follower = app.confirmations.task();
         app.depends_on(tasks.iter().map(JoinHandle::abort_handle).chain(follower).collect());
         let operators = operators(&app, config.metrics.listen).await?;
@@ -204,6 +213,7 @@ impl Running {
     /// Reads certificates, keys and lists of users again, changed or not; what cannot be used is logged, and leaves the old
     /// one in use.
     pub fn reload(&self) {
+        self.app.audit.later(Entry::new("reload", &By::service()));
         refresh(&self.app, When::Always);
     }
 
@@ -241,6 +251,7 @@ impl Running {
         self.ending.now.cancel();
         self.app.work.close();
         let worked = tokio::time::timeout(self.app.limits.drain, self.app.work.wait()).await;
+        self.app.audit.end().await;
         // Work that did not end in time must not keep the process from ending.
         let _ = tokio::time::timeout(self.app.limits.drain, self.stores.close()).await;
         if finished.is_ok() && worked.is_ok() { Drained::Completely } else { Drained::Partly }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
+use crate::audit::By;
 use crate::error::{Code, Failure};
 use crate::multipart::{self, MultipartError};
 use crate::publish;
@@ -24,7 +25,7 @@ use crate::publish;
 const LARGE: usize = 1024 * 1024;
 
 /// Publishes what a request carries; returns the number of bytes received beside the answer.
-pub(crate) async fn post<B>(app: &Arc<App>, gun: Gun, request: Request<B>) -> (u64, Result<Answer, Failure>)
+pub(crate) async fn post<B>(app: &Arc<App>, gun: Gun, request: Request<B>, by: By) -> (u64, Result<Answer, Failure>)
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -40,7 +41,9 @@ where
     };
     let length = received.body.len() as u64;
     let result = match parts(&received.body, &boundary) {
-        Ok(upload) => publish::publish(app, gun, upload, received.memory).await.map(|()| answer::empty(StatusCode::OK)),
+        Ok(upload) => {
+            publish::publish(app, gun, upload, (received.memory, by)).await.map(|()| answer::empty(StatusCode::OK))
+        }
         Err(failure) => Err(failure),
     };
     (length, result)

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests; a failure is the answer")]
 #![expect(clippy::missing_panics_doc, reason = "each check panics when the promise is broken")]
 
+pub mod audit;
 pub mod changes;
 pub mod key_races;
 pub mod keys;
@@ -73,6 +74,10 @@ macro_rules! store_contract {
             old_versions_go_and_all_others_read_back, what_has_to_stay_stays_whatever_is_asked,
             nothing_goes_after_another_publication, retention_beside_publishers_and_readers,
             old_versions_go_as_fast_from_a_long_history,
+        ]);
+        $crate::store_contract!(@$how $open, audit: [
+            a_publication_and_its_entry_are_one, every_chain_has_its_own_head,
+            one_chain_grows_in_sequence_whoever_adds_to_it,
         ]);
     };
     (@metadata $how:ident $open:tt) => {

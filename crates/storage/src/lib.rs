@@ -6,6 +6,7 @@
 //! [`SqliteSigningKeys`] implements it in a file of its own. [`ReferenceStore`] and [`ReferenceSigningKeys`] work on the
 //! reference's own tables.
 
+mod audit;
 mod backup;
 mod change;
 mod columns;
@@ -24,6 +25,7 @@ mod retention;
 mod signing_keys;
 mod sqlite;
 
+pub use audit::{AuditStore, Record};
 pub use backup::{BackupStore, Holding, Kept, KeptFile, KeptKey};
 pub use change::{Category, Change, ChangeQuery, DEFAULT_PAGE, MAX_PAGE, PageSize, Window};
 pub use error::{PendingKeyError, PublishError, StoreError};

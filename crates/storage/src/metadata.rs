@@ -10,7 +10,7 @@ use countersign_tuf::accept::{self, MAX_VERSION_STEP};
 use countersign_tuf::{Gun, RoleName, Version};
 use jiff::Timestamp;
 
-use crate::{Change, ChangeQuery, Follower, PageSize, PublishError, RetentionStore, StoreError};
+use crate::{AuditStore, Change, ChangeQuery, Follower, PageSize, PublishError, RetentionStore, StoreError};
 
 /// A stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,6 +228,11 @@ pub trait MetadataStore: Send + Sync {
 
     /// Returns the part that retention works on, where there is one.
     fn retention(&self) -> Option<&dyn RetentionStore> {
+        None
+    }
+
+    /// Returns the audit log beside the metadata, where there is one.
+    fn audit(&self) -> Option<&dyn AuditStore> {
         None
     }
 

@@ -5,6 +5,7 @@
 //! visible in the order of their numbers, and nobody who follows the feed misses one.
 
 mod agreement;
+mod audit;
 mod backup;
 mod change;
 mod files;

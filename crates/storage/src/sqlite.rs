@@ -4,6 +4,7 @@
 //! acknowledged survives a power cut. A second process on the same file is held off by `SQLite`'s own lock, and its
 //! publications by [`Base`](crate::Base).
 
+mod audit;
 mod backup;
 mod change;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// The floors from below, and the crates of each in order. A new crate gets its place here.
 const FLOORS: [&[&str]; 4] = [
     // Pure: no async, no files, no clock, no environment.
-    &["countersign-crypto", "countersign-tuf", "countersign-keyfile", "countersign-image"],
+    &["countersign-crypto", "countersign-tuf", "countersign-keyfile", "countersign-image", "countersign-audit"],
     // Adapters, one outside thing each.
     &[
         "countersign-telemetry",

@@ -1,6 +1,7 @@
 //! `countersign serve`: run the trust service.
 
 mod access;
+mod audit;
 mod backup;
 mod config;
 mod document;
@@ -8,6 +9,7 @@ mod retention;
 mod settled;
 mod storage;
 
+use self::audit::AuditOptions;
 pub(crate) use self::storage::DatabaseOptions;
 use super::operation::{Observed, Operation, OperationOptions, Told};
 use crate::context::{GlobalOptions, docker_config};
@@ -15,7 +17,7 @@ use crate::error::{CliError, Kind};
 use crate::output::{data, message};
 use crate::runtime;
 use clap::{Args, Subcommand};
-use countersign_server::{Access, Config, Drained, KeyserverConfig, KeyserverIdentity, Running, Service};
+use countersign_server::{Access, AuditSink, Config, Drained, KeyserverConfig, KeyserverIdentity, Running, Service};
 use countersign_telemetry::Systemd;
 use etcetera::BaseStrategy;
 use settled::Settled;
@@ -87,6 +89,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE", requires = "keyserver")]
     keyserver_key: Option<PathBuf>,
     #[command(flatten)]
+    audit: AuditOptions,
+    #[command(flatten)]
     operation: OperationOptions,
     /// The clock is right, although timestamps were signed at a later time: sign again, anew what was signed ahead
     #[arg(long)]
@@ -96,10 +100,10 @@ pub(crate) struct Flags {
 /// A service, by where it keeps everything.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// The new service's settings file [default: countersign/serve.toml in the XDG configuration directory, if it is there]
+    /// The service's settings file [default: countersign/serve.toml in the XDG configuration directory, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the new service keeps everything [default: countersign/serve in the XDG data directory]
+    /// Where the service keeps everything [default: countersign/serve in the XDG data directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -110,6 +114,11 @@ impl Place {
     /// A service whose options have other names where they are given.
     pub(crate) fn new(config: Option<PathBuf>, data_dir: Option<PathBuf>, database: DatabaseOptions) -> Self {
         Self { config, data_dir, database }
+    }
+
+    /// Tells whether something says where the service keeps everything.
+    pub(crate) fn is_named(&self) -> bool {
+        self.data_dir.is_some() || self.database.is_named()
     }
 
     /// Reads the settings that the service will have.
@@ -152,6 +161,7 @@ impl Serve {
     ) -> Result<(), CliError> {
         countersign_server::raise_file_limit();
         let open = config.access == Access::Open && config.client_certificates.is_none();
+        let audited = config.audit.as_ref().is_some_and(|audit| audit.sink == AuditSink::Stdout);
         let started = tokio::select! {
             started = Service::start(config) => started,
             () = observed.told_to_end() => return Ok(()),
@@ -162,7 +172,7 @@ impl Serve {
         } else {
             None
         };
-        announce(&service, trusted.as_deref())?;
+        announce(&service, trusted.as_deref(), if audited { Lines::Audit } else { Lines::Shell })?;
         if open && !service.address().ip().is_loopback() {
             message("whoever reaches this address may publish and delete: [access] in the settings file says who may");
         }
@@ -246,10 +256,21 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// What stdout is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    /// For what a shell needs.
+    Shell,
+    /// For the audit log, and nothing else.
+    Audit,
+}
+
 /// Prints the two lines that a shell needs, and what else is worth knowing.
-fn announce(service: &Running, trusted: Option<&Path>) -> Result<(), CliError> {
-    data("export DOCKER_CONTENT_TRUST=1")?;
-    data(format_args!("export DOCKER_CONTENT_TRUST_SERVER={}", service.url()))?;
+fn announce(service: &Running, trusted: Option<&Path>, lines: Lines) -> Result<(), CliError> {
+    if lines == Lines::Shell {
+        data("export DOCKER_CONTENT_TRUST=1")?;
+        data(format_args!("export DOCKER_CONTENT_TRUST_SERVER={}", service.url()))?;
+    }
     message(format_args!("the trust service is listening on {}", service.address()));
     match (trusted, service.authority()) {
         (Some(installed), _) => message(format_args!("docker trusts its CA: {}", installed.display())),

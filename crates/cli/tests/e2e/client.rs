@@ -13,6 +13,8 @@ pub(crate) const TRUST: i32 = 3;
 pub(crate) const NETWORK: i32 = 4;
 /// Exit code 5: something on this machine is in the way.
 pub(crate) const LOCAL: i32 = 5;
+/// An audit log is not as it was written.
+pub(crate) const TAMPERED: i32 = 7;
 
 /// A person with `countersign`, a configuration folder and a home of their own.
 pub(crate) struct Client {

@@ -45,6 +45,7 @@ mod releasing;
 mod replicas;
 mod rotating;
 mod secrecy;
+mod service_audit;
 mod service_away;
 mod service_backup;
 mod serving;

@@ -52,7 +52,8 @@ fn all_families() -> BTreeSet<String> {
     for argument in keyserver.arguments() {
         builder = builder.arg(&argument);
     }
-    let _service = builder.arg("--metrics-listen").arg(&of_trust.address().to_string()).start();
+    let _service =
+        builder.arg("--audit").arg("database").arg("--metrics-listen").arg(&of_trust.address().to_string()).start();
     families(of_trust.address()).into_iter().chain(families(of_keys.address())).collect()
 }
 

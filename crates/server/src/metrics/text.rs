@@ -36,6 +36,7 @@ pub(crate) fn write(app: &App, reader: Reader) -> String {
     if let Some(remote) = app.keys.remote() {
         remote.calls().write(&mut text);
     }
+    app.audit.metrics(&mut text);
     app.survey.write(app.clock.now(), reader, &mut text);
     write_process(&mut text);
     text.into_text()

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod audit;
 mod backup;
 mod connections;
 mod database_away;

@@ -15,7 +15,7 @@ use super::NetworkedStore;
 use super::publication::Failed;
 use super::session::Pool;
 use crate::packing::Packed;
-use crate::{Base, NewMetadata, PublishError, StoreError};
+use crate::{Base, NewMetadata, PublishError, Record, StoreError};
 
 /// Most publications of one transaction.
 const MOST: usize = 64;
@@ -31,6 +31,8 @@ pub(super) struct Publication {
     /// The same files as they are stored.
     pub(super) packed: Vec<Packed>,
     pub(super) now: Timestamp,
+    /// What the audit log says of it.
+    pub(super) record: Option<Record>,
 }
 
 impl Publication {

@@ -17,8 +17,8 @@ use super::session::Session;
 use super::{NetworkedStore, change, keys, publication};
 use crate::columns::{micros, read_digest, read_gun, read_role, read_version};
 use crate::{
-    Base, Change, ChangeQuery, Deletion, Follower, MetadataStore, NewMetadata, PageSize, Pointer, PublishError,
-    RetentionStore, State, StoreError, Stored,
+    AuditStore, Base, Change, ChangeQuery, Deletion, Follower, MetadataStore, NewMetadata, PageSize, Pointer,
+    PublishError, Record, RetentionStore, State, StoreError, Stored,
 };
 
 /// How often a change is tried again that the server ended because two waited for each other.
@@ -64,20 +64,7 @@ impl MetadataStore for NetworkedStore {
     }
 
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
-        let packed = self.pack(gun, files).await?;
-        let publication = Publication { gun: gun.clone(), base, files: files.to_vec(), packed, now };
-        let result = if publication.is_small() {
-            match self.publish_in_group(publication.clone()).await {
-                Outcome::Done(result) => result,
-                Outcome::Alone => self.publish_alone(&publication).await,
-            }
-        } else {
-            self.publish_alone(&publication).await
-        };
-        if let Err(PublishError::Store(_)) = result {
-            self.condition.failed();
-        }
-        result
+        self.publish_with(gun, base, files, now, None).await
     }
 
     async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
@@ -113,6 +100,10 @@ impl MetadataStore for NetworkedStore {
         rows.iter().map(|row| read_gun(&row.text(0)?)).collect()
     }
 
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
+    }
+
     fn follow(&self) -> Option<Box<dyn Follower>> {
         Some(Box::new(NetworkedFollower::new(self)))
     }
@@ -142,6 +133,32 @@ impl MetadataStore for NetworkedStore {
 }
 
 impl NetworkedStore {
+    /// Publishes, with what the audit log says of it.
+    pub(super) async fn publish_with(
+        &self,
+        gun: &Gun,
+        base: Base,
+        files: &[NewMetadata],
+        now: Timestamp,
+        record: Option<&Record>,
+    ) -> Result<(), PublishError> {
+        let packed = self.pack(gun, files).await?;
+        let (files, record) = (files.to_vec(), record.cloned());
+        let publication = Publication { gun: gun.clone(), base, files, packed, now, record };
+        let result = if publication.is_small() {
+            match self.publish_in_group(publication.clone()).await {
+                Outcome::Done(result) => result,
+                Outcome::Alone => self.publish_alone(&publication).await,
+            }
+        } else {
+            self.publish_alone(&publication).await
+        };
+        if let Err(PublishError::Store(_)) = result {
+            self.condition.failed();
+        }
+        result
+    }
+
     async fn publish_alone(&self, publication: &Publication) -> Result<(), PublishError> {
         let mut result = self.publish_once(publication).await;
         for _ in 1..ATTEMPTS {

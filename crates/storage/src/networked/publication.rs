@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use countersign_audit::{ChainName, Draft};
 use countersign_tuf::{Gun, RoleName};
 use fail::fail_point;
 
@@ -9,9 +10,9 @@ use super::files::{self, Filed};
 use super::group::Publication;
 use super::metadata::{Heads, check};
 use super::session::{Dialect, Pool, Session, Value};
-use super::{NetworkedStore, change};
+use super::{NetworkedStore, audit, change};
 use crate::columns::{micros, number, read_digest, read_gun, read_role, read_version};
-use crate::{NewMetadata, PublishError, StoreError};
+use crate::{NewMetadata, PublishError, Record, StoreError};
 
 /// Most rows of one statement; a power of two.
 const ROWS: usize = 32;
@@ -64,6 +65,7 @@ impl NetworkedStore {
         files::store(&mut session, files).await?;
         point(&mut session, &accepted).await?;
         read_back(&mut session, &accepted).await?;
+        record(&mut session, &accepted).await?;
         // Last, because whoever has taken a number keeps all others waiting until the commit.
         change::record_updates(&mut session, &accepted).await?;
         fail_point!("publish-before-commit");
@@ -154,6 +156,18 @@ async fn read_back(session: &mut Session, publications: &[&Publication]) -> Resu
                 return Err(StoreError::damaged("the current file that was just stored", role.as_str()));
             }
         }
+    }
+    Ok(())
+}
+
+/// Adds what the audit log says of the publications, chain by chain in the order of their names.
+async fn record(session: &mut Session, publications: &[&Publication]) -> Result<(), StoreError> {
+    let mut chains: BTreeMap<&ChainName, Vec<&Draft>> = BTreeMap::new();
+    for Record { chain, draft } in publications.iter().filter_map(|publication| publication.record.as_ref()) {
+        chains.entry(chain).or_default().push(draft);
+    }
+    for (chain, drafts) in chains {
+        audit::record(session, chain, drafts).await?;
     }
     Ok(())
 }

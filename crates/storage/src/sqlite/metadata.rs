@@ -10,12 +10,12 @@ use fail::fail_point;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{SqliteStore, change, keys, pieces};
+use super::{SqliteStore, audit, change, keys, pieces};
 use crate::columns::{micros, number, read_digest, read_gun, read_role, read_time, read_version, verified};
 use crate::packing::{self, Packed, Reference, unpack};
 use crate::{
-    Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError, RetentionStore,
-    State, StoreError, Stored,
+    AuditStore, Base, Change, ChangeQuery, Deletion, MetadataStore, NewMetadata, PageSize, Pointer, PublishError,
+    Record, RetentionStore, State, StoreError, Stored,
 };
 
 /// Reads a file's row and all it takes, within the transaction of all; the bytes must be those that were stored.
@@ -136,11 +136,7 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn publish(&self, gun: &Gun, base: Base, files: &[NewMetadata], now: Timestamp) -> Result<(), PublishError> {
-        let result = self.publish_once(gun, base, files, now).await;
-        if let Err(PublishError::Store(_)) = result {
-            self.condition.failed();
-        }
-        result
+        self.publish_with(gun, base, files, now, None).await
     }
 
     async fn delete(&self, gun: &Gun, now: Timestamp) -> Result<Deletion, StoreError> {
@@ -171,6 +167,10 @@ impl MetadataStore for SqliteStore {
         rows.iter().map(|(gun,)| read_gun(gun)).collect()
     }
 
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
+    }
+
     fn retention(&self) -> Option<&dyn RetentionStore> {
         Some(self)
     }
@@ -190,12 +190,29 @@ impl MetadataStore for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Publishes, with what the audit log says of it.
+    pub(super) async fn publish_with(
+        &self,
+        gun: &Gun,
+        base: Base,
+        files: &[NewMetadata],
+        now: Timestamp,
+        record: Option<&Record>,
+    ) -> Result<(), PublishError> {
+        let result = self.publish_once(gun, base, files, now, record).await;
+        if let Err(PublishError::Store(_)) = result {
+            self.condition.failed();
+        }
+        result
+    }
+
     async fn publish_once(
         &self,
         gun: &Gun,
         base: Base,
         files: &[NewMetadata],
         now: Timestamp,
+        record: Option<&Record>,
     ) -> Result<(), PublishError> {
         let packed = self.pack(gun, files).await?;
         let mut tx = self.begin_write().await?;
@@ -209,6 +226,9 @@ impl SqliteStore {
         for file in files.iter().filter(|file| *file.role() == RoleName::Timestamp) {
             change::record_update(&mut tx, gun, file, now).await?;
             fail_point!("publish-change-written");
+        }
+        if let Some(Record { chain, draft }) = record {
+            audit::record(&mut tx, chain, std::slice::from_ref(draft)).await?;
         }
         fail_point!("publish-before-commit");
         self.commit(tx, "committed a publication").await?;

@@ -1,12 +1,13 @@
 //! The service's settings file, read strictly: what is not understood is an error that names file, line and key.
 
 use super::access::{self, AccessTable, Decided};
+use super::audit::{SaidOfAudit, word};
 use super::storage::MOST_CONNECTIONS;
 use crate::command::operation::{Lines, pause};
 use crate::settings::{Reader, SettingsError};
 use countersign_server::{
-    CacheAges, DatabaseUrl, GunPrefixes, KeyAlgorithm, KeyserverConfig, KeyserverIdentity, Limits, MetricsConfig,
-    Retention,
+    AuditChainName, AuditSink, AuditedRenewals, CacheAges, DatabaseUrl, GunPrefixes, KeyAlgorithm, KeyserverConfig,
+    KeyserverIdentity, Limits, MetricsConfig, Retention,
 };
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -26,6 +27,7 @@ struct Document {
     tls: Option<Tls>,
     access: Option<Spanned<AccessTable>>,
     keyserver: Option<KeyserverTable>,
+    audit: Option<AuditTable>,
     caching: Option<Caching>,
     limits: Option<LimitsTable>,
     storage: Option<StorageTable>,
@@ -85,6 +87,14 @@ struct KeyserverTable {
     ca: Spanned<String>,
     certificate: Spanned<String>,
     key: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AuditTable {
+    to: Spanned<String>,
+    name: Option<Spanned<String>>,
+    renewals: Option<Spanned<bool>>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +165,7 @@ pub(super) struct Said {
     pub(super) names: Option<At<Vec<String>>>,
     pub(super) access: Option<At<Decided>>,
     pub(super) keyserver: Option<At<KeyserverConfig>>,
+    pub(super) audit: SaidOfAudit,
     pub(super) caching: Option<At<CacheAges>>,
     pub(super) storage: Option<At<OnServer>>,
     pub(super) retention: Option<At<Retention>>,
@@ -200,6 +211,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Result<Said, SettingsError> {
         names,
         access: document.access.map(|table| access::decide(reader, &table)).transpose()?,
         keyserver: document.keyserver.map(|table| keyserver(reader, &table)).transpose()?,
+        audit: document.audit.map(|table| audit(reader, &table)).transpose()?.unwrap_or_default(),
         caching: document.caching.map(|table| caching(reader, &table)).transpose()?.flatten(),
         storage: document.storage.map(|table| storage(reader, &table)).transpose()?,
         retention: document.retention.map(|table| retention(reader, &table)).transpose()?,
@@ -308,6 +320,22 @@ fn keyserver(reader: &Reader<'_>, table: &KeyserverTable) -> Result<At<Keyserver
     let authority = path(reader, &table.ca, "ca")?.value;
     let value = KeyserverConfig { host, port, authority, identity, timeout: super::KEYSERVER_TIMEOUT };
     Ok(At { value, line: reader.line(&table.address.span()) })
+}
+
+fn audit(reader: &Reader<'_>, table: &AuditTable) -> Result<SaidOfAudit, SettingsError> {
+    let to = match word(table.to.get_ref()) {
+        Some(value) => At { value, line: reader.line(&table.to.span()) },
+        None => path(reader, &table.to, "audit.to").map(|at| At { value: AuditSink::File(at.value), line: at.line })?,
+    };
+    let name = table.name.as_ref().map(|text| match AuditChainName::parse(text.get_ref()) {
+        Ok(value) => Ok(At { value, line: reader.line(&text.span()) }),
+        Err(error) => Err(reader.refuse(text, "audit.name", error)),
+    });
+    let renewals = table.renewals.as_ref().map(|said| {
+        let value = if *said.get_ref() { AuditedRenewals::Recorded } else { AuditedRenewals::LeftOut };
+        At { value, line: reader.line(&said.span()) }
+    });
+    Ok(SaidOfAudit { to: Some(to), name: name.transpose()?, renewals })
 }
 
 fn caching(reader: &Reader<'_>, table: &Caching) -> Result<Option<At<CacheAges>>, SettingsError> {
@@ -505,6 +533,10 @@ mod tests {
             ("[limits]\nupload-size = \"99999999999999999999\"", 2, "upload-size", "128MiB"),
             ("[limits]\nheader-time = \"soon\"", 2, "header-time", "30s"),
             ("[limits]\nheader-time = \"-1s\"", 2, "header-time", "30s"),
+            ("[audit]\nname = \"a\"", 1, "", "missing field"),
+            ("[audit]\nto = \"\"", 2, "audit.to", "empty"),
+            ("[audit]\nto = \"stdout\"\nname = \"a b\"", 3, "audit.name", "letters"),
+            ("[audit]\nto = \"stdout\"\nrenewals = 1", 3, "renewals", ""),
             ("[retention]", 1, "retention", "says nothing"),
             ("[retention]\nversions = 0", 2, "versions", ""),
             ("[retention]\nweeks = 1", 2, "weeks", "unknown field"),

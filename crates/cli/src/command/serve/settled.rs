@@ -99,6 +99,7 @@ impl Settled {
         config.key_algorithm =
             chooser.choose("key-algorithm", ("", None), said.key_algorithm, ecdsa, |name| spelled(*name))?;
         (config.access, config.client_certificates) = access(&mut chooser, said.access)?;
+        config.audit = flags.audit.settle(said.audit, &mut chooser.rows)?;
         let ages =
             |ages: &countersign_server::CacheAges| format!("{} s, immutable {} s", ages.current(), ages.consistent());
         config.cache_ages = chooser.choose("caching", ("", None), said.caching, || Ok(config.cache_ages), ages)?;
@@ -124,6 +125,9 @@ impl Settled {
         }
         let (operation, metrics) = observe(&mut chooser, &flags.operation, said.observed)?;
         config.metrics = metrics;
+        if let Some(audit) = &mut config.audit {
+            audit.settings = Some(super::audit::fingerprint(&chooser.rows));
+        }
         Ok(Self { config, operation, file: None, rows: chooser.rows })
     }
 }

@@ -38,6 +38,11 @@ impl DatabaseOptions {
         Self { database, database_password_file: password_file, database_connections: None }
     }
 
+    /// Tells whether a database is named.
+    pub(super) fn is_named(&self) -> bool {
+        self.database.as_deref().is_some_and(|text| !text.is_empty())
+    }
+
     /// Returns where metadata and keys are stored, how that is shown, and who says so. The option or the variable wins over
     /// all that the file says of the database.
     pub(super) fn storage(&self, said: Option<At<OnServer>>) -> Result<(Storage, String, Origin), CliError> {
