@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use countersign_storage::{Base, Deletion, NewMetadata, PublishError, State};
+use countersign_storage::{Base, Deletion, NewMetadata, PublishError, State, StoreError};
 use countersign_telemetry::traced;
 use countersign_tuf::accept::{self, Files, Former, Move, Refusal, RenewBefore, Submission};
 use countersign_tuf::{Gun, RoleName};
@@ -265,6 +265,11 @@ async fn store(
         PublishError::VersionConflict { .. } => Err(Failure::new(Code::Version).detail(json!({})).cause(error)),
         PublishError::TooFarAhead { ref role, .. } | PublishError::TooHigh { ref role, .. } => {
             Err(refused(Refusal::of(role, &error)))
+        }
+        PublishError::Store(error @ StoreError::SpeltAlike { .. }) => {
+            let message =
+                "the database cannot tell the collection's name from another's, which differs in upper or lower case";
+            Err(refused(Refusal::Validation(message.into())).cause(error))
         }
         PublishError::Store(error) => Err(Failure::of_store(Code::Updating, error)),
     }

@@ -1,6 +1,7 @@
 //! Renewal: timestamps and snapshots are signed anew long before they expire, whether or not anybody reads them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use countersign_storage::PageSize;
@@ -56,7 +57,7 @@ async fn look(app: &Arc<App>) -> (u64, Ended) {
         Ok(now) => now,
         Err(implausible) => {
             tracing::error!("{implausible}");
-            return (0, Ended::Whole);
+            return (0, failed_whole(app));
         }
     };
     let oldest = now.saturating_sub(app.renewal.timestamp_age).unwrap_or(Timestamp::MIN);
@@ -68,7 +69,7 @@ async fn look(app: &Arc<App>) -> (u64, Ended) {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "collections due for renewal cannot be found");
-                return (renewed, Ended::Whole);
+                return (renewed, failed_whole(app));
             }
         };
         let Some(last) = page.last().cloned() else { break };
@@ -93,4 +94,10 @@ async fn look(app: &Arc<App>) -> (u64, Ended) {
         tracing::info!(renewed, failed, "timestamps and snapshots were signed anew");
     }
     (renewed, Ended::Whole)
+}
+
+/// Counts a round in which nothing could be looked for, so that operators hear of it long before anything expires.
+fn failed_whole(app: &App) -> Ended {
+    app.metrics.renewal_failures.fetch_add(1, Ordering::Relaxed);
+    Ended::Early
 }

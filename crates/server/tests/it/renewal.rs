@@ -159,6 +159,13 @@ async fn a_snapshot_that_a_clock_ahead_has_signed_is_signed_anew_like_the_timest
     }
 }
 
+/// What the metrics say of renewals that failed.
+async fn failures(service: &TestService) -> u64 {
+    let metrics = service.get("/metrics").await.ok().text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("countersign_renewal_failures_total "));
+    line.unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn a_clock_that_is_behind_signs_nothing_and_what_is_stored_is_served() {
     let service = TestService::start().await;
@@ -177,7 +184,9 @@ async fn a_clock_that_is_behind_signs_nothing_and_what_is_stored_is_served() {
         let (root, targets) = (another.root(1), another.targets(1, &[]));
         let refused = service.upload("example.com/another", &[("root", root), ("targets", targets)]).await;
         assert_eq!(refused.error(), "503 UNAVAILABLE", "{back}: a collection that is not there yet");
+        let counted = failures(&service).await;
         assert_eq!(service.running.renew_now().await, 0);
+        assert_eq!(failures(&service).await, counted + 1, "operators hear of it");
         assert_eq!(service.file(GUN, "timestamp.json").await.ok().body, before);
         service.file(GUN, "targets.json").await.ok();
         service.time.pass(back);

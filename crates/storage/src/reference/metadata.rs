@@ -91,7 +91,10 @@ impl MetadataStore for ReferenceStore {
             }
             result = self.0.publish(gun, base, files, now).await;
         }
-        if let Err(PublishError::Store(_)) = result {
+        // A name that cannot be stored is the publisher's trouble, and none of the database.
+        if let Err(PublishError::Store(error)) = &result
+            && !matches!(error, StoreError::SpeltAlike { .. })
+        {
             self.0.condition.failed();
         }
         result
