@@ -115,8 +115,22 @@ impl Passphrases {
         make_folder(&self.folder).map_err(unwritable)?;
         let path = self.folder.join(alias.as_str());
         write_new(&path, format!("{}\n", *text).as_bytes()).map_err(unwritable)?;
+        self.give(&path).map_err(unwritable)?;
         tracing::warn!(path = %path.display(), "a passphrase was made: without this file, no key can be opened");
         Ok(text)
+    }
+
+    /// Gives what was made to whom the data folder belongs: root may have done it for the service, which is to read it.
+    fn give(&self, path: &Path) -> io::Result<()> {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let Some(data_dir) = self.folder.parent() else { return Ok(()) };
+        let owner = fs_err::metadata(data_dir)?;
+        for made in [&self.folder, path] {
+            if fs_err::metadata(made)?.uid() != owner.uid() {
+                chown(made, Some(owner.uid()), Some(owner.gid()))?;
+            }
+        }
+        Ok(())
     }
 
     fn find(&self, alias: &Alias) -> Result<Option<Secret>, PassphraseError> {
@@ -200,6 +214,19 @@ mod tests {
         assert_eq!(*all.get(&alias("old")).unwrap(), "from a file");
         let without = passphrases(folder.path(), None);
         assert_eq!(*without.get(&alias("old")).unwrap(), "the reference's");
+    }
+
+    #[test]
+    fn what_root_makes_is_its_owners_to_whom_the_folder_belongs() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let folder = tempfile::tempdir().unwrap();
+        // Without root there is nobody else to give it to.
+        let service = if rustix::process::geteuid().is_root() { 65534 } else { rustix::process::geteuid().as_raw() };
+        chown(folder.path(), Some(service), None).unwrap();
+        passphrases(folder.path(), None).get_or_make(&alias("new")).unwrap();
+        for made in ["passphrases", "passphrases/new"] {
+            assert_eq!(folder.path().join(made).metadata().unwrap().uid(), service, "{made}");
+        }
     }
 
     #[test]
