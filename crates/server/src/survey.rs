@@ -161,8 +161,15 @@ async fn look(app: &App) -> Result<Found, StoreError> {
         let Some(last) = page.last().cloned() else { break };
         let is_last = i64::try_from(page.len()).is_ok_and(|length| length < PAGE);
         for gun in page {
-            let state = app.metadata.state(&gun, &roles).await?;
             found.collections += 1;
+            let state = match app.metadata.state(&gun, &roles).await {
+                // One collection that is damaged must not hide when all others expire.
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!(gun = gun.as_str(), %error, "a collection cannot be surveyed");
+                    continue;
+                }
+                state => state?,
+            };
             if state.files.get(&RoleName::Timestamp).is_some_and(|file| file.stored_at < stale_before) {
                 found.stale += 1;
             }

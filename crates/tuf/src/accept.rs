@@ -135,6 +135,9 @@ fn accept_at(submission: Submission<'_>, signers: &dyn SignerSet, pace: Pace) ->
     let root = accept_root(gun, now, stored.get(&RoleName::Root), parts.remove(&RoleName::Root))?;
     let mut accepted = Accepted { now, stored, pace, root: &root.trusted, targets: BTreeMap::new(), files: Vec::new() };
     accepted.files.extend(root.new.then(|| to_store(&root.trusted)));
+    if root.new {
+        accepted.check_signers(signers)?;
+    }
     let snapshot = parts.remove(&RoleName::Snapshot);
     for (role, file) in parts {
         accepted.take_targets(&role, file)?;
@@ -278,6 +281,17 @@ impl Accepted<'_> {
         };
         let unknown = || Refusal::of(role, &format!("tuf: invalid role {role}. delegation does not exist"));
         resolved.ok_or_else(unknown)
+    }
+
+    /// Asks for every key that a new root gives the roles which the service signs, also where it signs none of their files now:
+    /// a key that must not sign for this collection is an error of whoever has it, and must not get into a stored root.
+    fn check_signers(&self, signers: &dyn SignerSet) -> Result<(), Refusal> {
+        for role in [RoleName::Timestamp, RoleName::Snapshot] {
+            for (_, key) in self.root.keys_of(&role).iter().flat_map(TrustedKeys::iter) {
+                signers.signer(&key.canonical_id()).map_err(|error| Refusal::of(&role, &error))?;
+            }
+        }
+        Ok(())
     }
 
     /// After a change of root, targets that were not uploaded anew must verify under it: readers would be locked out.

@@ -8,11 +8,11 @@ use std::time::Duration;
 use countersign_server::{Backend, Clock, Connections, DatabaseUrl, KeyAlgorithm, Storage, Tls};
 use countersign_testkit::port::{Answer, accepts};
 use countersign_testkit::{DatabaseServer, NotaryClient, Port, Process, Product};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::keyserver::Place;
-use crate::owner::{Owner, key_id, signed};
-use crate::service::TestService;
+use crate::owner::{Key, Owner, file_meta, key_id, public, signed};
+use crate::service::{Answered, TestService};
 
 const GUN: &str = "example.com/both/ways";
 
@@ -22,7 +22,7 @@ struct Reference {
     _folder: tempfile::TempDir,
 }
 
-fn run(program: &str, configuration: &serde_json::Value, address: SocketAddr) -> Reference {
+fn run(program: &str, configuration: &Value, address: SocketAddr) -> Reference {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     fs_err::write(&file, configuration.to_string()).unwrap();
@@ -137,6 +137,24 @@ fn signer_in_memory(place: &Place) -> Reference {
     run("/usr/bin/notary-signer", &configuration, place.address())
 }
 
+/// Uploads a root with another collection's key beside one of the owner's own, and a snapshot that he has signed: there the
+/// service signs no file with either.
+async fn with_a_snapshot_of_ones_own(service: &TestService, own: &Owner, others: &Value) -> Answered {
+    let own_snapshots = Key::bare();
+    let mut payload = own.root_payload(1);
+    let ids = [public(&own_snapshots.public), others.clone()].map(|key| {
+        let id = key_id(&key);
+        payload["keys"][&id] = key;
+        id
+    });
+    payload["roles"]["snapshot"]["keyids"] = json!(ids);
+    let (root, targets) = (signed(&payload, &[&own.root_key]), own.targets(1, &["v1"]));
+    let listed = json!({"root": file_meta(&root), "targets": file_meta(&targets)});
+    let snapshot = json!({"_type": "Snapshot", "expires": own.expires(1095), "meta": listed, "version": 1});
+    let parts = [("root", root), ("targets", targets), ("snapshot", signed(&snapshot, &[&own_snapshots]))];
+    service.upload(&own.gun, &parts).await
+}
+
 /// The reference's signer says of no key which collection it is for: on its tables, where no row says it either, the server
 /// alone can keep one collection's key from signing for another. Our keyserver says it itself.
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +192,18 @@ async fn on_the_references_tables_nobody_has_another_collections_key_sign() {
             let parts = [("root", signed(&payload, &[&own.root_key])), ("targets", own.targets(1, &["v1"]))];
             assert_eq!(service.upload(&own.gun, &parts).await.error(), "400 INVALID_UPDATE", "{whose} {role}");
         }
-        own.publish_first(&service).await;
+        let answer = with_a_snapshot_of_ones_own(&service, &own, &victim.snapshot_key).await;
+        if whose == "reference" {
+            assert_eq!(answer.error(), "400 INVALID_UPDATE", "{}", answer.text());
+            own.publish_first(&service).await;
+        } else {
+            // Ours has no such key for him, and signs nothing with it.
+            answer.ok();
+            let refused = service.upload(&own.gun, &[("targets", own.targets(2, &["v2"]))]).await;
+            assert_eq!(refused.error(), "400 INVALID_UPDATE", "{}", refused.text());
+            service.delete(&own.gun).await.ok();
+            continue;
+        }
         for owner in [&victim, &own] {
             let parts = [("targets", owner.targets(2, &["v2"]))];
             service.upload(&owner.gun, &parts).await.ok();

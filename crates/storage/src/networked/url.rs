@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 /// The longest password, in bytes.
@@ -88,10 +89,10 @@ impl DatabaseUrl {
         }
         let setting = |error: &sqlx::Error| DatabaseUrlError::Setting(error.to_string());
         let given = |names: &[&str]| url.query_pairs().any(|(key, _)| names.contains(&&*key));
-        let near = is_near(&url);
         let options = match url.scheme() {
             "postgres" | "postgresql" => {
                 let mut options = PgConnectOptions::from_str(text).map_err(|error| setting(&error))?;
+                let near = is_near(options.get_host(), options.get_socket());
                 if !near && !given(&["sslmode", "ssl-mode"]) {
                     options = options.ssl_mode(PgSslMode::VerifyFull);
                 }
@@ -99,6 +100,7 @@ impl DatabaseUrl {
             }
             "mysql" | "mariadb" => {
                 let mut options = MySqlConnectOptions::from_str(text).map_err(|error| setting(&error))?;
+                let near = is_near(options.get_host(), options.get_socket());
                 if !near && !given(&["sslmode", "ssl-mode"]) {
                     options = options.ssl_mode(MySqlSslMode::VerifyIdentity);
                 }
@@ -144,17 +146,9 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-/// Tells whether the server is on this machine: by a socket or a loopback address, wherever the URL says so. What stands
-/// among its settings counts for the driver in place of its host.
-fn is_near(url: &Url) -> bool {
-    let mut said = url.query_pairs().filter(|(key, _)| ["host", "hostaddr", "socket"].contains(&&**key)).peekable();
-    if said.peek().is_some() {
-        return said.all(|(_, place)| place.starts_with('/') || is_this_machine(&place));
-    }
-    match url.host() {
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        host => is_this_machine(&host.map(|host| host.to_string()).unwrap_or_default()),
-    }
+/// Tells whether the server is on this machine, by what the driver will do: settings and variables count for it too.
+fn is_near(host: &str, socket: Option<&PathBuf>) -> bool {
+    socket.is_some() || is_this_machine(host.trim_matches(['[', ']']))
 }
 
 fn is_this_machine(name: &str) -> bool {
@@ -185,14 +179,19 @@ mod tests {
         assert!(matches!(postgres("postgres://u@127.0.0.1:6/x").get_ssl_mode(), PgSslMode::Prefer));
         assert!(matches!(postgres("postgres://u@[::1]/x").get_ssl_mode(), PgSslMode::Prefer));
         assert!(matches!(postgres("postgres://u@db/x?host=/run/postgresql").get_ssl_mode(), PgSslMode::Prefer));
-        for elsewhere in
-            ["host=db.example", "hostaddr=192.0.2.7", "host=/run&host=db.example", "hostaddr=192.0.2.7&host="]
-        {
+        for elsewhere in ["host=db.example", "hostaddr=192.0.2.7", "host=localhost&host=db.example"] {
             let url = format!("postgres://u@localhost/x?{elsewhere}");
             assert!(matches!(postgres(&url).get_ssl_mode(), PgSslMode::VerifyFull), "{url}");
         }
         assert!(matches!(postgres("postgresql://u@db/x?sslmode=require").get_ssl_mode(), PgSslMode::Require));
         assert!(matches!(mysql("mysql://u@db.example/x").get_ssl_mode(), MySqlSslMode::VerifyIdentity));
+        for elsewhere in ["mysql://u@db.example/x?host=/run/s", "mysql://u@db.example/x?hostaddr=127.0.0.1"] {
+            let refused = DatabaseUrl::parse(elsewhere).map(|url| url.options);
+            let verifies = |options| matches!(options, Options::MySql(options) if matches!(options.get_ssl_mode(), MySqlSslMode::VerifyIdentity));
+            assert!(refused.map_or(true, verifies), "{elsewhere}");
+        }
+        assert!(matches!(postgres("postgres://u@db.example/x?socket=/s").get_ssl_mode(), PgSslMode::VerifyFull));
+        assert!(matches!(mysql("mysql://u@db.example/x?socket=/run/s").get_ssl_mode(), MySqlSslMode::Preferred));
         assert!(matches!(mysql("mariadb://u@localhost/x").get_ssl_mode(), MySqlSslMode::Preferred));
         assert!(matches!(mysql("mysql://u@db/x?ssl-mode=DISABLED").get_ssl_mode(), MySqlSslMode::Disabled));
     }
