@@ -65,7 +65,6 @@ pub(crate) async fn renew(app: &Arc<App>, gun: Gun, before: RenewBefore) -> Resu
     let app = Arc::clone(app);
     let work = Arc::clone(&app);
     app.to_the_end(async move {
-        let _turn = turn(&work, &gun).await?;
         let result = renew_in_turn(&work, &gun, before).await;
         let counter = match result {
             Ok(Stored::Yes) => &work.metrics.renewals,
@@ -79,6 +78,7 @@ pub(crate) async fn renew(app: &Arc<App>, gun: Gun, before: RenewBefore) -> Resu
 }
 
 async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result<Stored, Failure> {
+    let _turn = turn(app, gun).await?;
     let roles = [RoleName::Root, RoleName::Snapshot, RoleName::Timestamp].into();
     let by = By::service();
     for _ in 0..ATTEMPTS {
@@ -263,9 +263,9 @@ async fn store(
     match error {
         PublishError::Superseded => Ok(Stored::No),
         PublishError::VersionConflict { .. } => Err(Failure::new(Code::Version).detail(json!({})).cause(error)),
-        PublishError::TooFarAhead { ref role, .. } | PublishError::TooHigh { ref role, .. } => {
-            Err(refused(Refusal::of(role, &error)))
-        }
+        PublishError::TooFarAhead { ref role, .. }
+        | PublishError::TooHigh { ref role, .. }
+        | PublishError::TooLarge { ref role, .. } => Err(refused(Refusal::of(role, &error))),
         PublishError::Store(error @ StoreError::SpeltAlike { .. }) => {
             let message =
                 "the database cannot tell the collection's name from another's, which differs in upper or lower case";

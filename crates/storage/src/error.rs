@@ -157,6 +157,16 @@ pub enum PublishError {
         /// The highest version that can be stored.
         highest: u64,
     },
+    /// A file is larger than what the reference's tables in `MySQL` can be handed (publisher, or the database's settings).
+    #[error("{role} has {bytes} bytes, and the database takes at most {most} in one statement (max_allowed_packet)")]
+    TooLarge {
+        /// The role in question.
+        role: RoleName,
+        /// The file's size.
+        bytes: u64,
+        /// The size that the database takes.
+        most: u64,
+    },
     /// The collection is no longer in the state the publication was built upon (another publisher was faster).
     #[error("the collection changed since the publication was prepared")]
     Superseded,

@@ -156,6 +156,9 @@ fn accept_at(submission: Submission<'_>, signers: &dyn SignerSet, pace: Pace) ->
     Ok(files)
 }
 
+/// Most keys that a new root may give each role that the service signs: it looks for each of them whenever it signs.
+const MAX_SERVICE_KEYS: usize = 64;
+
 struct AcceptedRoot {
     trusted: Verified<Root>,
     new: bool,
@@ -202,6 +205,13 @@ fn accept_root(
         None => root_trust::verify_root(candidate, gun, Pin::FirstUse, Age::Current(now)),
     };
     let trusted = verified.map_err(|error| Refusal::BadRoot(error.to_string()))?;
+    for role in [RoleName::Timestamp, RoleName::Snapshot] {
+        let keys = trusted.keys_of(&role).map_or(0, |keys| keys.iter().count());
+        if keys > MAX_SERVICE_KEYS {
+            let message = format!("{keys} keys may sign {role}, more than {MAX_SERVICE_KEYS}");
+            return Err(Refusal::BadRoot(message));
+        }
+    }
     Ok(AcceptedRoot { trusted, new: true })
 }
 

@@ -189,16 +189,16 @@ impl Reader {
 /// comes first has to be right: nothing behind it makes up for it.
 fn key(header: &Header, trusted: &Trusted, algorithm: JwsAlgorithm, now: Timestamp) -> Result<JwsKey, TokenError> {
     if let Some(chain) = header.x5c.as_deref().filter(|chain| !chain.is_empty()) {
-        return certified(chain, trusted, now);
+        return certified(chain, trusted, algorithm, now);
     }
     if let Some(jwk) = &header.jwk {
         let key = jwk.key().map_err(|_| TokenError::ForeignKey)?;
         return match jwk.chain() {
             Some(chain) => {
-                let certified = certified(chain, trusted, now)?;
+                let certified = certified(chain, trusted, algorithm, now)?;
                 if certified.spki_der() == key.spki_der() { Ok(certified) } else { Err(TokenError::ForeignKey) }
             }
-            None if trusted.holds(&key) => Ok(key),
+            None if trusted.holds(&key, algorithm) => Ok(key),
             None => Err(TokenError::ForeignKey),
         };
     }
@@ -209,7 +209,12 @@ fn key(header: &Header, trusted: &Trusted, algorithm: JwsAlgorithm, now: Timesta
 }
 
 /// Takes the key of the first certificate, if the chain leads to a trusted one.
-fn certified(chain: &[String], trusted: &Trusted, now: Timestamp) -> Result<JwsKey, TokenError> {
+fn certified(
+    chain: &[String],
+    trusted: &Trusted,
+    algorithm: JwsAlgorithm,
+    now: Timestamp,
+) -> Result<JwsKey, TokenError> {
     let refuse = |reason: &dyn std::fmt::Display| TokenError::Chain(shortened(&reason.to_string()));
     if chain.len() > MAX_CHAIN {
         return Err(refuse(&format_args!("more than {MAX_CHAIN}")));
@@ -221,7 +226,11 @@ fn certified(chain: &[String], trusted: &Trusted, now: Timestamp) -> Result<JwsK
     let chain = chain.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let (leaf, others) = chain.split_first().ok_or(TokenError::NoKey)?;
     leaf.verify_issued(others, trusted.certificates(), now).map_err(|error| refuse(&error))?;
-    JwsKey::from_spki_der(leaf.spki_der()).map_err(|error| refuse(&error))
+    let key = JwsKey::from_spki_der(leaf.spki_der()).map_err(|error| refuse(&error))?;
+    if trusted.forbids(&key, algorithm) {
+        return Err(refuse(&"the key set has their key for another algorithm"));
+    }
+    Ok(key)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]

@@ -30,7 +30,12 @@ async fn compete(subject: &Subject, gun: &Gun, base: Base, version: u64, count: 
         match result {
             Ok(()) => stored += 1,
             Err(PublishError::Superseded | PublishError::VersionConflict { .. }) => {}
-            Err(error @ (PublishError::Store(_) | PublishError::TooFarAhead { .. } | PublishError::TooHigh { .. })) => {
+            Err(
+                error @ (PublishError::Store(_)
+                | PublishError::TooFarAhead { .. }
+                | PublishError::TooHigh { .. }
+                | PublishError::TooLarge { .. }),
+            ) => {
                 unreachable!("a race is not a failure of the store: {error:?}")
             }
         }

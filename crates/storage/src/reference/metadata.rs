@@ -17,6 +17,11 @@ use crate::{
     StoreError, Stored,
 };
 
+/// What fits into a statement of any `MySQL` server: the smallest default that one had is 1 MiB.
+const FITS: u64 = 512 * 1024;
+/// What stands in a statement around a file.
+const AROUND_A_FILE: u64 = 16 * 1024;
+
 const POSTGRES_HEADS: &str = "WITH RECURSIVE wanted AS (SELECT CAST(? AS varchar(255)) AS gun), roles AS ( \
         (SELECT role FROM tuf_files WHERE gun = (SELECT gun FROM wanted) ORDER BY role LIMIT 1) \
         UNION ALL \
@@ -188,6 +193,7 @@ impl Database {
             let (role, offered) = (file.role().clone(), file.version());
             return Err(PublishError::TooHigh { role, offered, highest: MAX_VERSION });
         }
+        refuse_too_large(&mut session, new).await?;
         if heads.is_empty() {
             refuse_spelt_alike(&mut session, gun).await?;
         }
@@ -238,6 +244,20 @@ async fn lock_place(session: &mut Session, gun: &Gun) -> Result<(), StoreError> 
         // Named locks outlive transactions there; of this row the reference only holds a share while it deletes.
         Dialect::MySql => change::lock(session, "deletion").await,
     }
+}
+
+/// Refuses files that do not fit into a statement: the server would end the connection in the midst of them.
+async fn refuse_too_large(session: &mut Session, new: &[NewMetadata]) -> Result<(), PublishError> {
+    let Some(largest) = new.iter().max_by_key(|file| file.bytes().len()) else { return Ok(()) };
+    let bytes = largest.bytes().len() as u64;
+    if session.dialect() == Dialect::Postgres || bytes < FITS {
+        return Ok(());
+    }
+    let row =
+        session.row("asked how large a statement may be", "SELECT CAST(@@max_allowed_packet AS SIGNED)", &[]).await?;
+    let most = row.map(|row| row.integer(0)).transpose()?.unwrap_or_default();
+    let most = u64::try_from(most).unwrap_or_default().saturating_sub(AROUND_A_FILE);
+    if bytes <= most { Ok(()) } else { Err(PublishError::TooLarge { role: largest.role().clone(), bytes, most }) }
 }
 
 /// Refuses a collection whose name the unique index takes for that of another one.

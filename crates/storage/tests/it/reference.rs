@@ -132,6 +132,17 @@ async fn what_the_references_columns_cannot_hold_is_refused() {
                 store.health().await.expect("nothing is wrong with the database");
             }
         }
+        let large = NewMetadata::new(RoleName::Targets, Version::new(2).unwrap(), vec![b'x'; 17 << 20]);
+        let large = store.publish(&gun("example.com/App"), Base::Anything, &[large], now()).await;
+        match product {
+            Product::Postgres => large.unwrap(),
+            Product::MariaDb => {
+                assert!(matches!(large, Err(PublishError::TooLarge { bytes: 17_825_792, .. })), "{large:?}");
+                store.health().await.expect("nothing is wrong with the database");
+            }
+        }
+        let fits = NewMetadata::new(RoleName::Targets, Version::new(3).unwrap(), vec![b'x'; (16 << 20) - (16 << 10)]);
+        store.publish(&gun("example.com/App"), Base::Anything, &[fits], now()).await.unwrap();
         let other = store.pointers(&gun("example.com/app")).await.unwrap().len();
         assert_eq!(other, if product == Product::Postgres { 4 } else { 0 });
     }

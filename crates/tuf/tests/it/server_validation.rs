@@ -77,6 +77,21 @@ fn a_first_root_may_have_version_1_or_2() {
 }
 
 #[test]
+fn a_root_that_has_the_service_look_for_hundreds_of_keys_is_refused() {
+    for role in ["timestamp", "snapshot"] {
+        for (more, accepted) in [(63, true), (64, false)] {
+            let mut repository = Repository::new();
+            repository.keys.get_mut(role).unwrap().extend((0..more).map(|_| Key::new()));
+            let root = repository.root_payload(1);
+            repository.put("root", &root);
+            let parts = [file(&repository, "root"), file(&repository, "targets")];
+            let outcome = submit(&nothing(), &parts, &repository.service_signers());
+            assert_eq!(outcome.is_ok(), accepted, "{role} and {more} more: {outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn an_upload_without_any_root_or_without_targets_is_refused() {
     let repository = Repository::new();
     let signers = repository.service_signers();

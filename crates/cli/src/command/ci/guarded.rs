@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::time::Instant;
 
 /// Exit code of what ran out of time, as `timeout(1)` has it.
 pub(super) const TIMED_OUT: u8 = 124;
@@ -31,6 +32,27 @@ impl FromStr for TimeLimit {
             Duration::ZERO => Err("give seconds, or a number with s, m or h: 90, 90s, 15m, 1h".to_owned()),
             limit if limit > LONGEST => Err("a week is the longest".to_owned()),
             limit => Ok(Self(limit)),
+        }
+    }
+}
+
+impl TimeLimit {
+    /// Turns a limit, if there is one, into the moment when it is over.
+    pub(super) fn from_now(limit: Option<Self>) -> Deadline {
+        Deadline(limit.map(|Self(limit)| Instant::now() + limit))
+    }
+}
+
+/// When the time is over, if ever.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Waits for it; for ever without one.
+    pub(super) async fn pass(self) {
+        match self.0 {
+            Some(moment) => tokio::time::sleep_until(moment).await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -73,29 +95,21 @@ pub(super) fn code_of(signal: Signal) -> u8 {
     u8::try_from(signal.as_raw()).unwrap_or_default().saturating_add(128)
 }
 
-/// Waits for ever without a limit.
-pub(super) async fn expire(limit: Option<TimeLimit>) {
-    match limit {
-        Some(TimeLimit(limit)) => tokio::time::sleep(limit).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Does something, unless it is stopped.
+/// Does something, unless it is stopped; then there is a hint at what may have happened until then.
 pub(super) async fn guarded<T>(
     stops: &mut Stops,
-    limit: Option<TimeLimit>,
+    deadline: Deadline,
+    hint: &'static str,
     work: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
-    const OPEN: &str = "it is open whether the trust service has stored a signature: the same again does no harm";
     tokio::select! {
         done = work => done,
         stop = stops.next() => {
             let text = format!("stopped by signal {}; the keys are removed", stop.as_raw());
-            Err(CliError::new(Kind::Exit(code_of(stop)), text).hint(OPEN))
+            Err(CliError::new(Kind::Exit(code_of(stop)), text).hint(hint))
         }
-        () = expire(limit) => {
-            Err(CliError::new(Kind::Exit(TIMED_OUT), "the time is over; the keys are removed").hint(OPEN))
+        () = deadline.pass() => {
+            Err(CliError::new(Kind::Exit(TIMED_OUT), "the time is over; the keys are removed").hint(hint))
         }
     }
 }

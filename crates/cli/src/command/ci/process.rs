@@ -1,6 +1,6 @@
 //! Running a command to its end, with what it started, and with secrets masked in what it prints.
 
-use super::guarded::{Stops, TIMED_OUT, TimeLimit, expire};
+use super::guarded::{Deadline, Stops, TIMED_OUT};
 use super::masking::Masker;
 use crate::error::{CliError, Kind};
 use crate::output::message;
@@ -38,7 +38,7 @@ pub(super) async fn run(
     input: Input,
     secrets: &[&[u8]],
     stops: &mut Stops,
-    limit: Option<TimeLimit>,
+    deadline: Deadline,
 ) -> Result<u8, CliError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let alone = input == Input::Nothing || !std::io::stdin().is_terminal();
@@ -55,7 +55,7 @@ pub(super) async fn run(
     drop(command);
     let mut running = Running { child: child?, alone, killed: false };
     let mut timed_out = false;
-    let over = expire(limit);
+    let over = deadline.pass();
     tokio::pin!(over);
     while !running.has_ended() {
         tokio::select! {

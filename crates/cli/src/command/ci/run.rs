@@ -1,6 +1,6 @@
 //! `countersign ci run`: a command that can sign, and nobody else.
 
-use super::guarded::{Stops, TimeLimit};
+use super::guarded::{Deadline, Stops, TimeLimit};
 use super::passphrase::for_others;
 use super::process::{self, Input};
 use super::session::Session;
@@ -46,8 +46,9 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let mut stops = Stops::listen()?;
-        let session = Session::open(&self.supply)?;
-        let code = self.run_in(&session, options, &mut stops).await;
+        let deadline = TimeLimit::from_now(self.timeout);
+        let session = Session::open(&self.supply, &mut stops, deadline).await?;
+        let code = self.run_in(&session, options, &mut stops, deadline).await;
         session.close()?;
         match code? {
             0 => Ok(()),
@@ -55,7 +56,13 @@ impl Run {
         }
     }
 
-    async fn run_in(&self, session: &Session, options: &GlobalOptions, stops: &mut Stops) -> Result<u8, CliError> {
+    async fn run_in(
+        &self,
+        session: &Session,
+        options: &GlobalOptions,
+        stops: &mut Stops,
+        deadline: Deadline,
+    ) -> Result<u8, CliError> {
         let Some((program, arguments)) = self.command.split_first() else { return Err(CliError::user("no command")) };
         let surroundings = ContextOptions::native(options)?;
         furnish(session, &surroundings)?;
@@ -65,7 +72,7 @@ impl Run {
         let secrets = self.set(&mut command, session, &surroundings)?;
         let secrets: Vec<&[u8]> = secrets.iter().map(Passphrase::bytes).collect();
         let input = if self.supply.takes_input() { Input::Nothing } else { Input::Inherited };
-        let code = process::run(command, input, &secrets, stops, self.timeout).await?;
+        let code = process::run(command, input, &secrets, stops, deadline).await?;
         for id in keys(session)?.difference(&before) {
             message(format_args!(
                 "WARNING: the command made the key {id}, which is gone now: make keys outside of pipelines, with countersign ci key"

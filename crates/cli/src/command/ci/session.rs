@@ -1,5 +1,6 @@
 //! An archive opened for the time of one command: its keys in a private folder that docker, notary and Countersign can use.
 
+use super::guarded::{Deadline, Stops, guarded};
 use super::masking::register;
 use super::private_folder::{PrivateFolder, sweep};
 use super::supply::{RootKeys, Supply, no_passphrase};
@@ -23,17 +24,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Removes what killed runs left, opens the archive in memory, and puts its keys into a private folder.
-    pub(super) fn open(supply: &Supply) -> Result<Self, CliError> {
+    /// Removes what killed runs left, opens the archive in memory, and puts its keys into a private folder. Whoever hands the
+    /// archive over, and gpg, may take their time: until then nothing is to be removed.
+    pub(super) async fn open(supply: &Supply, stops: &mut Stops, deadline: Deadline) -> Result<Self, CliError> {
         if let swept @ 1.. = sweep() {
             message(format_args!("removed what {swept} killed run(s) had left behind"));
         }
-        let passphrase = supply.passphrase();
-        if let Some((passphrase, known)) = &passphrase {
-            register(passphrase, *known);
-        }
-        let passphrase = passphrase.map(|(passphrase, _)| passphrase);
-        let contents = contents(&supply.archive()?, passphrase.as_ref())?;
+        let handed = supply.clone();
+        let opening = async {
+            let opened = tokio::task::spawn_blocking(move || handed_over(&handed)).await;
+            opened.map_err(|error| CliError::internal(&error))?
+        };
+        let (contents, passphrase) = guarded(stops, deadline, NOTHING, opening).await?;
         check(&contents, supply.root_keys(), Timestamp::now())?;
         let folder = PrivateFolder::make()?;
         let session = Self { folder, passphrase, root_keys: supply.root_keys() };
@@ -71,6 +73,16 @@ impl Session {
     pub(super) fn close(self) -> Result<(), CliError> {
         self.folder.close()
     }
+}
+
+/// Takes the archive and its passphrase from where they come, and opens it.
+fn handed_over(supply: &Supply) -> Result<(Contents, Option<Passphrase>), CliError> {
+    let passphrase = supply.passphrase();
+    if let Some((passphrase, known)) = &passphrase {
+        register(passphrase, *known);
+    }
+    let passphrase = passphrase.map(|(passphrase, _)| passphrase);
+    Ok((contents(&supply.archive()?, passphrase.as_ref())?, passphrase))
 }
 
 fn contents(file: &[u8], passphrase: Option<&Passphrase>) -> Result<Contents, CliError> {

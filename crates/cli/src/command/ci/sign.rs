@@ -18,6 +18,8 @@ use countersign_trust::{News, ReleasedTag, SignRequest, Signed};
 use countersign_tuf::{Collection, RoleName};
 use std::collections::BTreeMap;
 
+const OPEN: &str = "it is open whether the trust service has stored a signature: the same again does no harm";
+
 /// Sign tags of a registry with the keys of an archive; one line of JSON on stdout says what was signed
 #[derive(Debug, Args)]
 pub(crate) struct Sign {
@@ -47,10 +49,11 @@ impl Sign {
     pub(crate) async fn run(&self, options: &GlobalOptions) -> Result<(), CliError> {
         let wanted = self.wanted()?;
         let mut stops = Stops::listen()?;
-        let session = Session::open(&self.supply)?;
+        let deadline = TimeLimit::from_now(self.timeout);
+        let session = Session::open(&self.supply, &mut stops, deadline).await?;
         let mut results = Vec::new();
         let work = self.sign_all(&session, options, &wanted, &mut results);
-        let signed = Box::pin(guarded(&mut stops, self.timeout, work)).await;
+        let signed = Box::pin(guarded(&mut stops, deadline, OPEN, work)).await;
         // What was signed is told, also if something else was not; and before it is told the keys are gone.
         let closed = session.close();
         if !results.is_empty() {

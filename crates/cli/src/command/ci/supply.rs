@@ -24,7 +24,7 @@ const PASSPHRASE_FD: &str = "COUNTERSIGN_BACKUP_PASSPHRASE_FD";
 const ARMOUR: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 
 /// Where the keys come from.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Supply {
     /// The archive of keys, also in base64; - is standard input [variables: `COUNTERSIGN_CI_ARCHIVE_FILE`, `COUNTERSIGN_CI_ARCHIVE`]
     #[arg(long, value_name = "FILE", conflicts_with = "archive_env", help_heading = "Keys")]

@@ -5,7 +5,7 @@ use crate::client::{Ending, USER};
 use crate::stage::{Shop, Stage, pushed_digest};
 use countersign_testkit::Finished;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ fn started(mut command: Command, until: &std::path::Path) -> Child {
 }
 
 #[track_caller]
-fn wait_for(condition: impl Fn() -> bool) {
+fn wait_for(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !condition() {
         assert!(Instant::now() < end, "it did not happen within {LONG:?}");
@@ -263,6 +263,38 @@ fn signing_that_is_told_to_stop_removes_the_keys_first() {
     let done = Finished::of(&mut sign(&["--timeout", "1s"]), b"");
     assert_eq!(done.code, 124, "{done}");
     agent.is_clean_after(&done);
+}
+
+#[test]
+fn a_job_that_waits_for_its_archive_ends_in_time_and_when_it_is_told_to() {
+    let (shop, agent, _key) = agent();
+    let name = shop.name("v1");
+    for (verb, rest) in [("sign", [name.as_str()].as_slice()), ("run", &["--", "true"])] {
+        let waiting = |more: &[&str]| {
+            let mut command = agent.client.command(&["ci", verb, "--archive", "-", "--passphrase-env", VARIABLE]);
+            command.args(more).args(rest).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let mut job = waiting(&["--timeout", "1s"]);
+        let input = job.stdin.take().unwrap();
+        wait_for(|| job.try_wait().unwrap().is_some());
+        let done = job.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(124), "{verb}");
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(told.contains("the time is over") && told.contains("nothing was signed"), "{verb}: {told}");
+        drop(input);
+        let mut job = waiting(&[]);
+        let input = job.stdin.take().unwrap();
+        wait_for(|| {
+            let _ = kill_process(Pid::from_child(&job), Signal::TERM);
+            job.try_wait().unwrap().is_some()
+        });
+        // Before the signal is listened for, it ends the job by itself: nothing is there to be removed yet.
+        let status = job.wait().unwrap();
+        assert!(status.code() == Some(143) || status.signal() == Some(15), "{verb}: {status:?}");
+        drop(input);
+    }
+    assert_eq!(agent.left_in_memory().len(), 0);
 }
 
 fn docker_pushes_signed(stage: &Stage, docker: &str) {

@@ -89,12 +89,52 @@ impl Trusted {
         known.only.is_none_or(|only| only == algorithm).then_some(&known.key)
     }
 
-    /// Tells whether a key is one of these.
-    pub(super) fn holds(&self, key: &JwsKey) -> bool {
-        self.keys.get(&key.libtrust_id()).is_some_and(|known| known.key.spki_der() == key.spki_der())
+    /// Tells whether a key is one of these, and for this algorithm too.
+    pub(super) fn holds(&self, key: &JwsKey, algorithm: JwsAlgorithm) -> bool {
+        self.said_of(key).any(|only| only.is_none_or(|only| only == algorithm))
+    }
+
+    /// Tells whether a key, which a certificate vouches for, is said here to be for another algorithm.
+    pub(super) fn forbids(&self, key: &JwsKey, algorithm: JwsAlgorithm) -> bool {
+        self.said_of(key).next().is_some() && !self.holds(key, algorithm)
+    }
+
+    fn said_of(&self, key: &JwsKey) -> impl Iterator<Item = Option<JwsAlgorithm>> {
+        self.keys.values().filter(|known| known.key.spki_der() == key.spki_der()).map(|known| known.only)
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     read_file(path).map_err(|source| AccessError::Unreadable { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    /// RFC 8725, section 3.1.
+    #[test]
+    fn a_key_for_one_algorithm_is_for_no_other_however_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let modulus = URL_SAFE_NO_PAD.encode([0xff; 256]);
+        let of = |members: &str| {
+            let key = format!(r#"{{"kty":"RSA","n":"{modulus}","e":"AQAB"{members}}}"#);
+            fs_err::write(&path, format!(r#"{{"keys":[{key}]}}"#)).unwrap();
+            let trusted = Trusted::read(None, Some(&path)).unwrap();
+            (trusted, serde_json::from_str::<Jwk>(&key).unwrap().key().unwrap())
+        };
+        let (trusted, key) = of(r#","kid":"a","alg":"RS512""#);
+        for (algorithm, right) in [(JwsAlgorithm::Rs512, true), (JwsAlgorithm::Rs256, false)] {
+            assert_eq!(trusted.by_id("a", algorithm).is_some(), right);
+            assert_eq!(trusted.holds(&key, algorithm), right);
+            assert_eq!(trusted.forbids(&key, algorithm), !right);
+        }
+        let (trusted, key) = of("");
+        for algorithm in [JwsAlgorithm::Rs512, JwsAlgorithm::Rs256] {
+            assert!(trusted.holds(&key, algorithm) && !trusted.forbids(&key, algorithm));
+        }
+    }
 }
