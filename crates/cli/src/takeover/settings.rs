@@ -53,7 +53,9 @@ const SERVER: [&str; 17] = [
     "caching.max_age.consistent_metadata",
     "repositories.gun_prefixes",
 ];
-const SIGNER: [&str; 3] = ["server.grpc_addr", "storage.default_alias", "default_alias"];
+const SIGNER: [&str; 4] = ["server.grpc_addr", SIGNER_HTTP, "storage.default_alias", "default_alias"];
+/// An address for HTTP, which stands in the sample of the signer's file: its last releases do not read it any more.
+pub(super) const SIGNER_HTTP: &str = "server.http_addr";
 
 type Variables = dyn Fn(&str) -> Option<String>;
 

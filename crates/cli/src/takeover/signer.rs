@@ -8,7 +8,7 @@ use countersign_keyservice::{
 use countersign_server::Connections;
 
 use super::server::address;
-use super::settings::Settings;
+use super::settings::{SIGNER_HTTP, Settings};
 use super::{chain, log, scratch, unless_told_again, until_told, wrong};
 use crate::context::variable;
 use crate::error::CliError;
@@ -21,6 +21,9 @@ const IN_MEMORY: &str = "memory";
 pub(super) async fn run(settings: &Settings, level: log::Level) -> Result<(), CliError> {
     countersign_keyservice::hide_memory();
     countersign_server::raise_file_limit();
+    if settings.get(SIGNER_HTTP).is_some() {
+        message(format_args!("WARNING: {SIGNER_HTTP} is passed over: signers answer by gRPC alone"));
+    }
     let folder = scratch()?;
     let service = KeyService::start(config(settings, folder.path())?).await;
     let service = service.map_err(|error| wrong(chain(&error)))?;

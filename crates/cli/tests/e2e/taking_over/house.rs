@@ -151,6 +151,8 @@ impl House {
         let (backend, url) = self.source(&self.signer_url);
         let signer = json!({
             "server": {
+                // As in the reference's sample, which nobody reads any more.
+                "http_addr": ":4444",
                 "grpc_addr": self.signer_port.address().to_string(),
                 "tls_cert_file": "./server.crt", "tls_key_file": "./server.key", "client_ca_file": "./ca.crt",
             },
