@@ -1,4 +1,5 @@
-//! Who asked for what, and what came of it: one line of JSON for every call that makes, deletes or uses a key.
+//! Who asked for what, and what came of it: one line of JSON for every call that makes, deletes or uses a key, and for
+//! every key that is brought in.
 //!
 //! A key is used only when the line is written. There is no secret in it: keys and messages appear by their digests.
 
@@ -47,6 +48,17 @@ pub(crate) enum Event {
     Sign,
     Delete,
     Refuse,
+    /// A key that was made elsewhere came in.
+    Import,
+}
+
+/// Who had it done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By<'a> {
+    /// Who called.
+    Caller(&'a Caller),
+    /// Who ran a command on this machine, by the system's number of the user.
+    User(u32),
 }
 
 /// What is known about it.
@@ -64,8 +76,12 @@ pub(crate) struct About<'a> {
 struct Line<'a> {
     time: String,
     event: Event,
-    client: &'a str,
-    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,18 +105,17 @@ impl Audit {
     }
 
     /// Writes a line.
-    pub(crate) fn record(
-        &self,
-        now: Timestamp,
-        caller: &Caller,
-        event: Event,
-        about: About<'_>,
-    ) -> Result<(), AuditError> {
+    pub(crate) fn record(&self, now: Timestamp, by: By<'_>, event: Event, about: About<'_>) -> Result<(), AuditError> {
+        let (caller, uid) = match by {
+            By::Caller(caller) => (Some(caller), None),
+            By::User(uid) => (None, Some(uid)),
+        };
         let line = Line {
             time: now.to_string(),
             event,
-            client: &caller.name,
-            address: caller.address.to_string(),
+            client: caller.map(|caller| &*caller.name),
+            address: caller.map(|caller| caller.address.to_string()),
+            uid,
             key: about.key.map(|id| id.to_string()),
             gun: about.gun,
             role: about.role,

@@ -2,7 +2,7 @@
 
 use std::fs::TryLockError;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// Permissions of folders that are made here.
@@ -62,6 +62,17 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
+}
+
+/// Gives what was made to whom the data folder belongs: root may have done it for the service, which is to use it.
+pub(crate) fn give(data_dir: &Path, made: &[&Path]) -> io::Result<()> {
+    let owner = fs_err::metadata(data_dir)?;
+    for made in made {
+        if fs_err::metadata(made)?.uid() != owner.uid() {
+            chown(made, Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a new file whole, durable and for the owner only; one that is there is an error.

@@ -11,10 +11,11 @@ use countersign_storage::{
 use countersign_tuf::Gun;
 use jiff::Timestamp;
 
-use crate::data_dir::{DataDirError, make_folder};
+use crate::audit::{About, Audit, AuditError, By, Event};
+use crate::data_dir::{DataDirError, give, make_folder};
 use crate::keys::{KeyTrouble, open, seal};
 use crate::passphrases::{PassphraseError, Passphrases};
-use crate::service::DATABASE;
+use crate::service::{AUDIT, DATABASE};
 
 /// How long a lock of the running service is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +41,9 @@ pub enum IntakeError {
     /// A passphrase is not at hand.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
+    /// What comes in cannot be written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 /// A key that comes in.
@@ -88,6 +92,7 @@ pub struct Intake {
     store: SqliteSigningKeys,
     passphrases: Passphrases,
     alias: Alias,
+    audit: Audit,
 }
 
 impl Intake {
@@ -104,7 +109,10 @@ impl Intake {
         let in_use = store.some_of_each_alias().await?.iter().any(|key| key.stored.alias == *alias);
         // A missing passphrase of keys that there are must not be replaced by a new one.
         let _ = if in_use { passphrases.get(alias)? } else { passphrases.get_or_make(alias)? };
-        Ok(Self { store, passphrases: passphrases.clone(), alias: alias.clone() })
+        let log = data_dir.join(AUDIT);
+        let audit = Audit::open(&log)?;
+        give(data_dir, &[&log]).map_err(|source| DataDirError::Folder { path: data_dir.to_owned(), source })?;
+        Ok(Self { store, passphrases: passphrases.clone(), alias: alias.clone(), audit })
     }
 
     /// Takes a key, encrypts it under the alias, and opens it once more from where it was stored.
@@ -127,6 +135,8 @@ impl Intake {
             Ok(sealed) => sealed,
             Err(trouble) => return Ok(Arrived::No(said(&trouble))),
         };
+        let about = About { key: Some(id), gun: Some(gun.as_str()), role: Some(role.as_str()), ..About::default() };
+        self.audit.record(Timestamp::now(), By::User(rustix::process::getuid().as_raw()), Event::Import, about)?;
         match self.store.take(&sealed, created_at, last_used).await? {
             Taken::AnotherWaits => Ok(Arrived::AnotherWaits),
             taken => Ok(match self.known(&id, &gun, role).await? {

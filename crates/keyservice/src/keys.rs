@@ -18,7 +18,7 @@ use moka::sync::Cache;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::audit::{About, Audit, AuditError, Event};
+use crate::audit::{About, Audit, AuditError, By, Event};
 use crate::binding::bind;
 use crate::config::{Clock, Limits};
 use crate::passphrases::{PassphraseError, Passphrases};
@@ -259,7 +259,7 @@ impl Keys {
     }
 
     fn record(&self, caller: &Caller, event: Event, about: About<'_>) -> Result<(), KeyTrouble> {
-        Ok(self.parts.audit.record(self.parts.clock.now(), caller, event, about)?)
+        Ok(self.parts.audit.record(self.parts.clock.now(), By::Caller(caller), event, about)?)
     }
 
     /// Logs what went wrong, and returns what the caller is told.

@@ -11,7 +11,7 @@ use countersign_crypto::{Random, SystemRandom};
 use countersign_storage::Alias;
 use zeroize::Zeroizing;
 
-use crate::data_dir::{make_folder, write_new};
+use crate::data_dir::{give, make_folder, write_new};
 
 /// Beginnings of the variables: our own name first, then the reference's.
 const VARIABLES: [&str; 2] = ["COUNTERSIGN_KEYSERVER_PASSPHRASE_", "NOTARY_SIGNER_"];
@@ -115,22 +115,11 @@ impl Passphrases {
         make_folder(&self.folder).map_err(unwritable)?;
         let path = self.folder.join(alias.as_str());
         write_new(&path, format!("{}\n", *text).as_bytes()).map_err(unwritable)?;
-        self.give(&path).map_err(unwritable)?;
+        if let Some(data_dir) = self.folder.parent() {
+            give(data_dir, &[&self.folder, &path]).map_err(unwritable)?;
+        }
         tracing::warn!(path = %path.display(), "a passphrase was made: without this file, no key can be opened");
         Ok(text)
-    }
-
-    /// Gives what was made to whom the data folder belongs: root may have done it for the service, which is to read it.
-    fn give(&self, path: &Path) -> io::Result<()> {
-        use std::os::unix::fs::{MetadataExt, chown};
-        let Some(data_dir) = self.folder.parent() else { return Ok(()) };
-        let owner = fs_err::metadata(data_dir)?;
-        for made in [&self.folder, path] {
-            if fs_err::metadata(made)?.uid() != owner.uid() {
-                chown(made, Some(owner.uid()), Some(owner.gid()))?;
-            }
-        }
-        Ok(())
     }
 
     fn find(&self, alias: &Alias) -> Result<Option<Secret>, PassphraseError> {

@@ -23,7 +23,7 @@ use crate::tokens;
 /// The database in the data folder.
 pub(crate) const DATABASE: &str = "keys.db";
 /// The audit log in the data folder.
-const AUDIT: &str = "audit.log";
+pub(crate) const AUDIT: &str = "audit.log";
 
 /// Says why the service did not start.
 #[derive(Debug, thiserror::Error)]

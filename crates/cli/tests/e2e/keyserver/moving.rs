@@ -73,6 +73,7 @@ fn moved(deployment: Deployment) {
     assert_eq!(tags(&reader), 4);
     let audit = std::fs::read_to_string(keyserver.file("keys/audit.log")).unwrap();
     assert!(!audit.contains(r#""event":"refuse""#), "{audit}");
+    assert_eq!(audit.matches(r#""event":"import","uid":"#).count(), taken.len(), "{audit}");
 }
 
 #[test]
