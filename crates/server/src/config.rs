@@ -383,6 +383,9 @@ pub struct Renewal {
     pub timestamp_age: SignedDuration,
     /// Remaining life below which a snapshot is signed anew.
     pub snapshot_rest: SignedDuration,
+    /// Whether the database was set back to an older state: then everything is signed anew at the start, at versions ahead of
+    /// those that readers may have seen.
+    pub restored: bool,
 }
 
 impl Default for Renewal {
@@ -391,6 +394,7 @@ impl Default for Renewal {
             interval: Duration::from_hours(1),
             timestamp_age: SignedDuration::from_hours(7 * 24),
             snapshot_rest: SignedDuration::from_hours(30 * 24),
+            restored: false,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use countersign_storage::{Base, Deletion, NewMetadata, PublishError, State, StoreError};
 use countersign_telemetry::traced;
-use countersign_tuf::accept::{self, Files, Former, Move, Refusal, RenewBefore, Submission};
+use countersign_tuf::accept::{self, Files, Former, Move, Refusal, Renewal, Submission};
 use countersign_tuf::{Gun, RoleName};
 use fail::fail_point;
 use jiff::Timestamp;
@@ -61,11 +61,11 @@ pub(crate) async fn publish(
 }
 
 /// Signs the snapshot and timestamp anew where they are due; tells whether anything was stored.
-pub(crate) async fn renew(app: &Arc<App>, gun: Gun, before: RenewBefore) -> Result<Stored, Failure> {
+pub(crate) async fn renew(app: &Arc<App>, gun: Gun, renewal: Renewal) -> Result<Stored, Failure> {
     let app = Arc::clone(app);
     let work = Arc::clone(&app);
     app.to_the_end(async move {
-        let result = renew_in_turn(&work, &gun, before).await;
+        let result = renew_in_turn(&work, &gun, renewal).await;
         let counter = match result {
             Ok(Stored::Yes) => &work.metrics.renewals,
             Ok(Stored::No) => return result,
@@ -77,7 +77,7 @@ pub(crate) async fn renew(app: &Arc<App>, gun: Gun, before: RenewBefore) -> Resu
     .await
 }
 
-async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result<Stored, Failure> {
+async fn renew_in_turn(app: &Arc<App>, gun: &Gun, renewal: Renewal) -> Result<Stored, Failure> {
     let _turn = turn(app, gun).await?;
     let roles = [RoleName::Root, RoleName::Snapshot, RoleName::Timestamp].into();
     let by = By::service();
@@ -87,7 +87,7 @@ async fn renew_in_turn(app: &Arc<App>, gun: &Gun, before: RenewBefore) -> Result
         if base == Base::Nothing {
             return Ok(Stored::No);
         }
-        let files = prepare(app, gun, &basis, Task::Renew(before)).await?;
+        let files = prepare(app, gun, &basis, Task::Renew(renewal)).await?;
         // Nothing was due: whoever had the turn before has done it.
         if files.is_empty() {
             return Ok(Stored::No);
@@ -138,7 +138,7 @@ fn task(upload: &Upload, base: Base) -> Result<Task, Failure> {
 enum Task {
     Accept(Files),
     Move(Former, Files),
-    Renew(RenewBefore),
+    Renew(Renewal),
 }
 
 /// What a publication is built upon.
@@ -206,7 +206,7 @@ async fn prepare(app: &Arc<App>, gun: &Gun, basis: &Basis, task: Task) -> Result
         let result = match task {
             Task::Accept(parts) => accept::accept(Submission { gun, now, stored: &stored, parts }, &signers),
             Task::Move(former, parts) => accept::accept_move(Move { gun, now, former, parts }, &signers),
-            Task::Renew(before) => accept::renew(gun, now, &stored, &signers, before),
+            Task::Renew(renewal) => accept::renew(gun, now, &stored, &signers, renewal),
         };
         (result, signers.finish())
     };

@@ -134,7 +134,7 @@ async fn renew(app: &Arc<App>, gun: &Gun, current: &Current) -> Result<(), Failu
     if current.failed_within(RENEWAL_PAUSE) {
         return Err(Failure::new(Code::Unknown).cause("renewal failed a moment ago"));
     }
-    match publish::renew(app, gun.clone(), RenewBefore::EXPIRY).await {
+    match publish::renew(app, gun.clone(), RenewBefore::EXPIRY.into()).await {
         Ok(_) => Ok(()),
         Err(failure) => {
             // A keyserver that is away may be back at any moment, and asking it once more costs little.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_storage::PageSize;
 use countersign_telemetry::{Request, within};
-use countersign_tuf::accept::RenewBefore;
+use countersign_tuf::accept::{RenewBefore, Renewal};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::App;
@@ -23,6 +23,9 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// Looks at all collections again and again, until dropped.
 pub(crate) async fn run(app: Arc<App>) {
+    if app.renewal.restored {
+        within(Some(Request::begin("renewal", None, None)), move_ahead(&app)).await;
+    }
     loop {
         // Lines and spans of one round belong together.
         let request = Request::begin("renewal", None, None);
@@ -33,6 +36,49 @@ pub(crate) async fn run(app: Arc<App>) {
         };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Signs all that the service signs anew, ahead of what was given out before the database was set back: readers refuse
+/// versions below those that they have seen. What cannot be signed at the moment is waited for.
+async fn move_ahead(app: &Arc<App>) {
+    // Nothing is stored at the end of time: all timestamps are outside of this range.
+    let nothing = Timestamp::MAX..=Timestamp::MAX;
+    let (mut moved, mut failed) = (0_u64, 0_u64);
+    let mut after = None;
+    loop {
+        let page = match app.metadata.stale(nothing.clone(), after.as_ref(), PageSize::wished(PAGE)).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "collections cannot be listed");
+                tokio::time::sleep(EARLY_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(last) = page.last().cloned() else { break };
+        for gun in page {
+            loop {
+                let Err(failure) = publish::renew(app, gun.clone(), Renewal::Restored).await else {
+                    moved += 1;
+                    break;
+                };
+                let cause = failure.chain().unwrap_or_default();
+                if !failure.cannot_sign() && !failure.is_busy() {
+                    failed += 1;
+                    tracing::warn!(gun = gun.as_str(), cause, "a collection cannot be moved ahead");
+                    break;
+                }
+                tracing::error!(moved, cause, "nothing can be moved ahead at the moment");
+                tokio::time::sleep(EARLY_PAUSE).await;
+            }
+        }
+        after = Some(last);
+    }
+    tracing::warn!(
+        moved,
+        failed,
+        "every collection's timestamp, and snapshot where its key is the service's, was moved ahead: start the service \
+         without --restored from now on"
+    );
 }
 
 /// Says whether a round came to its end.
@@ -74,7 +120,7 @@ async fn look(app: &Arc<App>) -> (u64, Ended) {
         };
         let Some(last) = page.last().cloned() else { break };
         for gun in page {
-            match publish::renew(app, gun.clone(), before).await {
+            match publish::renew(app, gun.clone(), before.into()).await {
                 Ok(Stored::Yes) => renewed += 1,
                 Ok(Stored::No) => {}
                 Err(failure) => {

@@ -6,7 +6,7 @@
 mod listing;
 mod moved;
 
-pub use listing::{RenewBefore, renew};
+pub use listing::{RenewBefore, Renewal, renew};
 pub use moved::{Former, MOVE_AHEAD, Move, accept_move};
 
 use crate::metadata::{MetadataError, Payload, Root, Snapshot, Targets};

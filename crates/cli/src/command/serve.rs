@@ -95,6 +95,9 @@ pub(crate) struct Flags {
     /// The clock is right, although timestamps were signed at a later time: sign again, anew what was signed ahead
     #[arg(long)]
     trust_clock: bool,
+    /// The database was set back to an older state: sign everything anew once, at versions ahead of those that readers have seen
+    #[arg(long)]
+    restored: bool,
 }
 
 /// A service, by where it keeps everything.

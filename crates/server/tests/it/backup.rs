@@ -5,15 +5,19 @@ use std::io::{Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use countersign_server::{
     BackupError, Config, Connections, DatabaseUrl, Despite, Restored, SecretState, Service, StartError, Storage, Tls,
 };
 use countersign_testkit::clock::FIXTURE_CLOCK;
 use countersign_testkit::{DatabaseServer, Product};
+use countersign_tuf::update::UpdateError;
+use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
 use crate::owner::Owner;
+use crate::reader::{Reader, names};
 use crate::service::{TestService, Time};
 
 const GUN: &str = "example.com/backup";
@@ -117,6 +121,53 @@ async fn a_service_goes_from_database_to_database_and_its_owners_publish_on() {
         before = files(&service).await;
         archive = backup(&settings).await;
     }
+}
+
+/// Attack catalogue E-234 and G-263.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_older_backup_readers_go_on_once_the_service_has_moved_ahead() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (service, owner) = published(folders[0].path(), Storage::Sqlite).await;
+    let archive = backup(&config(folders[0].path(), Storage::Sqlite)).await;
+    for _ in 0..3 {
+        service.time.pass(SignedDuration::from_hours(8 * 24));
+        assert_eq!(service.running.renew_now().await, 2);
+    }
+    let mut readers = [(GUN, Reader::default()), (OTHER, Reader::default())];
+    for (gun, reader) in &mut readers {
+        reader.read(&service, gun).await.unwrap();
+    }
+    let TestService { running, time, .. } = service;
+    running.shut_down().await;
+    put_secret(folders[0].path(), folders[1].path());
+    let mut settings = config(folders[1].path(), Storage::Sqlite);
+    settings.clock = time.clock();
+    restore(&settings, &archive).await.unwrap();
+    let plain = TestService { time, ..TestService::with(|config| *config = settings.clone()).await };
+    plain.running.renew_now().await;
+    for (gun, reader) in &readers {
+        let refused = reader.clone().read(&plain, gun).await;
+        assert!(matches!(refused, Err(UpdateError::Regression(_))), "{gun}: {refused:?}");
+    }
+    let TestService { running, time, .. } = plain;
+    running.shut_down().await;
+    settings.renewal.restored = true;
+    let ahead = TestService { time, ..TestService::with(|config| *config = settings.clone()).await };
+    let version = async |gun: &str, role: &str| {
+        let file = ahead.file(gun, &format!("{role}.json")).await.ok().json();
+        file["signed"]["version"].as_u64().unwrap()
+    };
+    // The last of the collections.
+    while version(OTHER, "timestamp").await < 1000 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (gun, reader) in &mut readers {
+        assert!(version(gun, "snapshot").await > 1000);
+        reader.read(&ahead, gun).await.unwrap();
+    }
+    ahead.upload(GUN, &[("targets", owner.targets(5, &["latest", "new"]))]).await.ok();
+    let collection = readers[0].1.read(&ahead, GUN).await.unwrap();
+    assert!(names(&collection, "targets").unwrap().contains("new"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

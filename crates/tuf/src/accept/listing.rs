@@ -35,6 +35,21 @@ impl RenewBefore {
     pub const WELL_AHEAD: Self = Self { snapshot: 30 * 86_400, timestamp: TIMESTAMP_DAYS * 86_400 / 2 };
 }
 
+/// What of a collection is to be signed anew.
+#[derive(Debug, Clone, Copy)]
+pub enum Renewal {
+    /// What expires within these times.
+    Due(RenewBefore),
+    /// All that the service signs, at versions ahead of all that it may have signed before its database was set back.
+    Restored,
+}
+
+impl From<RenewBefore> for Renewal {
+    fn from(before: RenewBefore) -> Self {
+        Self::Due(before)
+    }
+}
+
 /// Signs the stored snapshot and timestamp anew where they are due; returns nothing where they are not.
 ///
 /// `stored` holds the current root, snapshot and timestamp.
@@ -46,7 +61,7 @@ pub fn renew(
     now: Instant,
     stored: &Files,
     signers: &dyn SignerSet,
-    before: RenewBefore,
+    renewal: impl Into<Renewal>,
 ) -> Result<Vec<NewMetadata>, Refusal> {
     let missing = |role: &str| Refusal::Stored(format!("{role} is missing"));
     let snapshot_file = stored.get(&RoleName::Snapshot).ok_or_else(|| missing("snapshot"))?;
@@ -62,8 +77,14 @@ pub fn renew(
         let latest = now.checked_add(((days + SKEW_DAYS) * 24).hours());
         latest.is_ok_and(|latest| !expires.is_before(latest))
     };
-    let renew_snapshot = due(&snapshot.expires, before.snapshot) || lasting(&snapshot.expires, SNAPSHOT_DAYS);
-    let renew_timestamp = due(&timestamp.expires, before.timestamp) || lasting(&timestamp.expires, TIMESTAMP_DAYS);
+    let (renew_snapshot, renew_timestamp, pace) = match renewal.into() {
+        Renewal::Due(before) => (
+            due(&snapshot.expires, before.snapshot) || lasting(&snapshot.expires, SNAPSHOT_DAYS),
+            due(&timestamp.expires, before.timestamp) || lasting(&timestamp.expires, TIMESTAMP_DAYS),
+            Pace::Next,
+        ),
+        Renewal::Restored => (true, true, Pace::Ahead),
+    };
     if !renew_snapshot && !renew_timestamp {
         return Ok(Vec::new());
     }
@@ -74,7 +95,7 @@ pub fn renew(
     let mut listed = snapshot_file.clone();
     if renew_snapshot {
         let files = Files::from([(RoleName::Root, root.file().clone())]);
-        match make_snapshot(now, (Some(snapshot_file), Pace::Next), &files, &root, signers) {
+        match make_snapshot(now, (Some(snapshot_file), pace), &files, &root, signers) {
             Ok(snapshot) => {
                 listed = snapshot.bytes.clone();
                 renewed.push(snapshot);
@@ -85,7 +106,7 @@ pub fn renew(
         }
     }
     if !renewed.is_empty() || renew_timestamp {
-        renewed.push(make_timestamp(now, (Some(timestamp_file), Pace::Next), &listed, &root, signers)?);
+        renewed.push(make_timestamp(now, (Some(timestamp_file), pace), &listed, &root, signers)?);
     }
     Ok(renewed)
 }

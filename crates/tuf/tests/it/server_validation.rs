@@ -3,7 +3,7 @@
 use crate::workshop::*;
 use bytes::Bytes;
 use countersign_crypto::{KeyId, PublicKey, SignError, Signer};
-use countersign_tuf::accept::{self, Files, NewMetadata, Refusal, RenewBefore, Submission};
+use countersign_tuf::accept::{self, Files, NewMetadata, Refusal, RenewBefore, Renewal, Submission};
 use countersign_tuf::{RoleName, SignerSet, SignerUnavailable};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -512,9 +512,9 @@ fn renew_at(
     repository: &Repository,
     now: &str,
     signers: &Signers,
-    before: RenewBefore,
+    renewal: impl Into<Renewal>,
 ) -> Result<Vec<NewMetadata>, Refusal> {
-    accept::renew(&gun(), at(now), &repository.stored(), signers, before)
+    accept::renew(&gun(), at(now), &repository.stored(), signers, renewal)
 }
 
 const LONG: &str = "2126-01-01T00:00:00Z";
@@ -534,6 +534,20 @@ fn listings_are_renewed_when_they_are_due_and_not_before() {
     assert_eq!(renewed("2029-12-01T00:00:00Z", RenewBefore::EXPIRY), both);
     assert_eq!(renewed("2029-11-21T11:00:00Z", RenewBefore::WELL_AHEAD), both);
     let new = renew_at(&repository, "2026-12-06T12:00:01Z", &signers, RenewBefore::EXPIRY).unwrap();
+    read_back(&repository.stored(), &new);
+}
+
+/// Attack catalogue E-234.
+#[test]
+fn what_was_set_back_is_signed_anew_far_ahead() {
+    let repository = Repository::new();
+    let renewed = |signers: &Signers| renew_at(&repository, NOW, signers, Renewal::Restored).unwrap();
+    let new = renewed(&repository.service_signers());
+    assert_eq!(roles(&new), [("snapshot".to_owned(), 1001), ("timestamp".to_owned(), 1001)]);
+    read_back(&repository.stored(), &new);
+    // The publisher has the snapshot key: the one that he has signed is vouched for anew.
+    let new = renewed(&Signers::of(&repository.keys["timestamp"]));
+    assert_eq!(roles(&new), [("timestamp".to_owned(), 1001)]);
     read_back(&repository.stored(), &new);
 }
 

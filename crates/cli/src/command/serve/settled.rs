@@ -123,6 +123,7 @@ impl Settled {
         if flags.trust_clock {
             config.clock_check = ClockCheck::OperatorsWord;
         }
+        config.renewal.restored = flags.restored;
         let (operation, metrics) = observe(&mut chooser, &flags.operation, said.observed)?;
         config.metrics = metrics;
         if let Some(audit) = &mut config.audit {
