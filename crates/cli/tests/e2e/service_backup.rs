@@ -4,6 +4,7 @@ use crate::client::{Client, Ending, LOCAL, USER};
 use countersign_testkit::{Deployment, DockerClient, TrustService};
 use std::io::Write;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 const GUN: &str = "backup.example.test/acme/app";
@@ -43,6 +44,43 @@ fn after_the_loss_of_the_database_docker_28_verifies_what_was_restored_and_notar
     let reader = service.trusting(DockerClient::v28());
     let inspected = reader.run(&["trust", "inspect", GUN]).succeeded();
     assert!(inspected.stdout.contains("\"v1\""), "{inspected}");
+    owner.run(&["add", "--publish", GUN, "v2", "content"]).succeeded();
+    let inspected = reader.run(&["trust", "inspect", GUN]).succeeded();
+    assert!(inspected.stdout.contains("\"v1\"") && inspected.stdout.contains("\"v2\""), "{inspected}");
+}
+
+/// Attack catalogue E-234.
+#[test]
+fn docker_28_and_notary_go_on_after_an_older_backup_when_the_service_is_told_of_it() {
+    let mut service = TrustService::builder(PROGRAM).deployed(Deployment::Embedded).start();
+    let owner = service.notary_client();
+    std::fs::write(owner.folder().join("content"), "one").unwrap();
+    owner.run(&["init", "--publish", GUN]).succeeded();
+    owner.run(&["key", "rotate", GUN, "snapshot", "-r"]).succeeded();
+    owner.run(&["add", "--publish", GUN, "v1", "content"]).succeeded();
+    let person = Client::new();
+    let data_dir = service.data_dir();
+    let data_dir = data_dir.to_str().unwrap();
+    person.run(&["serve", "backup", "trust.backup", "--data-dir", data_dir]).succeeded();
+    let moved_ahead = |service: &TrustService| {
+        let begun = Instant::now();
+        while !service.log().contains("was moved ahead") {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}", service.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // More than a backup can know of.
+    service.restart_with(&["--restored".to_owned()]);
+    moved_ahead(&service);
+    let reader = service.trusting(DockerClient::v28());
+    assert!(reader.run(&["trust", "inspect", GUN]).succeeded().stdout.contains("\"v1\""));
+    lose_the_database(&mut service);
+    person.run(&["serve", "restore", "trust.backup", "--data-dir", data_dir]).succeeded();
+    for _ in 0..2 {
+        service.restart();
+        moved_ahead(&service);
+    }
+    assert!(reader.run(&["trust", "inspect", GUN]).succeeded().stdout.contains("\"v1\""));
     owner.run(&["add", "--publish", GUN, "v2", "content"]).succeeded();
     let inspected = reader.run(&["trust", "inspect", GUN]).succeeded();
     assert!(inspected.stdout.contains("\"v1\"") && inspected.stdout.contains("\"v2\""), "{inspected}");
