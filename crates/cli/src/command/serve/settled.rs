@@ -7,7 +7,9 @@ use crate::command::operation::{Lines, Operation, OperationOptions};
 use crate::context::variable;
 use crate::error::CliError;
 use crate::settings::{Reader, SettingsError, read_trusted};
-use countersign_server::{Access, ClientCertificates, ClockCheck, Config, KeyAlgorithm, Keys, MetricsConfig, Tls};
+use countersign_server::{
+    Access, ClientCertificates, ClockCheck, Config, KeyAlgorithm, Keys, MetricsConfig, Retention, Tls,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -103,12 +105,7 @@ impl Settled {
         let ages =
             |ages: &countersign_server::CacheAges| format!("{} s, immutable {} s", ages.current(), ages.consistent());
         config.cache_ages = chooser.choose("caching", ("", None), said.caching, || Ok(config.cache_ages), ages)?;
-        let (retention, from) = match said.retention {
-            Some(At { value, line }) => (Some(value), Origin::Line(line)),
-            None => (None, Origin::Default),
-        };
-        chooser.row("retention", super::retention::describe(retention.as_ref()), from);
-        config.retention = retention;
+        config.retention = retention(&mut chooser, said.retention);
         config.limits = said.limits;
         for (key, At { value, line }) in said.limited {
             chooser.row(&format!("limits.{key}"), value, Origin::Line(line));
@@ -131,6 +128,13 @@ impl Settled {
         }
         Ok(Self { config, operation, file: None, rows: chooser.rows })
     }
+}
+
+fn retention(chooser: &mut Chooser, said: Option<At<Retention>>) -> Option<Retention> {
+    let (retention, from) = said.map(|At { value, line }| (value, Origin::Line(line))).unzip();
+    let from = from.unwrap_or(Origin::Default);
+    chooser.row("retention", super::retention::describe(retention.as_ref()), from);
+    retention
 }
 
 fn access(chooser: &mut Chooser, said: Option<At<Decided>>) -> Result<(Access, Option<ClientCertificates>), CliError> {
