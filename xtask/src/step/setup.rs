@@ -21,6 +21,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/bin/gpgconf", "gnupg"),
     // Jenkins' own version, 2.4, for the pipelines.
     ("/usr/bin/groovyc", "groovy"),
+    ("/usr/bin/jq", "jq"),
     ("/usr/bin/kill", "procps"),
     // The databases that the service can be run on: tests start servers of their own, as another user.
     ("/usr/sbin/mariadbd", "mariadb-server"),

@@ -8,17 +8,9 @@ use crate::stage::Shop;
 const COMPOSE: &str = r#"
 printf '%s ' "$@" >> "$here/lines"; echo >> "$here/lines"
 case " $* " in *" config "*)
-  python3 - "$here/model.json" "$@" <<'END'
-import json, sys
-model = json.load(open(sys.argv[1]))
-files = [b for a, b in zip(sys.argv, sys.argv[1:]) if a in ("-f", "--file")]
-for file in files:
-    if "override" in file:
-        for name, service in json.load(open(file))["services"].items():
-            if name != "deaf":
-                model["services"].setdefault(name, {}).update(service)
-print(json.dumps(model))
-END
+  files="$here/model.json"
+  for argument; do case "$argument" in *override*) files="$files $argument";; esac; done
+  jq -s 'reduce .[1:][] as $file (.[0]; .services *= ($file.services | del(.deaf)))' $files
 ;; *)
   for argument; do case "$argument" in *override*) cp "$argument" "$here/override";; esac; done
 ;; esac
