@@ -61,7 +61,7 @@ pub(crate) async fn by_checksum(
 ) -> Result<Answer, Failure> {
     let slot = app.caches.file_named(gun, role, sha256);
     let kept = slot.get();
-    let memory = if kept.is_some() { app.confirmations.confirm().await } else { Memory::Holds };
+    let memory = if kept.is_some() { app.confirmations.confirm_lately().await } else { Memory::Holds };
     let (gun, role) = slot.names();
     let found = match kept {
         Some(_) if memory == Memory::IsUnconfirmed => {

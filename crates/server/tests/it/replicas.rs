@@ -1,7 +1,7 @@
 //! Several services over one database: what one has acknowledged, all serve, although each keeps it in memory.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_server::{Clock, Connections, DatabaseUrl, Storage};
 use countersign_testkit::{DatabaseServer, Product};
@@ -106,6 +106,30 @@ async fn what_was_deleted_through_one_the_other_does_not_serve_from_memory() {
             let refused = service.upload(GUN, &again).await;
             assert_eq!(refused.status, 400, "{product:?}: {}", refused.text());
         }
+    }
+}
+
+/// Whoever knows the checksum may have the file from any cache for weeks; a service that keeps it asks once a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_through_one_the_other_serves_by_checksum_for_a_second_at_most() {
+    for product in PRODUCTS {
+        let server = Arc::new(DatabaseServer::start(product));
+        let (_, first, second) = two(&server).await;
+        let owner = Owner::of(&first, GUN).await;
+        owner.publish_first(&first).await;
+        let digest = crate::owner::hex_digest(&second.file(GUN, "root.json").await.ok().body);
+        let name = format!("root.{digest}.json");
+        for _ in 0..2 {
+            second.file(GUN, &name).await.ok();
+        }
+        first.delete(GUN).await.ok();
+        let deleted = Instant::now();
+        // No other request makes the service ask.
+        while second.file(GUN, &name).await.status == 200 {
+            assert!(deleted.elapsed() < Duration::from_secs(5), "{product:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(second.file(GUN, &name).await.error(), "404 METADATA_NOT_FOUND", "{product:?}");
     }
 }
 
