@@ -3,10 +3,11 @@
 //!
 //! A key is used only when the line is written. There is no secret in it: keys and messages appear by their digests.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use countersign_crypto::KeyId;
 use countersign_signer_rpc::Caller;
@@ -14,6 +15,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::data_dir::FILE_MODE;
+
+/// How long a failure counts when nothing was written since.
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// Says that the audit log cannot be written (environment).
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +37,43 @@ pub(crate) enum Audit {
     File {
         /// Its path.
         path: PathBuf,
-        /// The file.
-        file: Mutex<fs_err::File>,
+        /// The file, and how it takes what is written.
+        file: Mutex<Log>,
     },
     /// To the log, whatever becomes of it.
     Log,
+}
+
+/// A file that lines are appended to.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: fs_err::File,
+    /// Whether the last line is there in part: the next one must not be glued to it.
+    torn: bool,
+    /// When it last failed, if it has not been written since.
+    failed: Option<Instant>,
+}
+
+impl Log {
+    fn append(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let mut rest = line;
+        let done = loop {
+            if rest.is_empty() {
+                break Ok(());
+            }
+            match self.file.write(rest) {
+                Ok(0) => break Err(ErrorKind::WriteZero.into()),
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        if rest.len() < line.len() {
+            self.torn = !rest.is_empty();
+        }
+        self.failed = done.is_err().then(Instant::now);
+        done
+    }
 }
 
 /// What was done or refused.
@@ -101,7 +137,7 @@ impl Audit {
         options.create(true).append(true);
         options.options_mut().mode(FILE_MODE);
         let file = options.open(path).map_err(|source| AuditError { path: path.to_owned(), source })?;
-        Ok(Self::File { path: path.to_owned(), file: Mutex::new(file) })
+        Ok(Self::File { path: path.to_owned(), file: Mutex::new(Log { file, torn: false, failed: None }) })
     }
 
     /// Writes a line.
@@ -129,7 +165,17 @@ impl Audit {
         let failed = |source| AuditError { path: path.clone(), source };
         let mut text = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&text).map_err(failed)
+        let mut log = file.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.torn {
+            text.insert(0, b'\n');
+        }
+        log.append(&text).map_err(failed)
+    }
+
+    /// Tells whether it could not be written a moment ago; it may be another matter after a minute.
+    pub(crate) fn is_failing(&self) -> bool {
+        let Self::File { file, .. } = self else { return false };
+        let log = file.lock().unwrap_or_else(PoisonError::into_inner);
+        log.failed.is_some_and(|at| at.elapsed() < REMEMBERED)
     }
 }

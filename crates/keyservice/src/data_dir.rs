@@ -5,6 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use countersign_crypto::{Random, SystemRandom};
+
+/// Held by the service that uses the folder.
+const LOCK: &str = "lock";
 /// Permissions of folders that are made here.
 const FOLDER_MODE: u32 = 0o700;
 /// Permissions of files that are made here.
@@ -43,7 +47,7 @@ impl DataDir {
         let mut options = fs_err::OpenOptions::new();
         options.create(true).append(true);
         options.options_mut().mode(FILE_MODE);
-        let lock = options.open(path.join("lock")).map_err(unusable)?;
+        let lock = options.open(path.join(LOCK)).map_err(unusable)?;
         match lock.file().try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
@@ -56,6 +60,15 @@ impl DataDir {
     }
 }
 
+/// Tells whether a service holds the folder.
+pub(crate) fn is_in_use(path: &Path) -> io::Result<bool> {
+    match fs_err::OpenOptions::new().append(true).open(path.join(LOCK)) {
+        Ok(lock) => Ok(matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a folder for the owner only, if it is not there.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -64,10 +77,10 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
 }
 
-/// Gives what was made to whom the data folder belongs: root may have done it for the service, which is to use it.
+/// Gives what was made, if it is there, to whom the data folder belongs: root may have done it for the service, which is to use it.
 pub(crate) fn give(data_dir: &Path, made: &[&Path]) -> io::Result<()> {
     let owner = fs_err::metadata(data_dir)?;
-    for made in made {
+    for made in made.iter().filter(|made| made.exists()) {
         if fs_err::metadata(made)?.uid() != owner.uid() {
             chown(made, Some(owner.uid()), Some(owner.gid()))?;
         }
@@ -77,23 +90,19 @@ pub(crate) fn give(data_dir: &Path, made: &[&Path]) -> io::Result<()> {
 
 /// Writes a new file whole, durable and for the owner only; one that is there is an error.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let staged = path.with_added_extension("new");
-    match fs_err::remove_file(&staged) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    // A name that nothing else has, and no alias can have: what is there is never removed.
+    let mut number = [0; 8];
+    SystemRandom.fill(&mut number).map_err(io::Error::other)?;
+    let staged = folder.join(format!(".staged-{}", hex::encode(number)));
     let mut options = fs_err::OpenOptions::new();
     options.write(true).create_new(true);
     options.options_mut().mode(FILE_MODE);
     let mut file = options.open(&staged)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs_err::hard_link(&staged, path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs_err::hard_link(&staged, path));
     fs_err::remove_file(&staged)?;
-    match path.parent() {
-        Some(folder) => fs_err::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    written?;
+    fs_err::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -108,6 +117,16 @@ mod tests {
         write_new(&held.file("x"), b"1").unwrap();
         assert!(write_new(&held.file("x"), b"2").is_err());
         assert_eq!(fs_err::read(held.file("x")).unwrap(), b"1");
+        // Names that are much alike are different files.
+        write_new(&held.file("x.new"), b"3").unwrap();
+        write_new(&held.file("x.new.new"), b"4").unwrap();
+        fs_err::remove_file(held.file("x")).unwrap();
+        write_new(&held.file("x"), b"5").unwrap();
+        assert_eq!(fs_err::read(held.file("x.new")).unwrap(), b"3");
+        let mut names: Vec<_> =
+            fs_err::read_dir(folder.path().join("data")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["lock", "x", "x.new", "x.new.new"]);
         drop(held);
         DataDir::open(&folder.path().join("data")).unwrap();
     }

@@ -11,11 +11,12 @@ use countersign_storage::{
 use countersign_tuf::Gun;
 use jiff::Timestamp;
 
+use crate::aliases::{self, AliasError, New};
 use crate::audit::{About, Audit, AuditError, By, Event};
-use crate::data_dir::{DataDirError, give, make_folder};
+use crate::data_dir::{DataDirError, give, is_in_use, make_folder};
 use crate::keys::{KeyTrouble, open, seal};
-use crate::passphrases::{PassphraseError, Passphrases};
-use crate::service::{AUDIT, DATABASE};
+use crate::passphrases::Passphrases;
+use crate::service::{AUDIT, DATABASE, INDEX_OF_LOG, LOG_OF_DATABASE};
 
 /// How long a lock of the running service is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,9 +39,9 @@ pub enum IntakeError {
     /// The old signer's database failed.
     #[error("the database of the old signer cannot be used")]
     Old(#[source] StoreError),
-    /// A passphrase is not at hand.
+    /// Keys cannot be sealed under the alias.
     #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
+    Alias(#[from] AliasError),
     /// What comes in cannot be written down.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -104,14 +105,16 @@ impl Intake {
         if alias.token().is_some() {
             return Err(IntakeError::ToToken(alias.clone()));
         }
-        make_folder(data_dir).map_err(|source| DataDirError::Folder { path: data_dir.to_owned(), source })?;
-        let store = SqliteSigningKeys::open(&data_dir.join(DATABASE), PATIENCE).await?;
-        let in_use = store.some_of_each_alias().await?.iter().any(|key| key.stored.alias == *alias);
-        // A missing passphrase of keys that there are must not be replaced by a new one.
-        let _ = if in_use { passphrases.get(alias)? } else { passphrases.get_or_make(alias)? };
-        let log = data_dir.join(AUDIT);
+        let folder = |source| DataDirError::Folder { path: data_dir.to_owned(), source };
+        make_folder(data_dir).map_err(folder)?;
+        let (database, log) = (data_dir.join(DATABASE), data_dir.join(AUDIT));
+        let store = SqliteSigningKeys::open(&database, PATIENCE).await?;
+        give(data_dir, &[&database, &data_dir.join(LOG_OF_DATABASE), &data_dir.join(INDEX_OF_LOG)]).map_err(folder)?;
+        // A service that runs has a passphrase for new keys: if it is not here, it is in its environment.
+        let new = if is_in_use(data_dir).map_err(folder)? { New::IsTheServices } else { New::IsMade };
+        aliases::prepare(&store, passphrases, alias, new).await?;
         let audit = Audit::open(&log)?;
-        give(data_dir, &[&log]).map_err(|source| DataDirError::Folder { path: data_dir.to_owned(), source })?;
+        give(data_dir, &[&log]).map_err(folder)?;
         Ok(Self { store, passphrases: passphrases.clone(), alias: alias.clone(), audit })
     }
 
@@ -135,6 +138,11 @@ impl Intake {
             Ok(sealed) => sealed,
             Err(trouble) => return Ok(Arrived::No(said(&trouble))),
         };
+        // What does not come in is not written down as if it had.
+        let waits = self.store.pending(&gun, role, &sealed.key.algorithm).await?;
+        if last_used.is_none() && waits.is_some() {
+            return Ok(Arrived::AnotherWaits);
+        }
         let about = About { key: Some(id), gun: Some(gun.as_str()), role: Some(role.as_str()), ..About::default() };
         self.audit.record(Timestamp::now(), By::User(rustix::process::getuid().as_raw()), Event::Import, about)?;
         match self.store.take(&sealed, created_at, last_used).await? {

@@ -91,8 +91,9 @@ pub(crate) struct Parts {
 }
 
 /// All keys.
+#[derive(Clone)]
 pub(crate) struct Keys {
-    parts: Parts,
+    parts: Arc<Parts>,
     opened: Cache<KeyId, Arc<OpenedKey>>,
     /// Those who ask for keys of invented collections must not keep signers waiting.
     making: Arc<Semaphore>,
@@ -111,7 +112,7 @@ impl Keys {
     pub(crate) fn new(parts: Parts) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            parts,
+            parts: Arc::new(parts),
             opened: Cache::new(KEYS_IN_MEMORY),
             making: Arc::new(Semaphore::new(1)),
             opening: Arc::new(Semaphore::new(processors)),
@@ -122,8 +123,14 @@ impl Keys {
         let algorithm = &request.algorithm;
         if let Some(found) = self.parts.store.pending(&request.gun, role, algorithm).await? {
             // Handed out again only while it can be opened: otherwise it would become the key of a collection for nothing.
-            self.open(found.clone()).await?;
-            return Ok(found);
+            match self.open(found.clone()).await {
+                Ok(_) => return Ok(found),
+                // It has not signed, and it never will: its token has it no more.
+                Err(KeyTrouble::Token(TokenError::NoKey { .. })) => {
+                    self.parts.store.delete(&found.stored.key.id, self.parts.clock.now()).await?;
+                }
+                Err(trouble) => return Err(trouble),
+            }
         }
         if self.parts.alias.token().is_some() {
             return self.make_on_token(request, role).await;
@@ -183,6 +190,11 @@ impl Keys {
         let Some(found) = self.parts.store.signing_key(id).await? else { return Ok(None) };
         let opened = self.open(found).await?;
         self.opened.insert(*id, Arc::clone(&opened));
+        // Opening takes a while: somebody may have deleted it, or made room with it, before it was put where it is found.
+        if self.parts.store.signing_key(id).await?.is_none() {
+            self.opened.invalidate(id);
+            return Ok(None);
+        }
         Ok(Some(opened))
     }
 
@@ -209,16 +221,20 @@ impl Keys {
         self.on_token(key.alias(), move |_| Ok(signing.sign(&message)?)).await
     }
 
-    /// Records that a key is about to sign, so that it counts as pending no more.
-    async fn mark_used(&self, id: &KeyId, opened: &OpenedKey) -> Result<(), KeyTrouble> {
+    /// Records that a key is about to sign, so that it counts as pending no more; tells whether it is still there.
+    async fn mark_used(&self, id: &KeyId, opened: &OpenedKey) -> Result<bool, KeyTrouble> {
         let now = self.parts.clock.now();
         let recently = |last: &Timestamp| now.duration_since(*last) < USE_PRECISION;
         if lock(&opened.last_used).as_ref().is_some_and(recently) {
-            return Ok(());
+            return Ok(true);
         }
-        self.parts.store.mark_used(id, now).await?;
+        if !self.parts.store.mark_used(id, now).await? {
+            // What waited for its first use has given way to another.
+            self.opened.invalidate(id);
+            return Ok(false);
+        }
         *lock(&opened.last_used) = Some(now);
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes a key from the token that it is on, if it is on one: first there, so that none is left that no row knows.
@@ -272,9 +288,8 @@ impl Keys {
     }
 }
 
-#[async_trait]
-impl SigningService for Keys {
-    async fn create(&self, caller: &Caller, request: KeyRequest) -> Result<Made, Refusal> {
+impl Keys {
+    async fn create_key(&self, caller: &Caller, request: KeyRequest) -> Result<Made, Refusal> {
         let refuse = |refusal| self.refuse(caller, "create", None, refusal);
         if of_key_type(&request.algorithm).is_none() {
             return Err(refuse(Refusal::Algorithm(request.algorithm.as_str().to_owned())));
@@ -298,7 +313,27 @@ impl SigningService for Keys {
         Ok(Made { id: key.id, public: PublicKey::new(key.algorithm, key.public) })
     }
 
-    async fn describe(&self, _: &Caller, key: &KeyId) -> Result<KeyDescription, Refusal> {
+    /// First a line is written, then the key goes from its token, if it is on one, then its row is marked: wherever that is
+    /// broken off, it can be repeated.
+    async fn delete_key(&self, caller: &Caller, key: &KeyId) -> Result<(), Refusal> {
+        let now = self.parts.clock.now();
+        let failed = |trouble: KeyTrouble| in_trouble("delete", &trouble, Refusal::NotSigned);
+        self.record(caller, Event::Delete, About { key: Some(*key), ..About::default() }).map_err(failed)?;
+        self.leave_token(key).await.map_err(failed)?;
+        let deleted = self.parts.store.delete(key, now).await;
+        self.opened.invalidate(key);
+        deleted.map(drop).map_err(|error| failed(error.into()))
+    }
+}
+
+#[async_trait]
+impl SigningService for Keys {
+    async fn create(&self, caller: &Caller, request: KeyRequest) -> Result<Made, Refusal> {
+        let (keys, caller) = (self.clone(), caller.clone());
+        to_the_end(async move { keys.create_key(&caller, request).await }, Refusal::NotMade).await
+    }
+
+    async fn describe(&self, caller: &Caller, key: &KeyId) -> Result<KeyDescription, Refusal> {
         // The row's public part counts only when the private one vouches for it.
         let no_key = || Refusal::NoKey(key.to_string());
         match self.find(key).await {
@@ -309,19 +344,14 @@ impl SigningService for Keys {
                 };
                 Ok(KeyDescription { public: opened.key.public_key().clone(), role, gun: opened.gun.clone() })
             }
-            Ok(None) => Err(no_key()),
+            Ok(None) => Err(self.refuse(caller, "describe", Some(*key), no_key())),
             Err(trouble) => Err(in_trouble("describe", &trouble, no_key())),
         }
     }
 
     async fn delete(&self, caller: &Caller, key: &KeyId) -> Result<(), Refusal> {
-        let now = self.parts.clock.now();
-        let failed = |trouble: KeyTrouble| in_trouble("delete", &trouble, Refusal::NotSigned);
-        self.leave_token(key).await.map_err(failed)?;
-        self.record(caller, Event::Delete, About { key: Some(*key), ..About::default() }).map_err(failed)?;
-        let deleted = self.parts.store.delete(key, now).await;
-        self.opened.invalidate(key);
-        deleted.map(drop).map_err(|error| failed(error.into()))
+        let (keys, caller, key) = (self.clone(), caller.clone(), *key);
+        to_the_end(async move { keys.delete_key(&caller, &key).await }, Refusal::NotSigned).await
     }
 
     async fn sign(&self, caller: &Caller, request: SignRequest) -> Result<Signed, Refusal> {
@@ -341,7 +371,9 @@ impl SigningService for Keys {
             return Err(refuse(Refusal::NotForThis("the content is not a file of the key's role")));
         }
         let failed = |trouble: KeyTrouble| in_trouble("sign", &trouble, Refusal::NotSigned);
-        self.mark_used(&id, &opened).await.map_err(failed)?;
+        if !self.mark_used(&id, &opened).await.map_err(failed)? {
+            return Err(refuse(no_key()));
+        }
         let about = About {
             key: Some(id),
             gun: Some(opened.gun.as_str()),
@@ -374,8 +406,20 @@ impl SigningService for Keys {
                 false
             }
         };
-        database && self.may_make().await
+        let audit = !self.parts.audit.is_failing();
+        if !audit {
+            tracing::error!("the audit log could not be written a moment ago");
+        }
+        database && audit && self.may_make().await
     }
+}
+
+/// Does the work to its end, also when whoever asked for it has gone: what is half done on a token nobody would finish.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    otherwise: Refusal,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.unwrap_or(Err(otherwise))
 }
 
 /// Opens a stored key wherever it is.

@@ -6,6 +6,7 @@
 //! never leaves it ([`KeyTokens`]). [`list`] says which keys there are. What was asked and answered is in the `audit` log; neither
 //! it nor any other log has a secret in it.
 
+mod aliases;
 mod audit;
 mod binding;
 mod config;
@@ -23,6 +24,7 @@ mod tokens;
 pub use countersign_signer_rpc::{Clients, Identity};
 pub use countersign_storage::Alias as KeyAlias;
 
+pub use aliases::AliasError;
 pub use audit::AuditError;
 pub use config::{Clock, Config, KeyStorage, Limits};
 pub use data_dir::DataDirError;

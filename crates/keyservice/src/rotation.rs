@@ -8,8 +8,9 @@ use countersign_storage::{
     Alias, EncryptedKey, PageSize, Resealed, Sealed, SigningKey, SigningKeyStore, SqliteSigningKeys, StoreError,
 };
 
+use crate::aliases::{self, AliasError, New};
 use crate::keys::{KeyTrouble, open};
-use crate::passphrases::{PassphraseError, Passphrases};
+use crate::passphrases::Passphrases;
 
 /// Keys that are read at once.
 const PAGE: i64 = 100;
@@ -33,9 +34,9 @@ pub enum RotationError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A passphrase is not at hand.
+    /// Keys cannot be sealed under the new alias.
     #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
+    Alias(#[from] AliasError),
 }
 
 /// What a rotation did.
@@ -68,9 +69,7 @@ pub async fn rotate(
         return Err(RotationError::NoDatabase(data_dir.to_owned()));
     }
     let store = SqliteSigningKeys::open(&path, PATIENCE).await?;
-    let in_use = store.some_of_each_alias().await?.iter().any(|key| key.stored.alias == *to);
-    // A missing passphrase of keys that there are must not be replaced by a new one.
-    let _ = if in_use { passphrases.get(to)? } else { passphrases.get_or_make(to)? };
+    aliases::prepare(&store, passphrases, to, New::IsMade).await?;
     let mut done = Rotation::default();
     for _ in 0..ROUNDS {
         done.left.clear();

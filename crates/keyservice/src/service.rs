@@ -4,24 +4,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_signer_rpc::{ServerConfig, SignerServer, SigningService, TlsError};
-use countersign_storage::{
-    Absent, Alias, ReferenceSigningKeys, SigningKey, SigningKeyStore, SqliteSigningKeys, StoreError,
-};
+use countersign_storage::{Absent, Alias, ReferenceSigningKeys, SigningKeyStore, SqliteSigningKeys, StoreError};
 use countersign_telemetry::Listener;
+use countersign_vault::TokenError;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::aliases::open_one;
 use crate::audit::{Audit, AuditError};
 use crate::config::{Config, KeyStorage};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::keys::{self, KeyTrouble, Keys, Parts};
+use crate::keys::{KeyTrouble, Keys, Parts};
 use crate::metrics::{Counted, OperatorPages};
 use crate::passphrases::{PassphraseError, is_short};
 use crate::tokens;
 
 /// The database in the data folder.
 pub(crate) const DATABASE: &str = "keys.db";
+/// What SQLite keeps beside it while it is open.
+pub(crate) const LOG_OF_DATABASE: &str = "keys.db-wal";
+pub(crate) const INDEX_OF_LOG: &str = "keys.db-shm";
 /// The audit log in the data folder.
 pub(crate) const AUDIT: &str = "audit.log";
 
@@ -144,22 +147,6 @@ async fn operators(keys: &Arc<Counted>, listen: Option<SocketAddr>) -> Result<Op
     Ok(Some(listener.map_err(|source| StartError::Listen { address, source })?))
 }
 
-/// Opens one of the keys under an alias: that one opens shows that the passphrase is right, whatever is wrong with another row.
-async fn open_one(of_alias: &[SigningKey], config: &Config) -> Result<(), KeyTrouble> {
-    let mut opened = Ok(());
-    for key in of_alias {
-        let (id, alias) = (key.stored.key.id, &key.stored.alias);
-        let (key, passphrases, tokens) = (key.clone(), config.passphrases.clone(), config.tokens.clone());
-        let opening = tokio::task::spawn_blocking(move || keys::hold(&key, &passphrases, &tokens).map(drop));
-        opened = opening.await.unwrap_or(Err(KeyTrouble::Busy));
-        match &opened {
-            Ok(()) => break,
-            Err(source) => tracing::error!(%alias, %id, %source, "a key cannot be used"),
-        }
-    }
-    opened
-}
-
 /// Checks that the keys in the database can be opened, by one of each alias, and that there is a passphrase for new ones.
 async fn check_passphrases(store: &Store, config: &Config) -> Result<(), StartError> {
     let mut made = matches!(store, Store::Reference(_));
@@ -170,7 +157,9 @@ async fn check_passphrases(store: &Store, config: &Config) -> Result<(), StartEr
         if alias.token().is_some() && alias == config.alias {
             continue;
         }
-        match (open_one(of_alias, config).await, store) {
+        match (open_one(of_alias, &config.passphrases, &config.tokens).await, store) {
+            // Taken from the token with its own tools: whoever wants to sign with one of them is told, and nobody else.
+            (Err(KeyTrouble::Token(TokenError::NoKey { .. })), _) => {}
             // As with the reference: keys under an old passphrase that is gone are not found, and the others are.
             (Err(_), Store::Reference(_)) if alias != config.alias => {}
             // A token may be in a drawer: its keys are refused until it is back, and all others are used.

@@ -114,12 +114,20 @@ impl ServerKeys {
         Ok(stored.filter(|stored| stored.key.role == role).map(|stored| public_key(&stored)))
     }
 
-    /// Returns the key of this collection and role that waits for its first use.
+    /// Returns the key of this collection and role that waits for its first use; none when the keyserver says that it does not
+    /// have it: restored from a backup, or for want of room.
     pub(crate) async fn pending(&self, gun: &Gun, role: ServiceRole) -> Result<Option<PublicKey>, KeyTrouble> {
-        Ok(self.rows.pending_key(gun, role, &self.key_type()).await?.map(|stored| public_key(&stored)))
+        let Some(stored) = self.rows.pending_key(gun, role, &self.key_type()).await? else { return Ok(None) };
+        if let Some(remote) = self.remote.as_ref().filter(|_| stored.key.private.as_str() == AT_KEYSERVER)
+            && let Err(CallError::NoKey(_)) = remote.key_of(&stored.key.id, gun).await
+        {
+            return Ok(None);
+        }
+        Ok(Some(public_key(&stored)))
     }
 
-    /// Has a key made at the keyserver.
+    /// Has a key made at the keyserver, which hands out one at a time: if another waits here, it is not there any more, and is
+    /// handed out no more.
     pub(crate) async fn made_at(
         &self,
         remote: &Remote,
@@ -127,6 +135,14 @@ impl ServerKeys {
         role: ServiceRole,
     ) -> Result<NewServiceKey, KeyTrouble> {
         let public = remote.create(&self.key_type(), gun, role).await?;
+        let waiting = self.rows.pending_key(gun, role, &self.key_type()).await?;
+        if let Some(ServiceKey { key: lost, .. }) = waiting
+            && lost.id != public.canonical_id()
+            && lost.private.as_str() == AT_KEYSERVER
+        {
+            tracing::warn!(key = %lost.id, %gun, "the keyserver does not have this key any more: another takes its place");
+            self.rows.mark_used(gun, &lost.id, self.clock.now()).await?;
+        }
         Ok(NewServiceKey {
             id: public.canonical_id(),
             gun: gun.clone(),

@@ -163,11 +163,11 @@ pub trait SigningKeyStore: Send + Sync {
         now: Timestamp,
     ) -> Result<SigningKey, PendingKeyError>;
 
-    /// Records that a key has signed: it is no longer pending. An unknown key changes nothing.
+    /// Records that a key has signed: it is no longer pending. Tells whether there is such a key that was not deleted.
     ///
     /// # Errors
     /// Fails when the database does.
-    async fn mark_used(&self, id: &KeyId, now: Timestamp) -> Result<(), StoreError>;
+    async fn mark_used(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Deletes a key; tells whether there was one.
     ///
@@ -175,8 +175,8 @@ pub trait SigningKeyStore: Send + Sync {
     /// Fails when the database does.
     async fn delete(&self, id: &KeyId, now: Timestamp) -> Result<Option<SigningKey>, StoreError>;
 
-    /// Returns a key or a few for each alias in use, those of an alias together: enough to check that all passphrases are at
-    /// hand. Where others write to the database too, keys that cannot be read are left out, and deleted ones.
+    /// Returns a few keys, not deleted ones, for each alias that has any, those of an alias together: enough to check that all
+    /// passphrases are at hand. Where others write to the database too, keys that cannot be read are left out.
     ///
     /// # Errors
     /// Fails when the database does.

@@ -144,3 +144,46 @@ async fn a_client_connects_again_by_itself() {
     let _service = countersign_keyservice::KeyService::start(config).await.unwrap();
     client.sign(&mine, &gun("a"), &timestamp(1)).await.unwrap();
 }
+
+#[tokio::test]
+async fn without_its_audit_log_the_service_does_nothing_and_says_that_it_is_not_well() {
+    let house = House::new();
+    fs_err::create_dir(house.data_dir()).unwrap();
+    let log = house.data_dir().join("audit.log");
+    fs_err::os::unix::fs::symlink("/dev/full", &log).unwrap();
+    let service = house.start("one").await;
+    let client = house.client(&service, "server");
+    client.health().await.unwrap();
+    for _ in 0..2 {
+        let refused = client.create_key(&KeyType::Ecdsa, &gun("a"), "timestamp").await.unwrap_err();
+        assert!(refused.is_away(), "{refused:?}");
+        assert!(client.health().await.is_err());
+    }
+}
+
+/// Whoever asks for keys that there are not leaves a trace.
+#[tokio::test]
+async fn asking_for_a_key_that_there_is_not_is_written_down() {
+    let house = House::new();
+    let service = house.start("one").await;
+    let client = house.client(&service, "server");
+    let unknown = KeyId::from(sha256(b"unknown"));
+    assert!(matches!(client.key_info(&unknown).await, Err(CallError::NoKey(_))));
+    let audit = house.audit();
+    assert!(audit.contains(r#""event":"refuse""#) && audit.contains(&unknown.to_string()), "{audit}");
+}
+
+/// A row that has given way while its key was in memory signs no more: nothing else is left of the key.
+#[tokio::test]
+async fn a_key_whose_row_is_gone_does_not_sign_from_memory() {
+    let house = House::new();
+    let service = house.start("one").await;
+    let client = house.client(&service, "server");
+    let mine = key(&client, "a", "timestamp").await;
+    client.key_info(&mine.canonical_id()).await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(house.data_dir().join("keys.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query("DELETE FROM private_keys").execute(&pool).await.unwrap();
+    pool.close().await;
+    assert!(matches!(client.sign(&mine, &gun("a"), &timestamp(1)).await, Err(CallError::NoKey(_))));
+}

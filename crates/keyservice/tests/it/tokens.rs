@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use countersign_crypto::{KeyType, Message, Method, PublicKey};
-use countersign_keyservice::{KeyTokens, PinPlaces, RotationError, StartError, Variables, rotate};
+use countersign_keyservice::{KeyService, KeyTokens, PinPlaces, RotationError, StartError, Variables, rotate};
 use countersign_storage::Alias;
 use countersign_testkit::SoftHsm;
 use countersign_vault::{ServiceTokenLimits, TokenConfig};
@@ -99,8 +99,53 @@ async fn keys_are_made_on_the_token_and_those_under_passphrases_go_on() {
     for (gun, key) in &made {
         client.sign(key, gun, &timestamp(2)).await.unwrap();
     }
-    client.delete_key(&made[1].1.canonical_id()).await.unwrap();
-    assert!(client.sign(&made[1].1, &made[1].0, &timestamp(3)).await.is_err());
+    // Deleted keys keep nothing from starting, also when the token has gone from the settings with the last of them.
+    for (gun, key) in &made[1..] {
+        client.delete_key(&key.canonical_id()).await.unwrap();
+        assert!(client.sign(key, gun, &timestamp(3)).await.is_err());
+    }
+    service.shut_down().await;
+    let mut config = house.config("new");
+    config.tokens = KeyTokens::default();
+    let service = KeyService::start(config).await.unwrap();
+    house.client(&service, "server").sign(&made[0].1, &made[0].0, &timestamp(3)).await.unwrap();
+}
+
+/// Taken away with the token's own tools: nobody but its collection notices, and what waited is made anew.
+#[tokio::test]
+async fn a_key_that_somebody_took_from_the_token_stops_no_other() {
+    let Some(folder) = hsm("a_key_that_somebody_took_from_the_token_stops_no_other") else { return };
+    let house = house();
+    house.set("NOTARY_SIGNER_OLD", "the old passphrase of it");
+    let service = house.start("old").await;
+    let old = key(&house.client(&service, "server"), "old", "timestamp").await;
+    service.shut_down().await;
+    let service = house.start(ALIAS).await;
+    let client = house.client(&service, "server");
+    let used = key(&client, "used", "timestamp").await;
+    client.sign(&used, &gun("used"), &timestamp(1)).await.unwrap();
+    let waiting = key(&client, "waiting", "timestamp").await;
+    service.shut_down().await;
+    for token in fs_err::read_dir(folder.join("tokens")).unwrap() {
+        for file in fs_err::read_dir(token.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path
+                .file_name()
+                .is_some_and(|name| name != "token.object" && name != "token.lock" && name != "generation")
+            {
+                fs_err::remove_file(path).unwrap();
+            }
+        }
+    }
+    let service = house.start("old").await;
+    house.client(&service, "server").sign(&old, &gun("old"), &timestamp(1)).await.unwrap();
+    service.shut_down().await;
+    let service = house.start(ALIAS).await;
+    let client = house.client(&service, "server");
+    assert!(client.sign(&used, &gun("used"), &timestamp(2)).await.is_err());
+    let another = key(&client, "waiting", "timestamp").await;
+    assert_ne!(another, waiting);
+    client.sign(&another, &gun("waiting"), &timestamp(1)).await.unwrap();
 }
 
 #[tokio::test]

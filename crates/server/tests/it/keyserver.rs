@@ -266,3 +266,42 @@ async fn keys_that_were_made_here_sign_on_and_new_ones_are_made_at_the_keyserver
     let refused = Service::start(config).await;
     assert!(matches!(refused, Err(StartError::MissingSecret | StartError::NoKeyserver)), "{refused:?}");
 }
+
+/// Restored from a backup, or for want of room: what it has lost is handed out no more, and its collection goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_keyserver_has_lost_before_its_first_use_gives_way_to_another() {
+    let place = Place::new();
+    let mut keyserver = place.start().await;
+    let service = place.service().await;
+    let unlucky = Owner::of(&service, GUN).await;
+    let rotating = Owner::of(&service, "example.com/rotating").await;
+    rotating.publish_first(&service).await;
+    let rotate = format!("/v2/{}/_trust/tuf/timestamp.key", "example.com/rotating");
+    let lost = service.request("POST", &rotate).await.ok().json();
+    keyserver.shut_down().await;
+    // Asked for while nobody can tell, it is the key that there was.
+    assert_eq!(service.request("POST", &rotate).await.ok().json(), lost);
+    let path = place.file("keys/keys.db");
+    let pool = sqlx::SqlitePool::connect_with(sqlx::sqlite::SqliteConnectOptions::new().filename(path)).await.unwrap();
+    sqlx::query("DELETE FROM private_keys WHERE last_used IS NULL").execute(&pool).await.unwrap();
+    pool.close().await;
+    keyserver = place.start().await;
+    // The service does not ask again for a moment.
+    let begun = Instant::now();
+    let found = loop {
+        let found = service.request("POST", &rotate).await.ok().json();
+        if found != lost {
+            break found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(service.request("POST", &rotate).await.ok().json(), found, "the same until it has signed");
+    let rotating = Owner { timestamp_key: found, ..rotating };
+    let parts = [("root", rotating.root(2)), ("targets", rotating.targets(2, &["v2"]))];
+    service.upload("example.com/rotating", &parts).await.ok();
+    let lucky = Owner::of(&service, GUN).await;
+    assert_ne!(lucky.timestamp_key, unlucky.timestamp_key);
+    lucky.publish_first(&service).await;
+    keyserver.shut_down().await;
+}

@@ -74,12 +74,13 @@ pub async fn a_pending_key_is_returned_again(subject: &KeySubject) {
 /// After its first signature a key stays, and a new one may be made.
 pub async fn a_used_key_is_no_longer_pending(subject: &KeySubject) {
     let first = subject.first.insert(signing("a", ServiceRole::Snapshot, "1"), ROOMY, at(1)).await.unwrap();
-    subject.first.mark_used(&first.stored.key.id, at(5)).await.unwrap();
+    assert!(subject.first.mark_used(&first.stored.key.id, at(5)).await.unwrap());
+    assert!(subject.first.mark_used(&first.stored.key.id, at(5)).await.unwrap(), "a second time in the same second");
     let second = subject.second.insert(signing("a", ServiceRole::Snapshot, "2"), ROOMY, at(6)).await.unwrap();
     assert_ne!(second.stored.key.id, first.stored.key.id);
     let used = subject.first.signing_key(&first.stored.key.id).await.unwrap().unwrap();
     assert_eq!((used.stored, used.last_used), (first.stored, Some(at(5))));
-    subject.first.mark_used(&KeyId::from(sha256(b"unknown")), at(7)).await.unwrap();
+    assert!(!subject.first.mark_used(&KeyId::from(sha256(b"unknown")), at(7)).await.unwrap());
 }
 
 /// A deleted key signs nothing, and a new one may be made in its place.
@@ -88,6 +89,7 @@ pub async fn a_deleted_key_is_found_no_more(subject: &KeySubject) {
     let stored = subject.first.insert(key.clone(), ROOMY, at(1)).await.unwrap();
     assert_eq!(subject.first.delete(&key.key.id, at(2)).await.unwrap(), Some(stored));
     assert_eq!(subject.second.signing_key(&key.key.id).await.unwrap(), None);
+    assert!(!subject.first.mark_used(&key.key.id, at(2)).await.unwrap());
     assert_eq!(subject.second.pending(&gun("a"), ServiceRole::Timestamp, &key.key.algorithm).await.unwrap(), None);
     assert_eq!(subject.first.delete(&key.key.id, at(3)).await.unwrap(), None);
     let next = subject.first.insert(signing("a", ServiceRole::Timestamp, "2"), ROOMY, at(4)).await.unwrap();
@@ -170,6 +172,11 @@ pub async fn every_alias_in_use_is_known(subject: &KeySubject) {
     let mut names: Vec<_> = found.iter().map(|key| key.stored.alias.as_str().to_owned()).collect();
     names.dedup();
     assert_eq!(names, ["one", "other"]);
+    // An alias whose keys are all deleted is in use no more.
+    let deleted = found.iter().find(|key| key.stored.alias == alias("other")).unwrap().stored.key.id;
+    subject.first.delete(&deleted, at(2)).await.unwrap();
+    let found = subject.second.some_of_each_alias().await.unwrap();
+    assert!(found.iter().all(|key| key.stored.alias == alias("one")) && !found.is_empty());
 }
 
 /// However many ask at once, one key is made.

@@ -82,7 +82,7 @@ impl SigningKeyStore for ReferenceSigningKeys {
         result
     }
 
-    async fn mark_used(&self, id: &KeyId, now: Timestamp) -> Result<(), StoreError> {
+    async fn mark_used(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
         let mut session = self.0.pool.session().await?;
         let time = session.dialect().time_value();
         let statement = format!(
@@ -90,7 +90,8 @@ impl SigningKeyStore for ReferenceSigningKeys {
         );
         let (now, id) = (write_time(now), id.to_string());
         let values = [&now, &now, &id].map(|text| Value::Characters(text));
-        self.known(session.execute("recorded the use of a key", &statement, &values).await).map(drop)
+        let changed = self.known(session.execute("recorded the use of a key", &statement, &values).await)?;
+        Ok(changed > 0)
     }
 
     async fn delete(&self, id: &KeyId, now: Timestamp) -> Result<Option<SigningKey>, StoreError> {

@@ -28,6 +28,9 @@ macro_rules! keys_where {
     };
 }
 
+/// Keys of each alias that are enough to see whether its passphrase is at hand.
+const OF_EACH_ALIAS: i64 = 5;
+
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite-keys");
 
 /// A [`SigningKeyStore`] in one `SQLite` file.
@@ -151,13 +154,13 @@ impl SigningKeyStore for SqliteSigningKeys {
         result
     }
 
-    async fn mark_used(&self, id: &KeyId, now: Timestamp) -> Result<(), StoreError> {
-        let done = sqlx::query("UPDATE private_keys SET last_used = ? WHERE key_id = ?")
+    async fn mark_used(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE private_keys SET last_used = ? WHERE key_id = ? AND deleted_at IS NULL")
             .bind(micros(now))
             .bind(id.to_string())
             .execute(&self.0.writer)
             .await;
-        self.known(done.map(drop), "recorded the use of a key")
+        self.known(done.map(|done| done.rows_affected() > 0), "recorded the use of a key")
     }
 
     async fn delete(&self, id: &KeyId, now: Timestamp) -> Result<Option<SigningKey>, StoreError> {
@@ -175,8 +178,10 @@ impl SigningKeyStore for SqliteSigningKeys {
 
     async fn some_of_each_alias(&self) -> Result<Vec<SigningKey>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(keys_where!(
-            "key_id IN (SELECT min(key_id) FROM private_keys GROUP BY passphrase_alias) ORDER BY passphrase_alias"
+            "key_id IN (SELECT key_id FROM (SELECT key_id, row_number() OVER (PARTITION BY passphrase_alias ORDER BY key_id) \
+             AS number FROM private_keys WHERE deleted_at IS NULL) WHERE number <= ?) ORDER BY passphrase_alias, key_id"
         ))
+        .bind(OF_EACH_ALIAS)
         .fetch_all(&self.0.readers)
         .await
         .map_err(StoreError::database("looked for the aliases in use"))?;
