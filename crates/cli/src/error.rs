@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Findings,
     /// An audit log is not as it was written: exit code 7.
     Tampered,
+    /// A token does not take the PIN, and nothing is to try it again by itself: exit code 8.
+    Pin,
     /// A command that was run for somebody ended so, or was ended: its own exit code.
     Exit(u8),
 }
@@ -74,6 +76,7 @@ impl CliError {
             Kind::Local => 5,
             Kind::Findings => 6,
             Kind::Tampered => 7,
+            Kind::Pin => 8,
             Kind::Exit(code) => code,
         })
     }

@@ -1,7 +1,7 @@
 //! The data folder: held by one process, closed to others.
 
 use std::fs::TryLockError;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -40,16 +40,19 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the folder if need be and takes hold of it.
-    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+    /// Makes the folder if need be, takes hold of it, and leaves word for which alias new keys are made.
+    pub(crate) fn open(path: &Path, alias: &str) -> Result<Self, DataDirError> {
         let unusable = |source| DataDirError::Folder { path: path.to_owned(), source };
         make_folder(path).map_err(unusable)?;
         let mut options = fs_err::OpenOptions::new();
         options.create(true).append(true);
         options.options_mut().mode(FILE_MODE);
-        let lock = options.open(path.join(LOCK)).map_err(unusable)?;
+        let mut lock = options.open(path.join(LOCK)).map_err(unusable)?;
         match lock.file().try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => {
+                lock.set_len(0).and_then(|()| lock.write_all(alias.as_bytes())).map_err(unusable)?;
+                Ok(Self { path: path.to_owned(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
@@ -60,13 +63,19 @@ impl DataDir {
     }
 }
 
-/// Tells whether a service holds the folder.
-pub(crate) fn is_in_use(path: &Path) -> io::Result<bool> {
-    match fs_err::OpenOptions::new().append(true).open(path.join(LOCK)) {
-        Ok(lock) => Ok(matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// Tells for which alias a service that holds the folder makes new keys; none when no service does.
+pub(crate) fn held_for(path: &Path) -> io::Result<Option<String>> {
+    let mut lock = match fs_err::OpenOptions::new().read(true).append(true).open(path.join(LOCK)) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if lock.file().try_lock().is_ok() {
+        return Ok(None);
     }
+    let mut alias = String::new();
+    lock.read_to_string(&mut alias)?;
+    Ok(Some(alias))
 }
 
 /// Makes a folder for the owner only, if it is not there.
@@ -112,8 +121,10 @@ mod tests {
     #[test]
     fn one_process_at_a_time_and_a_file_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let held = DataDir::open(&folder.path().join("data")).unwrap();
-        assert!(matches!(DataDir::open(&folder.path().join("data")), Err(DataDirError::InUse(_))));
+        let place = folder.path().join("data");
+        let held = DataDir::open(&place, "one").unwrap();
+        assert!(matches!(DataDir::open(&place, "two"), Err(DataDirError::InUse(_))));
+        assert_eq!(held_for(&place).unwrap().as_deref(), Some("one"));
         write_new(&held.file("x"), b"1").unwrap();
         assert!(write_new(&held.file("x"), b"2").is_err());
         assert_eq!(fs_err::read(held.file("x")).unwrap(), b"1");
@@ -128,6 +139,7 @@ mod tests {
         names.sort();
         assert_eq!(names, ["lock", "x", "x.new", "x.new.new"]);
         drop(held);
-        DataDir::open(&folder.path().join("data")).unwrap();
+        assert_eq!(held_for(&place).unwrap(), None);
+        DataDir::open(&place, "two").unwrap();
     }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::aliases::{self, AliasError, New};
 use crate::audit::{About, Audit, AuditError, By, Event};
-use crate::data_dir::{DataDirError, give, is_in_use, make_folder};
+use crate::data_dir::{DataDirError, give, held_for, make_folder};
 use crate::keys::{KeyTrouble, open, seal};
 use crate::passphrases::Passphrases;
 use crate::service::{AUDIT, DATABASE, INDEX_OF_LOG, LOG_OF_DATABASE};
@@ -110,8 +110,9 @@ impl Intake {
         let (database, log) = (data_dir.join(DATABASE), data_dir.join(AUDIT));
         let store = SqliteSigningKeys::open(&database, PATIENCE).await?;
         give(data_dir, &[&database, &data_dir.join(LOG_OF_DATABASE), &data_dir.join(INDEX_OF_LOG)]).map_err(folder)?;
-        // A service that runs has a passphrase for new keys: if it is not here, it is in its environment.
-        let new = if is_in_use(data_dir).map_err(folder)? { New::IsTheServices } else { New::IsMade };
+        // A service that runs has a passphrase for its new keys: if it is not here, it is in its environment.
+        let is_the_services = held_for(data_dir).map_err(folder)?.as_deref() == Some(alias.as_str());
+        let new = if is_the_services { New::IsTheServices } else { New::IsMade };
         aliases::prepare(&store, passphrases, alias, new).await?;
         let audit = Audit::open(&log)?;
         give(data_dir, &[&log]).map_err(folder)?;

@@ -333,18 +333,19 @@ impl SigningService for Keys {
         to_the_end(async move { keys.create_key(&caller, request).await }, Refusal::NotMade).await
     }
 
-    async fn describe(&self, caller: &Caller, key: &KeyId) -> Result<KeyDescription, Refusal> {
+    async fn describe(&self, caller: &Caller, key: &KeyId, gun: Option<&Gun>) -> Result<KeyDescription, Refusal> {
         // The row's public part counts only when the private one vouches for it.
         let no_key = || Refusal::NoKey(key.to_string());
         match self.find(key).await {
-            Ok(Some(opened)) => {
+            // Another collection's key is, for this one, no key.
+            Ok(Some(opened)) if gun.is_none_or(|gun| *gun == opened.gun) => {
                 let role = match opened.role {
                     ServiceRole::Snapshot => RoleName::Snapshot,
                     ServiceRole::Timestamp => RoleName::Timestamp,
                 };
                 Ok(KeyDescription { public: opened.key.public_key().clone(), role, gun: opened.gun.clone() })
             }
-            Ok(None) => Err(self.refuse(caller, "describe", Some(*key), no_key())),
+            Ok(_) => Err(self.refuse(caller, "describe", Some(*key), no_key())),
             Err(trouble) => Err(in_trouble("describe", &trouble, no_key())),
         }
     }
@@ -513,6 +514,7 @@ fn in_trouble(doing: &'static str, trouble: &KeyTrouble, otherwise: Refusal) -> 
     match trouble {
         KeyTrouble::Token(TokenError::Full { .. }) => Refusal::Exhausted("the token is full"),
         KeyTrouble::Token(TokenError::NoKey { .. })
+        | KeyTrouble::Store(StoreError::Damaged { .. })
         | KeyTrouble::Passphrase(_)
         | KeyTrouble::Sealed { .. }
         | KeyTrouble::Changed { .. }

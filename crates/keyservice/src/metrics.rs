@@ -10,6 +10,7 @@ use countersign_signer_rpc::{Caller, KeyDescription, KeyRequest, Made, Refusal, 
 use countersign_telemetry::{
     Answer, Asked, CONTENT_TYPE, Counter, Exposition, Histogram, Kind, Pages, text, write_certificates, write_process,
 };
+use countersign_tuf::Gun;
 use countersign_vault::ServiceTokenState;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -133,8 +134,8 @@ impl SigningService for Counted {
         self.count(0, self.service.create(caller, request)).await
     }
 
-    async fn describe(&self, caller: &Caller, key: &KeyId) -> Result<KeyDescription, Refusal> {
-        self.count(1, self.service.describe(caller, key)).await
+    async fn describe(&self, caller: &Caller, key: &KeyId, gun: Option<&Gun>) -> Result<KeyDescription, Refusal> {
+        self.count(1, self.service.describe(caller, key, gun)).await
     }
 
     async fn delete(&self, caller: &Caller, key: &KeyId) -> Result<(), Refusal> {

@@ -22,7 +22,7 @@ use crate::tokens;
 
 /// The database in the data folder.
 pub(crate) const DATABASE: &str = "keys.db";
-/// What SQLite keeps beside it while it is open.
+/// What `SQLite` keeps beside it while it is open.
 pub(crate) const LOG_OF_DATABASE: &str = "keys.db-wal";
 pub(crate) const INDEX_OF_LOG: &str = "keys.db-shm";
 /// The audit log in the data folder.
@@ -69,6 +69,26 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Tells whether a token did not take the PIN, or there was none: starting again would be another try, and wrong PINs lock
+    /// a token.
+    #[must_use]
+    pub fn is_of_pin(&self) -> bool {
+        let Self::Keys { source, .. } = self else { return false };
+        matches!(
+            **source,
+            KeyTrouble::Token(
+                TokenError::WrongPin { .. }
+                    | TokenError::LastTry { .. }
+                    | TokenError::Locked { .. }
+                    | TokenError::PinState { .. }
+                    | TokenError::PinRefused { .. }
+                    | TokenError::NoPin { .. }
+            )
+        )
+    }
+}
+
 /// The signing service.
 #[derive(Debug)]
 pub struct KeyService;
@@ -99,7 +119,7 @@ impl KeyService {
     /// # Errors
     /// Refuses to start with anything missing, unreadable or contradictory, rather than with less protection.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let data = DataDir::open(&config.data_dir)?;
+        let data = DataDir::open(&config.data_dir, config.alias.as_str())?;
         let server = ServerConfig {
             identity: config.identity.clone(),
             clients: config.clients.clone(),

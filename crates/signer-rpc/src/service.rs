@@ -113,11 +113,11 @@ pub trait SigningService: Send + Sync + 'static {
     /// The key cannot be made, or must not be.
     async fn create(&self, caller: &Caller, request: KeyRequest) -> Result<Made, Refusal>;
 
-    /// Describes a key.
+    /// Describes a key, for a collection if the caller names one.
     ///
     /// # Errors
-    /// There is no such key, or it cannot be looked up.
-    async fn describe(&self, caller: &Caller, key: &KeyId) -> Result<KeyDescription, Refusal>;
+    /// There is no such key, or it is another collection's, or it cannot be looked up.
+    async fn describe(&self, caller: &Caller, key: &KeyId, gun: Option<&Gun>) -> Result<KeyDescription, Refusal>;
 
     /// Deletes a key; an unknown one is no error.
     ///

@@ -228,7 +228,10 @@ impl Options {
 async fn serve(config: Config, operation: &Operation, observed: &mut Observed) -> Result<(), CliError> {
     countersign_server::raise_file_limit();
     let service = KeyService::start(config).await;
-    let service = service.map_err(|error| CliError::new(Kind::Local, chain(&error)))?;
+    let service = service.map_err(|error| {
+        let kind = if error.is_of_pin() { Kind::Pin } else { Kind::Local };
+        CliError::new(kind, chain(&error))
+    })?;
     message(format_args!("the signing service is listening on {}", service.address()));
     observed.serves(&format!("serving on {}", service.address()), service.liveness());
     // Certificates are read again when they change; nothing else is read twice.

@@ -171,6 +171,11 @@ async fn asking_for_a_key_that_there_is_not_is_written_down() {
     assert!(matches!(client.key_info(&unknown).await, Err(CallError::NoKey(_))));
     let audit = house.audit();
     assert!(audit.contains(r#""event":"refuse""#) && audit.contains(&unknown.to_string()), "{audit}");
+    // So does who asks for another collection's.
+    let other = key(&client, "other", "timestamp").await;
+    assert!(matches!(client.key_of(&other.canonical_id(), &gun("a")).await, Err(CallError::NoKey(_))));
+    let audit = house.audit();
+    assert_eq!(audit.matches(r#""event":"refuse""#).count(), 2, "{audit}");
 }
 
 /// A row that has given way while its key was in memory signs no more: nothing else is left of the key.

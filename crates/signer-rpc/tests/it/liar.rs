@@ -82,7 +82,7 @@ impl SigningService for Liar {
         })
     }
 
-    async fn describe(&self, _: &Caller, _: &KeyId) -> Result<KeyDescription, Refusal> {
+    async fn describe(&self, _: &Caller, _: &KeyId, _: Option<&Gun>) -> Result<KeyDescription, Refusal> {
         self.refusal()?;
         let holder = if self.lie == Lie::AnotherKeysDescription { &self.other } else { &self.key };
         Ok(KeyDescription {

@@ -274,14 +274,15 @@ async fn has_signed(session: &mut Session, gun: &Gun) -> Result<bool, StoreError
 
 /// Sees to it that one more pending key stays within the limit.
 async fn make_room(session: &mut Session, limits: PendingLimits, now: Timestamp) -> Result<(), PendingKeyError> {
-    let statement = "SELECT count(*) FROM private_keys WHERE last_used IS NULL AND deleted_at IS NULL";
+    // Rows without collection are of the reference's early releases, which did not record uses: their keys may sign daily.
+    let statement = "SELECT count(*) FROM private_keys WHERE last_used IS NULL AND deleted_at IS NULL AND gun <> ''";
     let row = session.row("counted pending keys", statement, &[]).await?;
     let count = row.as_ref().map(|row| row.integer(0)).transpose()?.unwrap_or_default();
     if u64::try_from(count).unwrap_or(u64::MAX) < limits.count {
         return Ok(());
     }
     let statement = format!(
-        "SELECT key_id FROM private_keys k WHERE last_used IS NULL AND deleted_at IS NULL AND created_at < {} \
+        "SELECT key_id FROM private_keys k WHERE last_used IS NULL AND deleted_at IS NULL AND gun <> '' AND created_at < {} \
          AND NOT EXISTS (SELECT 1 FROM private_keys o WHERE o.gun = k.gun AND o.last_used IS NOT NULL) \
          ORDER BY created_at LIMIT 1",
         session.dialect().time_value()

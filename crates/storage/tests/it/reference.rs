@@ -283,6 +283,37 @@ async fn keys_that_cannot_be_read_or_were_deleted_do_not_stand_for_their_alias()
     }
 }
 
+/// The reference's early releases did not say which collection a key is for, nor when it signed: such a key may sign daily.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_early_releases_gives_way_to_nobody() {
+    for product in PRODUCTS {
+        let server = Arc::new(DatabaseServer::start(product));
+        let url = database(&server).await;
+        let keys = signing_keys(&url).await;
+        let insert = async |id: &str, name: &str, seconds: i64| {
+            let key = NewServiceKey {
+                id: id.repeat(64).parse().unwrap(),
+                gun: gun(name),
+                role: ServiceRole::Timestamp,
+                algorithm: "ecdsa".into(),
+                public: b"public".to_vec(),
+                private: EncryptedKey::new("private"),
+            };
+            let new = NewSigningKey { key, alias: Alias::parse("one").unwrap(), binding: None };
+            let limits = PendingLimits { count: 1, keep: jiff::SignedDuration::from_secs(1) };
+            keys.insert(new, limits, now() + jiff::SignedDuration::from_secs(seconds)).await
+        };
+        insert("a", "first", 0).await.unwrap();
+        let _ = server.ask(&url, "UPDATE private_keys SET gun = '', role = '', created_at = '2015-01-01 00:00:00'");
+        insert("b", "second", 10).await.unwrap();
+        insert("c", "third", 20).await.unwrap();
+        let left = server.ask(&url, "SELECT key_id FROM private_keys ORDER BY key_id");
+        assert!(left.contains(&"a".repeat(64)) && left.contains(&"c".repeat(64)), "{product:?}: {left}");
+        assert!(!left.contains(&"b".repeat(64)), "{product:?}: {left}");
+        assert!(insert("d", "fourth", 20).await.is_err(), "{product:?}: nothing is old enough");
+    }
+}
+
 /// A move and an ordinary first publication have no version in common, so that the unique index lets both in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_beginnings_without_a_common_version_one_wins() {

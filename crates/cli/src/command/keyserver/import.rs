@@ -188,6 +188,7 @@ fn not_there(error: &DepartureError) -> CliError {
 fn failed(error: &IntakeError) -> CliError {
     match error {
         IntakeError::ToToken(_) => CliError::user(chain(error)),
+        IntakeError::Alias(_) => CliError::new(Kind::Local, chain(error)),
         _ => CliError::new(Kind::Local, chain(error))
             .hint("what was taken in is kept: the same command goes on where this one ended"),
     }

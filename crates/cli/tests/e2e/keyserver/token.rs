@@ -158,10 +158,10 @@ fn a_wrong_pin_keeps_the_keyserver_from_starting_and_is_not_repeated() {
     let refused = keyserver.command(&["--alias", Keyserver::ON_TOKEN, "--listen", "127.0.0.1:0"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     // The unit in packaging does not start it again after this code: each start would be another try.
-    assert_eq!(refused.status.code(), Some(5), "{said}");
+    assert_eq!(refused.status.code(), Some(8), "{said}");
     assert!(said.contains("does not take the PIN") && !said.contains("wrong-wrong"), "{said}");
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/systemd/countersign-keyserver.service");
-    assert!(std::fs::read_to_string(unit).unwrap().contains("\nRestartPreventExitStatus=5\n"));
+    assert!(std::fs::read_to_string(unit).unwrap().contains("\nRestartPreventExitStatus=8\n"));
 }
 
 #[test]
