@@ -96,6 +96,12 @@ impl TrustService {
         }
     }
 
+    /// Asks whether anybody answers here at all, be it with a refusal or a failure.
+    pub async fn answers(&self) -> bool {
+        let url = self.address.of_collection(&self.gun, "timestamp.json");
+        self.send(Request::get(url).patience(self.reading)).await.is_ok()
+    }
+
     /// Asks whether whatever answers here speaks the protocol of trust services: also where it has nothing of the collection, it
     /// says so in that protocol's words (Notary protocol, errors), which a registry or another web server does not.
     ///

@@ -164,6 +164,9 @@ pub enum RequestError {
         /// The version in the archive.
         archived: Version,
     },
+    /// A service gives more of a collection than is taken in one run.
+    #[error("the service gives more of {0} than is saved at once: do the same again, and it goes on where it was")]
+    MoreThanOneRun(Gun),
     /// An archive has not the root that this machine knows.
     #[error("the archive of {0} has not the root that this machine knows: it is of another collection of that name")]
     OtherHistory(Gun),

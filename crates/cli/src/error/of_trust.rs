@@ -118,6 +118,7 @@ fn of_request(error: &RequestError) -> CliError {
         | RequestError::SignerName(_)
         | RequestError::Releases
         | RequestError::SignerWithoutKey
+        | RequestError::MoreThanOneRun(_)
         | RequestError::NoSigner { .. } => CliError::user(error),
     }
 }

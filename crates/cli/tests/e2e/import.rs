@@ -1,5 +1,7 @@
 //! `countersign import`: a collection is saved from its service and still proves what it said when the service is gone.
 
+mod troubled;
+
 use crate::client::{Client, Ending, LOCAL, NETWORK, TRUST, USER};
 use crate::stage::Shop;
 use countersign_testkit::{FakeServer, Finished, Reply, TestCa, TrustService};

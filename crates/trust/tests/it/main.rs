@@ -11,4 +11,5 @@ mod reference;
 mod rotations;
 mod signers;
 mod staging;
+mod taking;
 mod witness;

@@ -76,6 +76,13 @@ impl Person {
 
     /// The collection at a service, opened anew as every command does.
     pub(crate) fn collection(&self, url: &str, ca_pem: &str, gun: &str) -> CollectionClient<'_> {
+        let service = self.service(url, ca_pem, gun);
+        let directory = TrustDirectory::create(self.trust_dir()).unwrap();
+        CollectionClient::new(&directory, service, &self.pinning, &OnePassphrase, self.now).unwrap()
+    }
+
+    /// The service alone.
+    pub(crate) fn service(&self, url: &str, ca_pem: &str, gun: &str) -> TrustService {
         let address = ServiceAddress::parse(url).unwrap();
         let authority = self.folder.path().join("ca.pem");
         std::fs::write(&authority, ca_pem).unwrap();
@@ -83,9 +90,7 @@ impl Person {
         options.tls = TlsOptions::only_authorities_in(&authority).unwrap();
         let credential = self.credential.map(|(name, password)| Credential::password(name, password.into()));
         let session = Session::new(HttpClient::new(options), credential.unwrap_or_default());
-        let service = TrustService::new(address, Gun::parse(gun).unwrap(), session, Access::Write).with_patience(QUICK);
-        let directory = TrustDirectory::create(self.trust_dir()).unwrap();
-        CollectionClient::new(&directory, service, &self.pinning, &OnePassphrase, self.now).unwrap()
+        TrustService::new(address, Gun::parse(gun).unwrap(), session, Access::Write).with_patience(QUICK)
     }
 
     pub(crate) fn client(&self, house: &House) -> CollectionClient<'_> {

@@ -3,15 +3,16 @@
 //! `v2/<GUN>/_trust/tuf/<version>.<role>.json` and `v2/<GUN>/_trust/archive.json` (Notary protocol, routes). Files are
 //! added, never replaced: two different files of one version are what no honest service gives.
 
+mod collection;
+
+pub(super) use collection::{CollectionFolder, Proof, Saved};
+
 use crate::error::{CliError, Kind};
-use bytes::Bytes;
-use countersign_crypto::digest::sha256;
-use countersign_trust::archive::{Archive, Gap};
+use countersign_trust::archive::{Archive, Kept};
+use countersign_tuf::Gun;
 use countersign_tuf::update::MAX_FILE;
-use countersign_tuf::{Gun, RoleName, Version};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ struct Listing {
     gaps: Vec<ListedGap>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListedFile {
     role: String,
@@ -67,69 +68,15 @@ impl ArchiveFolder {
         gun.segments().fold(self.0.join("v2"), |path, segment| path.join(segment)).join("_trust")
     }
 
-    /// Adds an archive to what is there of its collection already.
-    pub(super) fn add(&self, archive: &Archive, service: &str) -> Result<(), CliError> {
-        let folder = self.of(&archive.gun);
-        let earlier = read_listing(&folder)?;
-        fs::create_dir_all(folder.join("tuf")).map_err(|error| local(&error))?;
-        let mut files = earlier.map(|listing| listing.files).unwrap_or_default();
-        for file in &mut files {
-            file.present = false;
-        }
-        for ((role, version), bytes) in &archive.files {
-            let listed = ListedFile {
-                role: role.to_string(),
-                version: version.get(),
-                length: bytes.len() as u64,
-                sha256: sha256(bytes).hex(),
-                present: archive.present.get(role) == Some(version),
-            };
-            files.retain(|file| (&file.role, file.version) != (&listed.role, listed.version));
-            files.push(listed);
-            add_file(&file_of(&folder, role, *version), bytes, (&archive.gun, role, *version))?;
-        }
-        let gap = |gap: &Gap| ListedGap { file: gap.file.clone(), reason: gap.reason.clone() };
-        let listing = Listing {
-            format: FORMAT,
-            gun: archive.gun.to_string(),
-            service: service.to_owned(),
-            taken_at: archive.taken_at,
-            files,
-            gaps: archive.gaps.iter().map(gap).collect(),
-        };
-        let text = serde_json::to_vec_pretty(&listing).map_err(|error| CliError::internal(&error))?;
-        place(&folder.join(LISTING), &text, Placing::Replacing).map(drop)
+    /// Opens what is there of a collection, to add to it.
+    pub(super) fn collection(&self, gun: &Gun) -> Result<CollectionFolder, CliError> {
+        CollectionFolder::open(gun, self.of(gun))
     }
 
-    /// Reads an archive; every file has to be the one that is listed.
+    /// Reads an archive and the service that it is from; every file has to be the one that is listed.
     pub(super) fn read(&self, gun: &Gun) -> Result<(Archive, String), CliError> {
-        let folder = self.of(gun);
-        let Some(listing) = read_listing(&folder)? else {
-            return Err(CliError::user(format!("there is no archive of {gun} in {}", self.0.display())));
-        };
-        let damaged = |what: &dyn Display| {
-            CliError::new(Kind::Local, format!("the archive of {gun} in {} is damaged: {what}", self.0.display()))
-        };
-        if listing.gun != gun.as_str() || listing.format != FORMAT {
-            return Err(damaged(&format_args!("{LISTING} is about {} in format {}", listing.gun, listing.format)));
-        }
-        let (mut files, mut present) = (BTreeMap::new(), BTreeMap::new());
-        for file in &listing.files {
-            let role = RoleName::parse(&file.role).map_err(|error| damaged(&error))?;
-            let version = Version::new(file.version).ok_or_else(|| damaged(&"a version is out of range"))?;
-            let path = file_of(&folder, &role, version);
-            let bytes: Bytes = read_file(&path, MAX_FILE)?.ok_or_else(|| damaged(&path.display()))?.into();
-            if sha256(&bytes).hex() != file.sha256 {
-                return Err(damaged(&format_args!("{} has other bytes than {LISTING} says", path.display())));
-            }
-            if file.present {
-                present.insert(role.clone(), version);
-            }
-            files.insert((role, version), bytes);
-        }
-        let gaps = listing.gaps.into_iter().map(|gap| Gap { file: gap.file, reason: gap.reason }).collect();
-        let archive = Archive { gun: gun.clone(), taken_at: listing.taken_at, files, present, gaps };
-        Ok((archive, listing.service))
+        let none = || CliError::user(format!("there is no archive of {gun} in {}", self.0.display()));
+        self.collection(gun)?.read()?.ok_or_else(none)
     }
 
     /// Finds all collections of which there is an archive, by name.
@@ -161,24 +108,15 @@ impl ArchiveFolder {
     }
 }
 
-fn file_of(folder: &Path, role: &RoleName, version: Version) -> PathBuf {
-    folder.join("tuf").join(format!("{version}.{role}.json"))
-}
-
-/// Adds a file; one of the same version that is there already has to be the same.
-fn add_file(path: &Path, bytes: &[u8], (gun, role, version): (&Gun, &RoleName, Version)) -> Result<(), CliError> {
+/// Adds a file; one of the same version that is there already stays.
+fn add_file(path: &Path, bytes: &[u8]) -> Result<Kept, CliError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|error| local(&error))?;
     }
     if read_file(path, MAX_FILE)?.is_none() && place(path, bytes, Placing::New)? == Placed::Yes {
-        return Ok(());
+        return Ok(Kept::Yes);
     }
-    if read_file(path, MAX_FILE)?.is_some_and(|there| there == bytes) {
-        return Ok(());
-    }
-    let message = format!("the service gives another version {version} of {role} of {gun} than it gave before");
-    Err(CliError::new(Kind::Trust, message)
-        .hint(format!("the earlier one is kept in {}: ask the owner which of the two they signed", path.display())))
+    Ok(if read_file(path, MAX_FILE)?.is_some_and(|there| there == bytes) { Kept::Yes } else { Kept::Other })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `countersign import http`: everything that a trust service gives out, saved byte for byte.
 
-use super::folder::ArchiveFolder;
+use super::folder::{ArchiveFolder, Saved};
 use super::outcome::Outcomes;
 use crate::command::Format;
 use crate::context::{Context, GlobalOptions};
@@ -8,8 +8,8 @@ use crate::error::{CliError, Kind};
 use crate::progress::showing;
 use clap::Args;
 use countersign_notary::{Access, ServiceAddress};
-use countersign_trust::archive::{Archive, Attested, History};
-use countersign_trust::{Destination, TrustError};
+use countersign_trust::Destination;
+use countersign_trust::archive::{Bounds, History, take};
 use countersign_tuf::Gun;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -54,27 +54,25 @@ impl Http {
         let (to, folder) = (Destination::from(address), ArchiveFolder::at(&self.to));
         let mut outcomes = Outcomes::new();
         for gun in self.names(&context)? {
-            match showing(&format!("saving {gun}"), Box::pin(self.take(&context, &to, &gun))).await {
-                Err(error) => outcomes.failed(&gun, None, &error.into()),
-                Ok(archive) => match self.kept(&context, &folder, &archive) {
-                    Ok(attested) => outcomes.verified(&archive, &attested),
-                    Err(error) => outcomes.failed(&gun, Some(&archive), &error),
-                },
-            }
+            let saved = showing(&format!("saving {gun}"), Box::pin(self.save(&context, &folder, &to, &gun))).await;
+            outcomes.saved(&gun, saved);
         }
         outcomes.end(self.format, "not everything was saved and verified")
     }
 
-    async fn take(&self, context: &Context, to: &Destination, gun: &Gun) -> Result<Archive, TrustError> {
+    /// Saves first and verifies then: what is broken is worth keeping as well.
+    async fn save(
+        &self,
+        context: &Context,
+        folder: &ArchiveFolder,
+        to: &Destination,
+        gun: &Gun,
+    ) -> Result<Saved, CliError> {
         let history = if self.history { History::Signed } else { History::Present };
         let service = context.connection.open(to, gun, Access::Read)?;
-        Archive::take(&service, context.now, history).await
-    }
-
-    /// Saves first and verifies then: what is broken is worth keeping as well.
-    fn kept(&self, context: &Context, folder: &ArchiveFolder, archive: &Archive) -> Result<Attested, CliError> {
-        folder.add(archive, &self.service)?;
-        Ok(archive.verify(archive.taken_at, &context.pinning_of(&archive.gun))?)
+        let mut files = folder.collection(gun)?;
+        let taken = take(&service, history, Bounds::default(), &mut files).await?;
+        files.settle(taken, &self.service, context.now, &context.pinning_of(gun))
     }
 
     /// All names, each once.

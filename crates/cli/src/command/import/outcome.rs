@@ -1,5 +1,6 @@
 //! What became of each collection, as a table or for programs.
 
+use super::folder::{Proof, Saved};
 use crate::command::Format;
 use crate::error::{CliError, Kind};
 use crate::output::{Listing, message};
@@ -17,6 +18,27 @@ impl Outcomes {
     pub(super) fn new() -> Self {
         let header = &["COLLECTION", "ROOTS", "TAGS", "EXPIRES", "STATE"];
         Self { listing: Listing::new(header, "no collections"), failed: Vec::new(), kind: None }
+    }
+
+    /// What a run has saved of a collection.
+    pub(super) fn saved(&mut self, gun: &Gun, saved: Result<Saved, CliError>) {
+        let Saved { archive, proof, failure } = match saved {
+            Ok(saved) => saved,
+            Err(error) => return self.row_of_failure(gun, None, "not saved", &error),
+        };
+        match (proof, failure) {
+            (Proof::Verified(attested), None) => self.verified(&archive, &attested),
+            (Proof::Verified(attested), Some(failure)) => {
+                self.verified(&archive, &attested);
+                message(format_args!("  {gun}: {}", crate::output::harmless(&failure.message)));
+                self.fail(gun, &failure);
+            }
+            (Proof::Broken(error), failure) => self.failed(gun, Some(&archive), &failure.unwrap_or(error)),
+            (Proof::Beside(error), failure) => {
+                let state = "added, not verified; what was saved before stays the present";
+                self.row_of_failure(gun, Some(&archive), state, &failure.unwrap_or(error));
+            }
+        }
     }
 
     /// An archive that verifies.
@@ -40,7 +62,7 @@ impl Outcomes {
                 "gun": archive.gun.as_str(), "state": "verified", "takenAt": archive.taken_at.to_string(),
                 "roots": {"from": oldest.get(), "to": newest.get()}, "tags": tags, "expires": until,
                 "rootKeys": root_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "files": archive.files.len(), "gaps": gaps(archive),
+                "files": archive.kept, "gaps": gaps(archive),
             }),
         );
     }
@@ -48,13 +70,21 @@ impl Outcomes {
     /// A collection that could not be saved or does not verify.
     pub(super) fn failed(&mut self, gun: &Gun, archive: Option<&Archive>, error: &CliError) {
         let state = if archive.is_some() { "saved, not verified" } else { "not saved" };
+        self.row_of_failure(gun, archive, state, error);
+    }
+
+    fn row_of_failure(&mut self, gun: &Gun, archive: Option<&Archive>, state: &str, error: &CliError) {
         self.listing.row(
             &[gun.to_string(), String::new(), String::new(), String::new(), format!("{state}: {}", error.message)],
             serde_json::json!({
                 "gun": gun.as_str(), "state": state, "reason": error.message,
-                "files": archive.map_or(0, |archive| archive.files.len()), "gaps": archive.map(gaps).unwrap_or_default(),
+                "files": archive.map_or(0, |archive| archive.kept), "gaps": archive.map(gaps).unwrap_or_default(),
             }),
         );
+        self.fail(gun, error);
+    }
+
+    fn fail(&mut self, gun: &Gun, error: &CliError) {
         for hint in &error.hints {
             message(format_args!("  hint: {}: {}", gun, crate::output::harmless(hint)));
         }
