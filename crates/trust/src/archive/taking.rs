@@ -196,8 +196,32 @@ impl<S: Shelf> Taking<'_, S> {
                 Err(error) => why = error.to_string().as_str().into(),
             }
         }
+        let failed = why.failure.is_some();
         self.gap(role.as_str(), why);
-        Ok(None)
+        let (RoleName::Timestamp | RoleName::Snapshot, true) = (role, failed) else { return Ok(None) };
+        let Some((version, file)) = self.last::<T>(role).await? else { return Ok(None) };
+        self.keep_present(role, version, &file)?;
+        Ok(Unverified::<T>::read(role, file).ok().map(Unverified::into_untrusted))
+    }
+
+    /// Finds the last file of a role that a service signs itself, where it fails to sign the present one anew: it has the
+    /// earlier ones still, and counts them without gaps.
+    async fn last<T: Payload>(&mut self, role: &RoleName) -> Result<Option<(Version, Bytes)>, S::Error> {
+        let (mut last, mut none, mut next) = (None, None, Version::new(1));
+        while let Some(version) = next {
+            let read = self.get(role, Which::Version(version)).await?.ok();
+            let read = read.and_then(|file| Unverified::<T>::read(role, file).ok());
+            match read.filter(|read| read.untrusted().version() == version) {
+                Some(read) => last = Some((version, read.file().clone())),
+                None => none = Some(version.get()),
+            }
+            let below = last.as_ref().map_or(0, |(version, _)| version.get());
+            next = match none {
+                None => Version::new(below.saturating_mul(2)),
+                Some(none) => Version::new(below + (none - below) / 2).filter(|between| between.get() > below),
+            };
+        }
+        Ok(last)
     }
 
     fn keep_present(&mut self, role: &RoleName, version: Version, file: &Bytes) -> Result<(), S::Error> {

@@ -102,6 +102,25 @@ fn what_the_service_cannot_sign_anew_is_named_and_all_the_rest_is_saved() {
 }
 
 #[test]
+fn the_last_timestamp_is_found_by_its_version_where_the_service_cannot_sign_another() {
+    let remains = Remains::lived_in();
+    let last = remains.present["timestamp"];
+    assert!(last > 3, "{last}");
+    for version in 1..last {
+        let earlier = format!(
+            r#"{{"signed":{{"_type":"Timestamp","expires":"2026-01-01T00:00:00Z","meta":{{"snapshot":{{"hashes":{{"sha256":"{}="}},"length":9}}}},"version":{version}}},"signatures":[]}}"#,
+            "A".repeat(43)
+        );
+        remains.answers(&format!("{version}.timestamp"), Reply::json(earlier));
+    }
+    remains.answers("timestamp", Reply::status(500));
+    let saved = json(&remains.save(&[]).refused(NETWORK, "not everything was saved and verified"));
+    assert_eq!((&saved[0]["state"], missing(&saved)), (&"verified".into(), vec!["timestamp"]), "{saved}");
+    assert_eq!(saved[0]["tags"], 2, "{saved}");
+    assert!(remains.has(&format!("{last}.timestamp")), "{saved}");
+}
+
+#[test]
 fn an_earlier_root_that_fails_leaves_the_rest_verified_and_the_command_fails() {
     let remains = Remains::lived_in();
     remains.answers("1.root", Reply::status(503));
