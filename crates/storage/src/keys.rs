@@ -144,6 +144,13 @@ pub trait KeyStore: Send + Sync {
     /// Fails when the database does.
     async fn mark_used(&self, gun: &Gun, id: &KeyId, now: Timestamp) -> Result<(), StoreError>;
 
+    /// Takes a key that a deletion retired into use again, for whoever knows that its collection has it still: its deletion was
+    /// heard of late. Anything else changes nothing.
+    ///
+    /// # Errors
+    /// Fails when the database does.
+    async fn bring_back(&self, gun: &Gun, id: &KeyId) -> Result<(), StoreError>;
+
     /// Returns keys, retired ones too, in the order of their ids.
     ///
     /// # Errors

@@ -44,11 +44,9 @@ impl Importer {
             if let Some(problem) = self.differs(gun, common).await? {
                 return Ok(Outcome::left_out(name, problem));
             }
-            if reached.version >= present {
+            if reached.version > present {
                 let mut outcome = Outcome::new(name, Done::Nothing);
-                if reached.version > present {
-                    outcome.remarks.push("it has been signed at the new service since".to_owned());
-                }
+                outcome.remarks.push("it has been signed at the new service since".to_owned());
                 return Ok(outcome);
             }
         }
@@ -69,7 +67,10 @@ impl Importer {
                 outcome.remarks.push("its publishers hold the snapshot key".to_owned());
             }
         }
-        self.copy(gun, &history, reached, &mut outcome).await?;
+        // What is wrong is said each time, also when everything was copied before.
+        if present.is_none() || reached != present {
+            self.copy(gun, &history, reached, &mut outcome).await?;
+        }
         Ok(outcome)
     }
 

@@ -215,6 +215,10 @@ impl Importer {
                 _ => Turn::HaveSigned,
             };
             self.take_page(vec![found], turn, &mut *tell).await?;
+            if self.keys.service_key(gun, &id).await?.is_none() {
+                // It came before the deletion of the collection that this is the next of was heard of, and was retired by it.
+                self.keys.bring_back(gun, &id).await?;
+            }
         }
         Ok(())
     }

@@ -188,4 +188,9 @@ pub async fn a_deletion_retires_the_keys_of_its_collection(subject: &Subject) {
         assert!(keys.service_key(&gun("a"), &used).await.unwrap().is_none());
         assert!(keys.any_key().await.unwrap().is_some(), "the row stays");
     }
+    let keys = &*subject.first.keys;
+    keys.bring_back(&gun("b"), &used).await.unwrap();
+    assert!(keys.service_key(&gun("a"), &used).await.unwrap().is_none(), "not another collection's");
+    keys.bring_back(&gun("a"), &used).await.unwrap();
+    assert!(subject.second.keys.service_key(&gun("a"), &used).await.unwrap().is_some());
 }

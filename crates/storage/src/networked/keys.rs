@@ -87,6 +87,14 @@ impl KeyStore for NetworkedStore {
         rows.iter().map(service_key).collect()
     }
 
+    async fn bring_back(&self, gun: &Gun, id: &KeyId) -> Result<(), StoreError> {
+        let statement = "UPDATE countersign_keys SET retired_at = NULL WHERE gun = ? AND key_id = ?";
+        let id = id.to_string();
+        let values = [gun.as_str().into(), (&id).into()];
+        let done = self.pool.session().await?.execute("brought a key back", statement, &values).await;
+        done.map(drop).inspect_err(|_| self.condition.failed())
+    }
+
     async fn replace_private(
         &self,
         id: &KeyId,

@@ -101,6 +101,15 @@ impl KeyStore for SqliteStore {
         rows.into_iter().map(service_key).collect()
     }
 
+    async fn bring_back(&self, gun: &Gun, id: &KeyId) -> Result<(), StoreError> {
+        let done = sqlx::query("UPDATE service_keys SET retired_at = NULL WHERE gun = ? AND key_id = ?")
+            .bind(gun.as_str())
+            .bind(id.to_string())
+            .execute(&self.writer)
+            .await;
+        done.map(drop).map_err(StoreError::database("brought a key back")).inspect_err(|_| self.condition.failed())
+    }
+
     async fn replace_private(
         &self,
         id: &KeyId,

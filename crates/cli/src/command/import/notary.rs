@@ -1,7 +1,7 @@
 //! `countersign import notary`: everything in the databases of a reference's server and signer, taken over by a service of ours.
 
 use crate::command::Format;
-use crate::command::serve::Place;
+use crate::command::serve::{Place, chain};
 use crate::context::variable;
 use crate::error::{CliError, Kind};
 use crate::output::{Listing, message};
@@ -9,14 +9,15 @@ use clap::Args;
 use countersign_server::import::{Done, ImportError, Importer, KeysGo, OldService, Outcome};
 use countersign_server::{Alias, Backend, DatabaseUrl, DatabaseUrlError, Password};
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// How often the old service's change feed is asked while it is followed.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long is waited at most when a database is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What the signer's variables with passphrases begin with.
 const PREFIX: &str = "NOTARY_SIGNER_";
 
@@ -57,43 +58,86 @@ impl Notary {
         let ended = self.take_all(&mut importer, &mut ledger).await;
         importer.close().await;
         let printed = ledger.end(self.format);
-        ended.map_err(|error| failed(&error))?;
+        ended?;
         printed
     }
 
-    async fn take_all(&self, importer: &mut Importer, ledger: &mut Ledger) -> Result<(), ImportError> {
-        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) if self.follow => (Some(terminate), Some(interrupt)),
-            _ => (None, None),
-        };
-        let keys = importer.take_keys(&mut |outcome| ledger.key(outcome)).await?;
-        message(format_args!("keys taken over: {keys}"));
-        // What was deleted meanwhile goes before what is there is compared.
-        importer.take_changes(&mut |outcome| ledger.changed(outcome)).await?;
-        importer.take_collections(&mut |outcome| ledger.collection(outcome)).await?;
-        message(format_args!("collections looked at: {}", ledger.rows.len()));
-        while importer.take_changes(&mut |outcome| ledger.changed(outcome)).await? > 0 {}
-        if let (Some(terminate), Some(interrupt)) = (&mut terminate, &mut interrupt) {
+    async fn take_all(&self, importer: &mut Importer, ledger: &mut Ledger) -> Result<(), CliError> {
+        let mut told = if self.follow { Some(Told::listen()?) } else { None };
+        tokio::select! {
+            taken = take_what_is_there(importer, ledger) => taken.map_err(|error| failed(&error))?,
+            () = told_to_end(told.as_mut()) => {
+                let error = CliError::new(Kind::Local, "this was ended before everything was copied: nothing was followed");
+                return Err(error.hint("what was taken over is kept: the same command goes on where this one ended"));
+            }
+        }
+        if told.is_some() {
             message("following: stop the old service, then end this with SIGINT or SIGTERM");
+            let mut pause = LOOK;
             loop {
                 tokio::select! {
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    () = tokio::time::sleep(LOOK) => {
-                        let count = importer.take_changes(&mut |outcome| ledger.changed(outcome)).await?;
+                    () = told_to_end(told.as_mut()) => break,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                match importer.take_changes(&mut |outcome| ledger.changed(outcome)).await {
+                    Ok(count) => {
                         if count > 0 {
                             message(format_args!("changes followed: {count}"));
                         }
+                        pause = LOOK;
                     }
+                    // A database that is restarted comes back.
+                    Err(error @ (ImportError::Old { .. } | ImportError::New(_))) => {
+                        message(format_args!("not followed for now: {}", chain(&error)));
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                    Err(error) => return Err(failed(&error)),
                 }
             }
-            while importer.take_changes(&mut |outcome| ledger.changed(outcome)).await? > 0 {}
         }
-        // Keys that were made meanwhile and have not signed yet are in no root. What is wrong with a key now is said again.
-        ledger.forget_keys();
-        importer.take_keys(&mut |outcome| ledger.key(outcome)).await?;
+        take_the_rest(importer, ledger).await.map_err(|error| failed(&error))?;
         message("everything that is there has been taken over: start the new service");
         Ok(())
+    }
+}
+
+async fn take_what_is_there(importer: &mut Importer, ledger: &mut Ledger) -> Result<(), ImportError> {
+    let keys = importer.take_keys(&mut |outcome| ledger.key(outcome)).await?;
+    message(format_args!("keys taken over: {keys}"));
+    // What was deleted meanwhile goes before what is there is compared.
+    importer.take_changes(&mut |outcome| ledger.changed(outcome)).await?;
+    importer.take_collections(&mut |outcome| ledger.collection(outcome)).await?;
+    message(format_args!("collections looked at: {}", ledger.rows.len()));
+    while importer.take_changes(&mut |outcome| ledger.changed(outcome)).await? > 0 {}
+    Ok(())
+}
+
+async fn take_the_rest(importer: &mut Importer, ledger: &mut Ledger) -> Result<(), ImportError> {
+    while importer.take_changes(&mut |outcome| ledger.changed(outcome)).await? > 0 {}
+    // Keys that were made meanwhile and have not signed yet are in no root. What is wrong with a key now is said again.
+    ledger.forget_keys();
+    importer.take_keys(&mut |outcome| ledger.key(outcome)).await.map(drop)
+}
+
+/// The signals that end the following.
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Told {
+    fn listen() -> Result<Self, CliError> {
+        let listen = |kind| signal(kind).map_err(|error| CliError::internal(&error));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+}
+
+/// Returns when somebody says so; never where nobody can.
+async fn told_to_end(told: Option<&mut Told>) {
+    let Some(Told { terminate, interrupt }) = told else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 
@@ -119,26 +163,23 @@ fn mysql(text: &str, rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
     Ok(DatabaseUrl::parse(&without)?.with_password(&Password::new(&password)?))
 }
 
-/// The passphrase of an alias, where the reference's signer has it.
+/// The passphrase of an alias, where a signer has it: the reference's, or ours, which also takes a name that shells can export.
 fn passphrase(alias: &Alias) -> Option<Zeroizing<String>> {
-    let name = format!("{PREFIX}{}", alias.as_str().to_uppercase().replace('.', "_"));
-    let value = variable(&name)?.into_string().ok()?;
-    Some(Zeroizing::new(value))
+    let reference = format!("{PREFIX}{}", alias.as_str().to_uppercase().replace('.', "_"));
+    let values = [exported(alias), reference].into_iter().filter_map(|name| variable(&name)?.into_string().ok());
+    values.filter(|value| !value.is_empty()).map(Zeroizing::new).next()
+}
+
+/// The variable of an alias, in a form that shells can export.
+fn exported(alias: &Alias) -> String {
+    format!("{PREFIX}{}", alias.as_str().to_uppercase().replace(['.', '-'], "_"))
 }
 
 fn failed(error: &ImportError) -> CliError {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
     match error {
-        ImportError::Passphrase { alias, .. } => CliError::user(text).hint(format!(
-            "give it in the variable {PREFIX}{}, as the signer has it",
-            alias.as_str().to_uppercase().replace('.', "_")
-        )),
-        _ => CliError::new(Kind::Local, text)
+        ImportError::Passphrase { alias, .. } => CliError::user(chain(error))
+            .hint(format!("give it in the variable {}, as the signer has it", exported(alias))),
+        _ => CliError::new(Kind::Local, chain(error))
             .hint("what was taken over is kept: the same command goes on where this one ended"),
     }
 }

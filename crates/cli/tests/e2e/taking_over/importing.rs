@@ -312,11 +312,72 @@ fn what_is_broken_is_said_and_left_out_and_the_rest_goes_on() {
     assert!(done == "taken over" && why.contains("timestamp key"), "{why}");
     let (done, why) = state(ROTATIONS);
     assert!(done == "taken over" && why.contains("readers that know one before 3 cannot follow"), "{why}");
+    // It is said each time, also of what was copied before.
+    let again = import(&house, &service, Deployment::Embedded);
+    assert!(again.code == TRUST && again.stderr.contains("something is broken in 4 collections"), "{again}");
+    let found = rows(&again);
+    for (gun, why) in [(DELEGATIONS, "its timestamp key is not here"), (ROTATIONS, "cannot follow")] {
+        assert!(found[gun]["state"] == "was here" && found[gun]["problems"].to_string().contains(why), "{again}");
+    }
     service.restart();
     for gun in [basic, DOCKER] {
         service.notary_client().run(&["list", gun]).failed();
     }
     service.notary_client().run(&["list", "golden.test/notary/x509"]).succeeded();
+}
+
+/// What was ended before it had copied everything has not followed anything, and does not say so.
+#[test]
+fn an_import_that_is_told_to_end_while_it_copies_ends_as_a_failure() {
+    let house = House::with(Product::Postgres, Dump::Ecdsa);
+    let service = new_service(Deployment::Embedded);
+    let log = service.data_dir().join("import.log");
+    let follow = command(&house, &service, Deployment::Embedded, &["--follow"]);
+    std::thread::scope(|scope| {
+        // Nobody reads files while somebody holds their table.
+        let holder = scope.spawn(|| house.tamper_files("BEGIN; LOCK TABLE tuf_files; SELECT pg_sleep(8); COMMIT"));
+        std::thread::sleep(Duration::from_millis(500));
+        let mut following = Process::start(&follow, &log, LIMIT);
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        following.wait_until(LIMIT, || said().contains("keys taken over").into());
+        let ended = following.stop();
+        assert_eq!(ended.and_then(|status| status.code()), Some(5), "{}", said());
+        assert!(
+            said().contains("before everything was copied") && !said().contains("start the new service"),
+            "{}",
+            said()
+        );
+        holder.join().unwrap();
+    });
+    assert_eq!(import(&house, &service, Deployment::Embedded).code, 0);
+}
+
+/// Its new keys come before the deletion of the old collection is heard of, which would retire them with the old ones.
+#[test]
+fn a_collection_that_was_deleted_and_made_anew_between_two_imports_has_its_new_keys() {
+    let house = House::with(Product::Postgres, Dump::Ecdsa);
+    let theirs: Running = house.start(Who::Theirs);
+    let maker = house.notary();
+    maker.run(&["init", NEW]).succeeded();
+    publish(&maker, NEW, "early", &[]);
+    let mut service = new_service(Deployment::Embedded);
+    assert_eq!(import(&house, &service, Deployment::Embedded).code, 0);
+    maker.run(&["delete", NEW, "--remote"]).succeeded();
+    let again = house.notary();
+    again.run(&["init", NEW]).succeeded();
+    again.run(&["key", "rotate", NEW, "snapshot", "-r"]).succeeded();
+    publish(&again, NEW, "late", &[]);
+    let imported = import(&house, &service, Deployment::Embedded);
+    assert!(imported.code == 0 && rows(&imported)[NEW]["problems"].to_string() == "[]", "{imported}");
+    drop(theirs);
+    assert_eq!(import(&house, &service, Deployment::Embedded).code, 0);
+    service.restart();
+    lists(&service, NEW, "late");
+    let owner = service.notary_client();
+    let copied = Command::new("cp").arg("-rT").arg(again.trust_dir()).arg(owner.trust_dir()).status().unwrap();
+    assert!(copied.success());
+    publish(&owner, NEW, "afterwards", &[]);
+    lists(&service, NEW, "afterwards");
 }
 
 /// A key that waited is taken over; at the old service it signs, and another one is made that signs, too: whichever id is lower.
