@@ -75,6 +75,14 @@ impl Dockerd {
     }
 }
 
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        let _ = self.process.stop();
+        // Where the machine's root is itself a folder of another, the engine leaves what it has mounted upon itself.
+        let _ = rustix::mount::unmount(self.folder.path().join("data"), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 fn answers(socket: &std::path::Path) -> Readiness {
     use std::io::{Read, Write};
     let Ok(mut stream) = std::os::unix::net::UnixStream::connect(socket) else { return Readiness::NotYet };
